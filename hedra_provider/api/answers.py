@@ -1,0 +1,217 @@
+"""What Hedra says: the answers of the v2 API as pydantic models.
+
+Unknown fields are ignored and missing ones survived: a field that a later version of the API renames or
+retypes must not end a wait that is already paid for. Only what a caller can't go on without is required.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+
+T = TypeVar("T")
+
+COMPLETE = "complete"
+ERROR = "error"
+
+
+def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+Lenient = Annotated[T | None, WrapValidator(_or_none)]
+"""An optional field that reads as None where the API sends something else than documented."""
+
+
+class Answer(BaseModel):
+    """The base of all answers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class Media(Answer):
+    """The file behind an asset: an upload or a result. Its URLs are signed and last about an hour."""
+
+    type: Lenient[str] = None
+    url: Lenient[str] = None
+    download_url: Lenient[str] = None
+    width: Lenient[int] = None
+    height: Lenient[int] = None
+    duration_ms: Lenient[int] = None
+    preview_url: Lenient[str] = None
+    labels: Lenient[list[dict[str, Any]]] = None
+
+
+class Asset(Answer):
+    """An image, audio, video or voice of the account."""
+
+    id: str
+    type: Lenient[str] = None
+    name: Lenient[str] = None
+    asset: Lenient[Media] = None
+
+    @property
+    def file_url(self) -> str | None:
+        """The URL to fetch the file from, ``download_url`` first; None for an unfinished upload."""
+        return (self.asset.download_url or self.asset.url) if self.asset else None
+
+
+class Voice(Asset):
+    """A voice for inline speech."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the voice sounds like, e.g. ``{"language": "English", "gender": "female"}``."""
+        pairs = (self.asset.labels if self.asset else None) or []
+        return {str(pair.get("name")): str(pair.get("value")) for pair in pairs if pair.get("name")}
+
+
+class CreatedAsset(Answer):
+    """The answer to ``POST /assets``. ``upload_url`` comes for videos only: a signed URL for an HTTP PUT."""
+
+    id: str
+    upload_url: Lenient[str] = None
+
+
+class Batch(Answer):
+    """One variation of a batch, in the answer to ``POST /generations``."""
+
+    id: Lenient[str] = None
+    asset_id: Lenient[str] = None
+    status: Lenient[str] = None
+    error: Lenient[str] = None
+
+
+class Generation(Answer):
+    """
+    A generation, as the submit, the status endpoint or the list shows it.
+
+    Status values are queued, processing, finalizing, complete and error; whatever else comes means that it
+    still runs. Fields that an endpoint lacks are None: only the list has ``input`` and ``credit_cost``.
+    """
+
+    id: str
+    asset_id: Lenient[str] = None
+    type: Lenient[str] = None
+    status: Lenient[str] = None
+    progress: Lenient[float] = None
+    eta_sec: Lenient[float] = None
+    created_at: Lenient[str] = None
+    error: Any = None
+    error_message: Lenient[str] = None
+    url: Lenient[str] = None
+    download_url: Lenient[str] = None
+    workspace_id: Lenient[str] = None
+    credit_cost: Lenient[int] = None
+    input: Lenient[dict[str, Any]] = None
+    asset: Lenient[Asset] = None
+    batch_results: Lenient[list[Batch]] = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it ended well."""
+        return self.status == COMPLETE
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether it ended in an error."""
+        return self.status == ERROR
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.is_complete or self.is_failed
+
+    @property
+    def file_url(self) -> str | None:
+        """The URL to fetch the result from; ``complete`` sometimes comes without one."""
+        return self.download_url or self.url or (self.asset.file_url if self.asset else None)
+
+
+class Page(Answer):
+    """A page of ``GET /generations``."""
+
+    data: list[Generation] = Field(default_factory=list)
+
+
+class Slot(Answer):
+    """The limits of one input of a model."""
+
+    type: Lenient[str] = None
+    role: Lenient[str] = None
+    required: Lenient[bool] = None
+    max_file_size_bytes: Lenient[int] = None
+    min_duration_ms: Lenient[int] = None
+    max_duration_ms: Lenient[int] = None
+
+
+class InputMode(Answer):
+    """A set of inputs that go together."""
+
+    mode: Lenient[str] = None
+    slots: Lenient[list[Slot]] = None
+
+
+class Model(Answer):
+    """A model of the catalogue with its limits. ``id`` may be null; ``slug`` is the stable name."""
+
+    id: Lenient[str] = None
+    slug: Lenient[str] = None
+    name: Lenient[str] = None
+    type: Lenient[str] = None
+    aspect_ratios: Lenient[list[str]] = None
+    aspect_ratio_range: Lenient[list[float]] = None
+    resolutions: Lenient[list[str]] = None
+    max_duration_ms: Lenient[int] = None
+    requires_start_frame: Lenient[bool] = None
+    requires_audio_input: Lenient[bool] = None
+    min_prompt_length: Lenient[int] = None
+    max_prompt_length: Lenient[int] = None
+    inputs: Lenient[list[InputMode]] = None
+    pricing: Lenient[dict[str, Any]] = None
+    price_details: Lenient[dict[str, Any]] = None
+
+    def slot(self, media_type: str) -> Slot | None:
+        """Return the first input of that media type (``image``, ``audio``, ``video``), None without one."""
+        for mode in self.inputs or []:
+            for slot in mode.slots or []:
+                if slot.type == media_type:
+                    return slot
+        return None
+
+
+class CreditPool(Answer):
+    """The credits of one workspace."""
+
+    used: Lenient[int] = None
+    allocated: Lenient[int] = None
+    available: Lenient[int] = None
+    api_credits: Lenient[int] = None
+    api_usd_micros: Lenient[int] = None
+
+
+class Credits(Answer):
+    """The answer to ``GET /billing/credits``, in credits."""
+
+    remaining: Lenient[int] = None
+    expiring: Lenient[int] = None
+    used: Lenient[int] = None
+    workspace_credit_pool: Lenient[dict[str, CreditPool]] = None
+
+    def available(self, workspace_id: str | None) -> int | None:
+        """Return the credits that a request with this workspace can spend, None where Hedra does not say."""
+        if workspace_id is None:
+            return self.remaining
+        pool = (self.workspace_credit_pool or {}).get(workspace_id)
+        return pool.available if pool else None

@@ -1,0 +1,246 @@
+"""Two thin drivers of the same calls: :class:`HedraClient` and :class:`AsyncHedraClient`.
+
+A driver sends what a call yields, lets time pass where it says so, repeats what is safe to repeat, and
+decides nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+import tenacity
+
+from hedra_provider import __version__
+from hedra_provider.api.calls import Ask, Call, Pause, Step
+from hedra_provider.api.error_answers import retry_after_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+T = TypeVar("T")
+
+DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
+USER_AGENT = f"airflow-provider-hedra/{__version__} python-httpx/{httpx.__version__}"
+DEFAULT_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+"""Seconds: 10 to connect; 60 for a read, a write and for a free place in the pool."""
+
+MAX_ATTEMPTS = 5
+MAX_RETRY_SECONDS = 60.0
+_REPEATABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20.0)
+
+
+class _Settings:
+    """What both clients make of their arguments."""
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float | httpx.Timeout | None = None,
+        verify: bool | str = True,
+        proxy: str | None = None,
+        transport: Any = None,
+    ) -> None:
+        self._key_header = {"X-API-Key": api_key}
+        self.base_url = base_url.rstrip("/")
+        self._options: dict[str, Any] = {
+            "base_url": self.base_url,
+            "timeout": DEFAULT_TIMEOUT if timeout is None else timeout,
+            "verify": _trust(verify) if self.base_url.startswith("https:") else True,
+            "proxy": proxy,
+            "transport": transport,
+            "headers": {"User-Agent": USER_AGENT},
+            # A redirect would take the key along: it is reported instead.
+            "follow_redirects": False,
+        }
+
+    def _request(self, http: httpx.Client | httpx.AsyncClient, ask: Ask) -> httpx.Request:
+        to_the_api = "://" not in ask.url
+        options: dict[str, Any] = {"headers": dict(self._key_header) if to_the_api else {}}
+        if ask.params:
+            options["params"] = {name: value for name, value in ask.params.items() if value}
+        if ask.json is not None:
+            options["json"] = ask.json
+        if ask.timeout is not None:
+            usual = http.timeout
+            options["timeout"] = httpx.Timeout(
+                connect=usual.connect,
+                read=max(ask.timeout, usual.read or ask.timeout),
+                write=max(ask.timeout, usual.write or ask.timeout),
+                pool=usual.pool,
+            )
+        file = ask.file
+        if file is not None and ask.multipart:
+            options["files"] = {"file": (file.name, file, file.content_type)}
+        elif file is not None:
+            options["content"] = file
+            options["headers"] |= {"Content-Length": str(file.size), "Content-Type": file.content_type}
+        return http.build_request(ask.method, ask.url, **options)
+
+
+class HedraClient(_Settings):
+    """
+    Drive calls of :mod:`hedra_provider.api.calls` over one pool of connections. A context manager.
+
+    :param api_key: A v2 API key.
+    :param base_url: Where the API is, without a trailing slash.
+    :param timeout: Seconds for connect, read, write and pool alike, or an ``httpx.Timeout``.
+    :param verify: Whether to check TLS certificates, or the path of a CA bundle.
+    :param proxy: URL of an HTTP proxy.
+    :param transport: An httpx transport to send through, in place of the network.
+    :param sleep: How to let seconds pass; a test moves a clock instead.
+    """
+
+    def __init__(self, api_key: str, *, sleep: Callable[[float], None] = time.sleep, **settings: Any) -> None:
+        super().__init__(api_key, **settings)
+        self.http = httpx.Client(**self._options)
+        self._sleep = sleep
+        self._retrying = tenacity.Retrying(sleep=sleep, **_RETRY_POLICY)
+
+    def run(self, call: Call[T]) -> T:
+        """
+        Drive a call to its end.
+
+        :return: What the call returns.
+        :raises HedraError: What the call raises.
+        """
+        try:
+            step = next(call)
+            while True:
+                try:
+                    answer = self._take(step)
+                except (httpx.RequestError, httpx.InvalidURL) as error:
+                    step = call.throw(error)
+                else:
+                    step = call.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def _take(self, step: Step) -> httpx.Response | None:
+        if isinstance(step, Pause):
+            self.pause(step.seconds)
+            return None
+        return self._retrying(self._send, step) if step.repeatable else self._send(step)
+
+    def _send(self, ask: Ask) -> httpx.Response:
+        return self.http.send(self._request(self.http, ask))
+
+    def pause(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        self._sleep(seconds)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncHedraClient(_Settings):
+    """
+    The same as :class:`HedraClient`, on an event loop. An asynchronous context manager.
+
+    It refuses calls that send a file: bulk transfers belong to a worker.
+    """
+
+    def __init__(
+        self, api_key: str, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, **settings: Any
+    ) -> None:
+        super().__init__(api_key, **settings)
+        self.http = httpx.AsyncClient(**self._options)
+        self._sleep = sleep
+        self._retrying = tenacity.AsyncRetrying(sleep=sleep, **_RETRY_POLICY)
+
+    async def run(self, call: Call[T]) -> T:
+        """
+        Drive a call to its end.
+
+        :return: What the call returns.
+        :raises HedraError: What the call raises.
+        """
+        try:
+            step = next(call)
+            while True:
+                try:
+                    answer = await self._take(step)
+                except (httpx.RequestError, httpx.InvalidURL) as error:
+                    step = call.throw(error)
+                else:
+                    step = call.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    async def _take(self, step: Step) -> httpx.Response | None:
+        if isinstance(step, Pause):
+            await self._sleep(step.seconds)
+            return None
+        if step.file is not None:
+            raise TypeError("Files are sent by HedraClient, in a worker: reading one blocks the event loop.")
+        return await self._retrying(self._send, step) if step.repeatable else await self._send(step)
+
+    async def _send(self, ask: Ask) -> httpx.Response:
+        return await self.http.send(self._request(self.http, ask))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _trust(verify: bool | str) -> bool | ssl.SSLContext:
+    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+
+
+def _asked_to_wait(state: tenacity.RetryCallState) -> float | None:
+    outcome = state.outcome
+    if outcome is None or outcome.failed:
+        return None
+    return retry_after_seconds(outcome.result())
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Wait as long as the API asked, and a random while longer so that not all come back at once."""
+    return (_asked_to_wait(state) or 0.0) + _BACKOFF(state)
+
+
+def _stop(state: tenacity.RetryCallState) -> bool:
+    """Give up after so many attempts, or when the next one would come too late."""
+    asked = _asked_to_wait(state) or 0.0
+    waited = state.idle_for + asked
+    return state.attempt_number >= MAX_ATTEMPTS or waited > MAX_RETRY_SECONDS
+
+
+def _last_answer(state: tenacity.RetryCallState) -> Any:
+    """Hand on what the last attempt brought: its answer, or its exception."""
+    return state.outcome.result() if state.outcome else None
+
+
+_RETRY_POLICY: dict[str, Any] = {
+    "retry": tenacity.retry_if_exception_type(httpx.TransportError)
+    | tenacity.retry_if_result(lambda response: response.status_code in _REPEATABLE_STATUSES),
+    "wait": _wait,
+    "stop": _stop,
+    "retry_error_callback": _last_answer,
+}

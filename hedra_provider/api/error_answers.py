@@ -1,0 +1,236 @@
+"""From an answer that says no to the error to raise.
+
+Hedra's error bodies come in several shapes (all of them seen of the real API); this module reads them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from hedra_provider.api.errors import (
+    HedraAPIError,
+    HedraAuthenticationError,
+    HedraBadRequestError,
+    HedraConflictError,
+    HedraGenerationError,
+    HedraInsufficientCreditsError,
+    HedraNotFoundError,
+    HedraPermissionError,
+    HedraRateLimitError,
+    HedraServerError,
+    is_retryable,
+    remedy_for,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_MESSAGE_LENGTH = 600
+
+_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+
+_CLASS_OF_STATUS: dict[int, type[HedraAPIError]] = {
+    401: HedraAuthenticationError,
+    402: HedraInsufficientCreditsError,
+    403: HedraPermissionError,
+    404: HedraNotFoundError,
+    409: HedraConflictError,
+    410: HedraNotFoundError,
+    429: HedraRateLimitError,
+}
+
+
+@dataclass(frozen=True)
+class ErrorFacts:
+    """What an error body says, whichever of Hedra's shapes it has."""
+
+    message: str | None = None
+    code: str | None = None
+    reason_code: str | None = None
+    param: str | None = None
+    violations: tuple[dict[str, str], ...] = field(default=())
+    credits_needed: int | None = None
+    credits_available: int | None = None
+
+
+def read_error_body(body: Any) -> ErrorFacts:
+    """
+    Read any of the error bodies that were seen of Hedra.
+
+    :param body: The decoded JSON: FastAPI's ``detail`` (list or text), ``messages``, ``error_code`` with
+        credits, ``error`` as an object or a text, or a mixture.
+    :return: The facts found; all of them None where the body holds none.
+    """
+    if isinstance(body, str):
+        return ErrorFacts(message=body or None)
+    if not isinstance(body, Mapping):
+        return ErrorFacts()
+    detail, error = body.get("detail"), body.get("error")
+    layers = [layer for layer in (error, detail, body) if isinstance(layer, Mapping)]
+    violations = _violations(detail) + tuple(
+        v for layer in layers for v in _violations(layer.get("violations"))
+    )
+    return ErrorFacts(
+        message=_message(body, violations),
+        code=_first(layers, _text, "error_code", "code") or _first(layers[:-1] or layers, _text, "type"),
+        reason_code=_first(layers, _text, "reason_code"),
+        param=_first(layers, _text, "param") or (violations[0]["field"] if violations else None),
+        violations=violations,
+        credits_needed=_first(layers, _whole_number, "credits_needed"),
+        credits_available=_first(layers, _whole_number, "credits_available"),
+    )
+
+
+def error_from_response(response: httpx.Response, *, generation_id: str | None = None) -> HedraAPIError:
+    """
+    Turn an answer with an error status into the error to raise.
+
+    The API's own words are kept, cut to a bounded length and cleaned of the key and of signed URLs.
+
+    :param response: The whole answer.
+    :param generation_id: The generation that the request was about.
+    """
+    status = response.status_code
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        body = response.text if len(response.content) < 10_000 else response.text[:MAX_MESSAGE_LENGTH]
+    facts = read_error_body(body)
+    kind = _CLASS_OF_STATUS.get(status) or (HedraServerError if status >= 500 else HedraBadRequestError)
+    if kind is HedraBadRequestError and facts.code in ("INSUFFICIENT_BALANCE", "MISSING_CREDITS"):
+        kind = HedraInsufficientCreditsError
+    request = response.request
+    said = clean(
+        facts.message or HTTPStatus(status).phrase if _is_known(status) else facts.message or "no words"
+    )
+    key = request.headers.get("X-API-Key")
+    if key:
+        said = said.replace(key, "***")
+    return kind(
+        f"Hedra answered {status} to {request.method} {request.url.path}: {said}{_shortfall(facts)}",
+        status_code=status,
+        code=facts.code,
+        reason_code=facts.reason_code,
+        param=facts.param,
+        violations=facts.violations,
+        retryable=is_retryable(facts.reason_code, facts.code, status),
+        retry_after=retry_after_seconds(response),
+        generation_id=generation_id,
+        credits_needed=facts.credits_needed,
+        credits_available=facts.credits_available,
+        remedy=remedy_for(facts.reason_code, facts.code, status),
+    )
+
+
+def generation_error(generation_id: str, error: Any, error_message: str | None) -> HedraGenerationError:
+    """
+    Build the error of a generation that ended in ``error``.
+
+    :param generation_id: The generation.
+    :param error: The answer's ``error``: an object, a text or None.
+    :param error_message: The answer's ``error_message``, used where ``error`` is missing.
+    """
+    facts = read_error_body({"error": error} if error else {"message": error_message})
+    said = clean(facts.message or error_message or "Hedra gave no reason")
+    codes = ", ".join(code for code in (facts.code, facts.reason_code) if code)
+    return HedraGenerationError(
+        f"Generation {generation_id} failed{f' ({codes})' if codes else ''}: {said}{_shortfall(facts)}",
+        code=facts.code,
+        reason_code=facts.reason_code,
+        param=facts.param,
+        violations=facts.violations,
+        retryable=is_retryable(facts.reason_code, facts.code, None),
+        generation_id=generation_id,
+        credits_needed=facts.credits_needed,
+        credits_available=facts.credits_available,
+        remedy=remedy_for(facts.reason_code, facts.code, None),
+    )
+
+
+def retry_after_seconds(response: httpx.Response) -> float | None:
+    """Return the seconds of a Retry-After header (a number or a date), None without a usable one."""
+    value = response.headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            at = parsedate_to_datetime(value)
+            said = parsedate_to_datetime(response.headers["Date"])
+            seconds = (at - said).total_seconds()
+        except (TypeError, ValueError, KeyError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
+
+
+def clean(text: str) -> str:
+    """Return the text as one line of bounded length, its URLs without their (signed) query."""
+    line = " ".join(_URL_QUERY.sub(r"\1?...", text).split())
+    return line if len(line) <= MAX_MESSAGE_LENGTH else line[: MAX_MESSAGE_LENGTH - 3] + "..."
+
+
+def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -> str | None:
+    if isinstance(body.get("detail"), list) and violations:
+        return "; ".join(f"{v['field']}: {v['message']}" if v["field"] else v["message"] for v in violations)
+    candidates: list[Any] = [body.get("error"), body.get("detail"), body]
+    for candidate in candidates:
+        if isinstance(candidate, str) and candidate:
+            return candidate
+        if isinstance(candidate, Mapping):
+            for key in ("message", "msg", "error_message", "title"):
+                if isinstance(candidate.get(key), str) and candidate[key]:
+                    return str(candidate[key])
+    messages = body.get("messages")
+    if isinstance(messages, list) and messages:
+        return "; ".join(m.get("message", str(m)) if isinstance(m, dict) else str(m) for m in messages[:20])
+    return None
+
+
+def _violations(value: Any) -> tuple[dict[str, str], ...]:
+    if not isinstance(value, list):
+        return ()
+    found = []
+    for item in value[:50]:
+        if not isinstance(item, Mapping):
+            continue
+        loc = item.get("loc")
+        place = ".".join(str(p) for p in loc if p != "body") if isinstance(loc, list) else item.get("field")
+        message = item.get("msg") or item.get("message")
+        if message:
+            found.append({"field": str(place or ""), "message": str(message)})
+    return tuple(found)
+
+
+def _first(layers: Sequence[Mapping[str, Any]], read: Any, *names: str) -> Any:
+    for layer in layers:
+        for name in names:
+            value = read(layer.get(name))
+            if value is not None:
+                return value
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _whole_number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _is_known(status: int) -> bool:
+    return status in HTTPStatus._value2member_map_
+
+
+def _shortfall(facts: ErrorFacts) -> str:
+    if facts.credits_needed is None and facts.credits_available is None:
+        return ""
+    needed = "unknown" if facts.credits_needed is None else facts.credits_needed
+    there = "unknown" if facts.credits_available is None else facts.credits_available
+    return f" (credits needed: {needed}, available: {there})"

@@ -1,0 +1,231 @@
+"""What can go wrong between us and Hedra, as a tree.
+
+::
+
+    HedraError
+      + HedraValueError            refused here, before anything was sent (also a ValueError)
+      + HedraConfigurationError    the connection can't work as it is
+      + HedraTransportError        no answer: time-out, reset, DNS, TLS
+      + HedraProtocolError         an answer that is not what the API documents
+      + HedraTransferError         bytes that did not arrive whole
+      + HedraWaitTimeoutError      the generation was still running at the deadline
+      + HedraGenerationError       the generation ended in ``error``
+      + HedraAPIError              the API answered with an error status
+          + HedraBadRequestError           400, 413, 422 and other 4xx
+          + HedraAuthenticationError       401
+          + HedraInsufficientCreditsError  402
+          + HedraPermissionError           403
+          + HedraNotFoundError             404, 410
+          + HedraConflictError             409
+          + HedraRateLimitError            429
+          + HedraServerError               5xx
+
+Whether an error may get better by itself is decided by its ``reason_code``, then its ``code``, then its
+HTTP status, never by its text. Codes and reason codes are those of Hedra's v2 schema (ErrorCode,
+GenerationReasonCode); MISSING_CREDITS is the older name of INSUFFICIENT_BALANCE.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RETRYABLE_REASONS = {"MODERATION_OUTPUT_TRANSIENT": True, "MODERATION_LIKENESS": False}
+_RETRYABLE_CODES = {
+    "UNKNOWN": True,
+    "INVALID_ARGUMENT": False,
+    "NOT_FOUND": False,
+    "GONE": False,
+    "ALREADY_EXISTS": True,
+    "ALREADY_IN_PROGRESS": True,
+    "UNAUTHORIZED": False,
+    "PERMISSION_DENIED": False,
+    "INSUFFICIENT_BALANCE": False,
+    "MISSING_CREDITS": False,
+    "MODERATION_FAILED": False,
+    "FAILED_PRECONDITION": False,
+    "DEADLINE_EXCEEDED": True,
+    "RESOURCE_EXHAUSTED": True,
+    "UNAVAILABLE": True,
+    "INTERNAL": True,
+}
+_RETRYABLE_STATUSES = {408, 409, 425, 429}
+
+_ADD_CREDITS = "Add credits, or check workspace_id: without the right one another pool is billed."
+_REASON_REMEDIES = {
+    "MODERATION_OUTPUT_TRANSIENT": "Moderation stopped this output only; another attempt may pass.",
+    "MODERATION_LIKENESS": "Change the image or video, not the prompt: its likeness was refused.",
+}
+_CODE_REMEDIES = {
+    "MODERATION_FAILED": "Change the prompt, image or audio that moderation refused; repeating can't help.",
+    "INSUFFICIENT_BALANCE": _ADD_CREDITS,
+    "MISSING_CREDITS": _ADD_CREDITS,
+    "INVALID_ARGUMENT": "Correct the request; nothing but a changed request can pass.",
+}
+_STATUS_REMEDIES = {
+    400: "Correct the request.",
+    401: "Check the API key (the connection's password): v2 keys come from hedra.com/api-profile.",
+    402: _ADD_CREDITS,
+    403: "The key may not do this: check workspace_id and the plan (API access needs a paid one).",
+    404: "Check the id, and that the connection's key and workspace are those that made it.",
+    413: "Send a smaller file.",
+    422: "Correct the request.",
+    429: "Too many requests or parallel generations: wait, or lower the parallelism with an Airflow pool.",
+}
+
+
+class HedraError(Exception):
+    """
+    Anything that went wrong between us and Hedra.
+
+    :param message: What happened, in one line.
+    :param status_code: HTTP status of the answer, if there was one.
+    :param code: Hedra's error code (``error.type`` or ``error_code``), e.g. ``INSUFFICIENT_BALANCE``.
+    :param reason_code: Hedra's finer code, e.g. ``MODERATION_LIKENESS``.
+    :param param: The request field that Hedra blames.
+    :param violations: Every bad field as ``{"field", "message"}``.
+    :param retryable: Whether it may get better by itself; left out, the class decides.
+    :param retry_after: Seconds the API asked us to wait.
+    :param generation_id: The generation concerned.
+    :param credits_needed: Credits the request would have cost.
+    :param credits_available: Credits that were there.
+    :param remedy: What the reader can do, in one line.
+    """
+
+    default_retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        code: str | None = None,
+        reason_code: str | None = None,
+        param: str | None = None,
+        violations: Sequence[Mapping[str, Any]] = (),
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        generation_id: str | None = None,
+        credits_needed: int | None = None,
+        credits_available: int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status_code = status_code
+        self.code = code
+        self.reason_code = reason_code
+        self.param = param
+        self.violations = tuple(violations)
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.retry_after = retry_after
+        self.generation_id = generation_id
+        self.credits_needed = credits_needed
+        self.credits_available = credits_available
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}" if self.remedy else self.message
+
+
+class HedraValueError(HedraError, ValueError):
+    """Bad input, found before anything was sent."""
+
+
+class HedraConfigurationError(HedraError):
+    """The Airflow connection, or what was made of it, can't work as it is."""
+
+
+class HedraTransportError(HedraError):
+    """No answer came: time-out, reset connection, DNS or TLS failure."""
+
+    default_retryable = True
+
+    def __init__(self, message: str, *, request_sent: bool = True, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.request_sent = request_sent
+
+
+class HedraProtocolError(HedraError):
+    """The answer is not what the API documents, e.g. not JSON."""
+
+    default_retryable = True
+
+
+class HedraTransferError(HedraError):
+    """A file did not arrive whole, in either direction."""
+
+    default_retryable = True
+
+
+class HedraWaitTimeoutError(HedraError):
+    """The generation was still running when the wait's deadline came."""
+
+    default_retryable = True
+
+
+class HedraGenerationError(HedraError):
+    """The generation ended in ``error``."""
+
+
+class HedraAPIError(HedraError):
+    """The API answered with an error status."""
+
+
+class HedraBadRequestError(HedraAPIError):
+    """400, 413, 422 or another 4xx: the request can't pass as it is."""
+
+
+class HedraAuthenticationError(HedraAPIError):
+    """401: the key is unknown."""
+
+
+class HedraInsufficientCreditsError(HedraAPIError):
+    """402: not enough credits in the pool that was billed."""
+
+
+class HedraPermissionError(HedraAPIError):
+    """403: the key may not do this."""
+
+
+class HedraNotFoundError(HedraAPIError):
+    """404 or 410: no such thing for this key."""
+
+
+class HedraConflictError(HedraAPIError):
+    """409: the id is taken."""
+
+
+class HedraRateLimitError(HedraAPIError):
+    """429: too many requests, or too many parallel generations."""
+
+
+class HedraServerError(HedraAPIError):
+    """5xx: Hedra failed; what was asked may have been done all the same."""
+
+
+def is_retryable(reason_code: str | None, code: str | None, status_code: int | None) -> bool:
+    """
+    Decide whether a failure may get better by itself.
+
+    :return: The verdict of the most specific fact that is known: reason code, code, HTTP status.
+    """
+    if reason_code in _RETRYABLE_REASONS:
+        return _RETRYABLE_REASONS[reason_code]
+    if code in _RETRYABLE_CODES:
+        return _RETRYABLE_CODES[code]
+    if status_code is None:
+        return True
+    return status_code in _RETRYABLE_STATUSES or status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def remedy_for(reason_code: str | None, code: str | None, status_code: int | None) -> str | None:
+    """Return what the reader can do about a failure, in one line."""
+    return (
+        _REASON_REMEDIES.get(reason_code or "")
+        or _CODE_REMEDIES.get(code or "")
+        or _STATUS_REMEDIES.get(status_code or 0)
+    )

@@ -1,0 +1,57 @@
+"""A file to send whose length is known."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from hedra_provider.api.errors import HedraTransferError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK_BYTES = 1024 * 1024
+
+
+class SizedFile:
+    """
+    An open binary file, its name, and the number of bytes that will be sent of it.
+
+    httpx takes the length of a body from the file's descriptor where it has one, which is wrong for a file
+    that is decompressed while it is read. This object has none: it tells the length it was given.
+
+    :param file: Readable and seekable, opened in binary mode.
+    :param size: Bytes from the start of the file to its end.
+    :param name: File name to send along.
+    :param content_type: MIME type to send along.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, name: str, content_type: str | None = None) -> None:
+        self._file = file
+        self.size = size
+        self.name = name
+        self.content_type = content_type or "application/octet-stream"
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read on."""
+        return self._file.read(size)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to an absolute position, or (``SEEK_END``, 0) only tell the length."""
+        if whence == os.SEEK_END:
+            return self.size + offset
+        return self._file.seek(offset, whence)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the whole file from its start."""
+        self._file.seek(0)
+        sent = 0
+        while chunk := self._file.read(CHUNK_BYTES):
+            sent += len(chunk)
+            if sent > self.size:
+                raise HedraTransferError(f"{self.name} grew while it was sent: more than {self.size} bytes.")
+            yield chunk

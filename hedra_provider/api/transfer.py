@@ -1,0 +1,258 @@
+"""Bytes in and out, streamed in constant memory between file objects and HTTP.
+
+Uploads are calls (:func:`store_asset`); a download reads a body while it comes and is therefore a function
+over the sync client. Signed URLs last about an hour (observed), so a download takes a function that gives a
+fresh one, and asks it again when the old one is refused. No request here carries the API key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+import httpx
+
+from hedra_provider.api import calls
+from hedra_provider.api.error_answers import clean
+from hedra_provider.api.errors import (
+    HedraConflictError,
+    HedraError,
+    HedraGenerationError,
+    HedraNotFoundError,
+    HedraTransferError,
+)
+from hedra_provider.api.files import CHUNK_BYTES, SizedFile
+from hedra_provider.api.waiting import unknown_generation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hedra_provider.api.calls import Call
+    from hedra_provider.api.client import HedraClient
+
+MAX_STALLS = 5
+"""Attempts in a row that brought no new byte before a download is given up."""
+
+_REFUSED_URL = frozenset({400, 401, 403, 404, 410})
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class WritableFile(Protocol):
+    """What a download needs of its destination."""
+
+    def write(self, data: bytes, /) -> int:
+        """Append bytes at the position."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a position."""
+
+    def truncate(self, size: int, /) -> int:
+        """Drop what lies behind."""
+
+
+@dataclass(frozen=True)
+class StoredAsset:
+    """
+    An asset whose bytes are at Hedra.
+
+    :param asset_id: Its id.
+    :param reused: Whether it was there already, so that nothing was sent.
+    """
+
+    asset_id: str
+    reused: bool
+
+
+def digest(file: BinaryIO) -> tuple[str, int]:
+    """
+    Read a file once.
+
+    :return: The SHA-256 of its content in hex, and its length in bytes.
+    """
+    file.seek(0)
+    seen, size = hashlib.sha256(), 0
+    while chunk := file.read(CHUNK_BYTES):
+        seen.update(chunk)
+        size += len(chunk)
+    file.seek(0)
+    return seen.hexdigest(), size
+
+
+def store_asset(
+    file: SizedFile, asset_type: str, *, reserved_asset_id: str | None = None, workspace_id: str | None = None
+) -> Call[StoredAsset]:
+    """
+    Bring a file to Hedra, unless the asset that it would become is there already.
+
+    :param file: What to send.
+    :param asset_type: ``image``, ``audio`` or ``video``.
+    :param reserved_asset_id: The id that the asset shall have; an asset of this id whose file is there is
+        reused. Without one a new asset is made.
+    :param workspace_id: The workspace that shall own it.
+    """
+    if reserved_asset_id is not None:
+        for asset in (yield from calls.list_assets(asset_type, [reserved_asset_id])):
+            if asset.file_url:
+                return StoredAsset(asset.id, reused=True)
+    try:
+        created = yield from calls.create_asset(
+            file.name, asset_type, reserved_asset_id=reserved_asset_id, workspace_id=workspace_id
+        )
+    except HedraError as error:
+        taken = isinstance(error, HedraConflictError) or (error.code or "").startswith("ALREADY_")
+        if reserved_asset_id is None or not taken:
+            raise
+        if asset_type != "video":
+            # Announced by an earlier try that never finished its upload: the bytes are still to come.
+            try:
+                yield from calls.upload_file(reserved_asset_id, file)
+                return StoredAsset(reserved_asset_id, reused=False)
+            except HedraNotFoundError:
+                pass
+        # Its upload URL is lost, or the id belongs to something that is gone: make another asset.
+        created = yield from calls.create_asset(file.name, asset_type, workspace_id=workspace_id)
+    if created.upload_url:
+        yield from calls.put_file(created.upload_url, file)
+    else:
+        yield from calls.upload_file(created.id, file)
+    return StoredAsset(created.id, reused=False)
+
+
+def result_url(generation_id: str) -> Call[tuple[str, str | None]]:
+    """
+    Return a fresh URL of a finished generation's file, and the id of its asset.
+
+    ``complete`` sometimes comes without any URL (observed): the asset is then looked up by its id.
+
+    :raises HedraGenerationError: If the generation failed.
+    :raises HedraTransferError: If it is not complete yet, or has no file.
+    """
+    generation = yield from calls.get_status(generation_id)
+    if generation is None:
+        raise unknown_generation(generation_id)
+    if generation.is_failed:
+        raise HedraGenerationError(f"Generation {generation_id} failed; there is nothing to fetch.")
+    if not generation.is_complete:
+        raise HedraTransferError(
+            f"Generation {generation_id} is {generation.status}, not complete.",
+            generation_id=generation_id,
+            remedy="Wait for it with HedraGenerationSensor first.",
+        )
+    if generation.file_url:
+        return generation.file_url, generation.asset_id
+    if generation.asset_id:
+        url = yield from asset_url(generation.asset_id, generation.type or "video")
+        return url, generation.asset_id
+    raise HedraTransferError(f"Generation {generation_id} is complete but names neither a file nor an asset.")
+
+
+def asset_url(asset_id: str, asset_type: str) -> Call[str]:
+    """
+    Return a fresh URL of an asset's file.
+
+    :raises HedraNotFoundError: If there is no such asset, or its file never arrived.
+    """
+    for asset in (yield from calls.list_assets(asset_type, [asset_id])):
+        if asset.file_url:
+            return asset.file_url
+    raise HedraNotFoundError(
+        f"Hedra has no file for the {asset_type} asset {asset_id}.",
+        remedy="Check the id, its type, and that the connection's key and workspace are those that own it.",
+    )
+
+
+def download(client: HedraClient, fresh_url: Callable[[], str], file: WritableFile) -> int:
+    """
+    Fetch a file whole: resume where it was cut, ask for a fresh URL when the old one is refused.
+
+    :param client: Whose connections to use; its key is not sent.
+    :param fresh_url: Gives a URL to fetch from, each time a new one.
+    :param file: Where to write, from its start. Only whole when this returns.
+    :return: Its length in bytes.
+    :raises HedraTransferError: If five attempts in a row brought nothing new.
+    """
+    fetch = _Fetch(file)
+    url, stalls = fresh_url(), 0
+    while True:
+        before = fetch.received
+        try:
+            if fetch.attempt(client, url):
+                return fetch.received
+            why = f"{fetch.received} of {fetch.total or 'an unknown number of'} bytes came"
+        except _UrlRefusedError as refused:
+            why = str(refused)
+            url = fresh_url()
+        except httpx.RequestError as error:
+            why = clean(str(error)) or type(error).__name__
+        stalls = 0 if fetch.received > before else stalls + 1
+        if stalls >= MAX_STALLS:
+            raise HedraTransferError(
+                f"The download stopped at byte {fetch.received}; {MAX_STALLS} tries brought nothing: {why}.",
+                remedy="The result stays at Hedra: a retry fetches it without paying again.",
+            )
+        if stalls:
+            client.pause(min(2.0**stalls, 20.0))
+
+
+class _UrlRefusedError(Exception):
+    """The storage does not serve this URL (any more)."""
+
+
+class _Fetch:
+    """The state of one download over several attempts."""
+
+    def __init__(self, file: WritableFile) -> None:
+        self._file = file
+        self._etag: str | None = None
+        self.received = 0
+        self.total: int | None = None
+
+    def attempt(self, client: HedraClient, url: str) -> bool:
+        """Fetch from where we are; return whether the file is whole."""
+        _require_http(url)
+        # Compressed on the way, neither the length nor a range would speak of the file's own bytes.
+        headers = {"Accept-Encoding": "identity"}
+        if self.received:
+            headers["Range"] = f"bytes={self.received}-"
+            if self._etag:
+                headers["If-Range"] = self._etag
+        with client.http.stream("GET", url, headers=headers, follow_redirects=True) as response:
+            if response.status_code in _REFUSED_URL:
+                raise _UrlRefusedError(f"the storage answered {response.status_code}")
+            if response.status_code == 416:
+                self._restart()
+                return False
+            if not response.is_success:
+                return False
+            self._place(response)
+            for chunk in response.iter_raw(CHUNK_BYTES):
+                self._file.write(chunk)
+                self.received += len(chunk)
+        return self.total is None or self.received == self.total
+
+    def _place(self, response: httpx.Response) -> None:
+        """Go to where this answer's body belongs, and note how long the file is."""
+        self._etag = response.headers.get("ETag")
+        where = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if response.status_code == 206 and where and int(where[1]) == self.received:
+            self.total = None if where[3] == "*" else int(where[3])
+            return
+        if response.status_code == 206:
+            raise _UrlRefusedError("the storage answered with another range than asked for")
+        self._restart()
+        length = response.headers.get("Content-Length", "")
+        self.total = int(length) if length.isdecimal() else None
+
+    def _restart(self) -> None:
+        self._file.seek(0)
+        self._file.truncate(0)
+        self.received = 0
+
+
+def _require_http(url: str) -> None:
+    if httpx.URL(url).scheme not in ("http", "https"):
+        raise HedraTransferError(
+            "Hedra gave a URL that is not http(s); only those are fetched.", retryable=False
+        )

@@ -1,0 +1,134 @@
+"""Wait for a generation: one flow, driven by a trigger on its loop or by a task on its worker."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from hedra_provider.api import calls, pacing
+from hedra_provider.api.calls import Call, Pause
+from hedra_provider.api.errors import HedraError, HedraNotFoundError, HedraWaitTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hedra_provider.api.answers import Generation
+
+UNKNOWN_GRACE_SECONDS = 120.0
+"""How long a 404 is taken for "not there yet": seen for a moment right after a submit."""
+
+MAX_FAILURES = 8
+"""Failed looks in a row, each of them repeated by the client already, before the wait ends in their error."""
+
+
+class ProgressLog:
+    """
+    Tell the state changes of one generation, and only those.
+
+    :param tell: Receives a line per change.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._last: tuple[str | None, int] | None = None
+
+    def saw(
+        self, generation: Generation, elapsed_seconds: float, next_look_seconds: float | None = None
+    ) -> None:
+        """Tell what a look saw, if it is news: another status, or a tenth more of progress."""
+        progress = generation.progress or 0.0
+        state = (generation.status, int(progress * 10))
+        if state == self._last:
+            return
+        self._last = state
+        parts = [f"Generation {generation.id}: {generation.status or 'unknown status'}"]
+        if not generation.is_finished:
+            parts.append(f"{progress:.0%}")
+            if generation.eta_sec is not None:
+                parts.append(f"about {generation.eta_sec:.0f} s to go")
+        parts.append(f"after {elapsed_seconds:.0f} s")
+        if next_look_seconds is not None:
+            parts.append(f"next look in {next_look_seconds:.0f} s")
+        self._tell(", ".join(parts) + ".")
+
+
+def wait_until_finished(
+    generation_id: str,
+    *,
+    deadline: float,
+    poll_interval: float,
+    log: ProgressLog,
+    warn: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
+    chance: Callable[[], float] = random.random,
+) -> Call[Generation]:
+    """
+    Look at a generation until it is complete or failed.
+
+    :param generation_id: The generation.
+    :param deadline: Epoch seconds after which the wait is given up.
+    :param poll_interval: Seconds between two looks at the most.
+    :param log: Is shown every look.
+    :param warn: Receives a line for each failed look.
+    :param clock: Tells epoch seconds.
+    :param chance: Random numbers in [0, 1) for the jitter.
+    :return: The finished generation: its status is ``complete`` or ``error``.
+    :raises HedraWaitTimeoutError: At the deadline; the generation runs on.
+    :raises HedraNotFoundError: If Hedra still does not know the id after two minutes.
+    :raises HedraError: An error that can't get better, or the last of too many failures in a row.
+    """
+    started, failures = clock(), 0
+    while True:
+        try:
+            generation = yield from calls.get_status(generation_id)
+        except HedraError as error:
+            failures += 1
+            if not error.retryable or failures >= MAX_FAILURES:
+                error.generation_id = generation_id
+                raise
+            pause = pacing.back_off_seconds(
+                poll_interval=poll_interval, failures=failures, retry_after=error.retry_after, chance=chance()
+            )
+            warn(f"Look {failures} of {MAX_FAILURES} at generation {generation_id} failed: {error}")
+        else:
+            failures = 0
+            age = clock() - started
+            if generation is None:
+                if age > UNKNOWN_GRACE_SECONDS:
+                    raise unknown_generation(generation_id)
+                pause = min(poll_interval, 5.0)
+            else:
+                if generation.is_finished:
+                    log.saw(generation, age)
+                    return generation
+                pause = pacing.next_look_seconds(
+                    poll_interval=poll_interval, age=age, eta=generation.eta_sec, chance=chance()
+                )
+                log.saw(generation, age, pause)
+        left = deadline - clock()
+        if left <= 0:
+            raise timed_out(generation_id, clock() - started)
+        # The last look falls on the deadline: a generation that is done by then is not missed.
+        yield Pause(min(pause, left))
+
+
+def unknown_generation(generation_id: str) -> HedraNotFoundError:
+    """Build the error of a generation that Hedra does not know."""
+    return HedraNotFoundError(
+        f"Hedra does not know generation {generation_id}.",
+        status_code=404,
+        generation_id=generation_id,
+        remedy="Check the id, and that the connection's key and workspace are those that submitted it.",
+    )
+
+
+def timed_out(generation_id: str, waited_seconds: float) -> HedraWaitTimeoutError:
+    """Build the error of a wait that reached its deadline."""
+    return HedraWaitTimeoutError(
+        f"Generation {generation_id} was still running after a wait of {waited_seconds:.0f} s. "
+        "It runs on and is paid for: Hedra has no cancel.",
+        generation_id=generation_id,
+        remedy="A retry or a clear of the task that submitted it adopts it without paying again; "
+        "raise timeout to wait longer.",
+    )

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from hedra_provider.api.client import AsyncHedraClient, HedraClient
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Driver:
+    """Either client, run synchronously over a fake transport; the pauses are noted, not taken."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.pauses: list[float] = []
+        self.requests: list[httpx.Request] = []
+
+    def run(self, call: Any, handler: Handler, **settings: Any) -> Any:
+        def seen(request: httpx.Request) -> httpx.Response:
+            self.requests.append(request)
+            return handler(request)
+
+        transport = httpx.MockTransport(seen)
+        if self.kind == "sync":
+            with HedraClient("the-key", transport=transport, sleep=self.pauses.append, **settings) as client:
+                return client.run(call)
+
+        async def sleep(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        async def go() -> Any:
+            async with AsyncHedraClient("the-key", transport=transport, sleep=sleep, **settings) as client:
+                return await client.run(call)
+
+        return asyncio.run(go())
+
+
+@pytest.fixture(params=["sync", "async"])
+def driver(request: pytest.FixtureRequest) -> Driver:
+    return Driver(request.param)
