@@ -1,0 +1,260 @@
+"""HedraHook: an Airflow connection becomes a client of Hedra's API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow.providers.common.compat.sdk import BaseHook
+
+from hedra_provider import identity
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping
+
+    from airflow.providers.common.compat.sdk import Connection
+
+    from hedra_provider.api.client import AsyncHedraClient, HedraClient
+    from hedra_provider.api.submit import Submission
+
+API_PATH = "/web-app/public"
+_TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
+
+
+@dataclass(frozen=True)
+class HedraSettings:
+    """
+    What a connection says.
+
+    :param api_key: The v2 API key.
+    :param base_url: Where the API is; None for Hedra's own.
+    :param workspace_id: The workspace that is billed where an operator names none.
+    :param namespace: In which the ids of generations and uploads are made.
+    :param timeout: Seconds, None for the client's own.
+    :param verify: Whether to check TLS certificates, or the path of a CA bundle.
+    :param proxy: URL of an HTTP proxy.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str | None
+    workspace_id: str | None
+    namespace: uuid.UUID
+    timeout: float | None
+    verify: bool | str
+    proxy: str | None = field(repr=False)
+
+    def client_options(self) -> dict[str, Any]:
+        """Return the arguments of the clients."""
+        options: dict[str, Any] = {"api_key": self.api_key, "verify": self.verify, "proxy": self.proxy}
+        if self.base_url:
+            options["base_url"] = self.base_url
+        if self.timeout is not None:
+            options["timeout"] = self.timeout
+        return options
+
+
+class HedraHook(BaseHook):
+    """
+    Give a client for a ``hedra`` connection.
+
+    The connection: password = API key (v2), host = base URL (left empty: Hedra's), and in the extras
+    ``workspace_id``, ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``. ::
+
+        from hedra_provider.api import calls
+
+        with HedraHook().get_conn() as client:
+            voices = client.run(calls.list_voices())
+
+    :param hedra_conn_id: The Airflow connection.
+    """
+
+    conn_name_attr = "hedra_conn_id"
+    default_conn_name = "hedra_default"
+    conn_type = "hedra"
+    hook_name = "Hedra"
+
+    def __init__(self, hedra_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.hedra_conn_id = hedra_conn_id
+        self._client: HedraClient | None = None
+
+    @cached_property
+    def settings(self) -> HedraSettings:
+        """
+        What the connection says.
+
+        :raises HedraConfigurationError: If it can't work, e.g. has no key or a v3 key.
+        """
+        connection = self.get_connection(self.hedra_conn_id)
+        return read_settings(self.hedra_conn_id, connection, connection.extra_dejson)
+
+    def get_conn(self) -> HedraClient:
+        """
+        Return the client: one per hook, with one pool of connections. Close it, or use it in ``with``.
+
+        :raises HedraConfigurationError: If the connection can't work.
+        """
+        from hedra_provider.api.client import HedraClient
+
+        if self._client is None or self._client.http.is_closed:
+            self._client = HedraClient(**self.settings.client_options())
+        return self._client
+
+    def close(self) -> None:
+        """Close the client, if there is one."""
+        if self._client is not None:
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def get_async_conn(self) -> AsyncHedraClient:
+        """
+        Return a new client for the running event loop. Close it, or use it in ``async with``.
+
+        :raises HedraConfigurationError: If the connection can't work.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        from hedra_provider.api.client import AsyncHedraClient
+
+        connection = await get_async_connection(self.hedra_conn_id)
+        extra = await get_async_extra_dejson(connection)
+        settings = read_settings(self.hedra_conn_id, connection, extra)
+        return AsyncHedraClient(**settings.client_options())
+
+    def submit_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> Submission:
+        """
+        Submit a generation once for this key: what runs or is complete under it is adopted.
+
+        :param request: The body of ``POST /generations``, without ids.
+        :param idempotency_key: What the generation is for, e.g. ``"shop/row-17"``.
+        :return: The generation, to wait for, and how it was chosen.
+        :raises HedraError: If it could not be submitted.
+        """
+        from hedra_provider.api.submit import submit_once
+
+        ids = identity.generation_ids(self.settings.namespace, idempotency_key)
+        with self.get_conn() as client:
+            return client.run(submit_once(request, ids))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the credits; return whether that worked, and the workspace and balance or the reason."""
+        from hedra_provider.api import calls
+        from hedra_provider.api.errors import HedraError
+
+        try:
+            with self.get_conn() as client:
+                credits = client.run(calls.get_credits())
+                workspace_id = self.settings.workspace_id
+        except HedraError as error:
+            return False, str(error)
+        available = credits.available(workspace_id)
+        if workspace_id is None:
+            return (
+                True,
+                f"Connected; {_said(available)} credits remaining, billed to the key's default workspace.",
+            )
+        if available is None:
+            known = ", ".join(credits.workspace_credit_pool or {}) or "none"
+            return False, f"The key works, but knows no workspace {workspace_id}. Its workspaces: {known}."
+        return True, f"Connected; {available} credits available in workspace {workspace_id}."
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Say how the connection form looks."""
+        from hedra_provider.provider_info import UI_FIELD_BEHAVIOUR
+
+        return UI_FIELD_BEHAVIOUR
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Give the form's own fields to Airflow 3.0 and 3.1; 3.2 and later read ``conn-fields``."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found,unused-ignore]
+        from wtforms import StringField  # type: ignore[import-untyped,unused-ignore]
+
+        from hedra_provider.provider_info import CONNECTION_FIELDS
+
+        return {
+            name: StringField(about["label"], description=about["description"], widget=BS3TextFieldWidget())
+            for name, about in CONNECTION_FIELDS.items()
+        }
+
+
+def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]) -> HedraSettings:
+    """
+    Read what a connection says.
+
+    :param conn_id: Its id, for messages.
+    :param connection: The connection.
+    :param extra: Its extras, decoded.
+    :raises HedraConfigurationError: Naming the field that can't work, and what would be right.
+    """
+    from hedra_provider.api.errors import HedraConfigurationError
+
+    def wrong(what: str, remedy: str) -> HedraConfigurationError:
+        return HedraConfigurationError(f"Connection {conn_id!r}: {what}", remedy=remedy)
+
+    key = (connection.password or "").strip()
+    if not key:
+        raise wrong("it has no API key.", "Put a Hedra v2 API key into its password.")
+    if ":" in key:
+        raise wrong(
+            "its password looks like a v3 key (<id>:<secret>); this provider speaks Hedra's v2 API.",
+            "Make a v2 API key at hedra.com/api-profile and put that into the password.",
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise wrong("its password holds characters that no key has.", "Paste the v2 API key again.")
+    timeout, verify = extra.get("timeout"), extra.get("verify", True)
+    try:
+        seconds = float(timeout) if timeout not in (None, "") else None
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if seconds is not None and seconds <= 0:
+        raise wrong(f"its timeout is {timeout!r}.", "Give seconds, e.g. 60, or leave it empty.")
+    if isinstance(verify, str):
+        word = verify.strip().lower()
+        verify = word in _TRUE if word in (*_TRUE, *_FALSE) else (verify.strip() or True)
+    id_namespace = str(extra.get("id_namespace") or "").strip() or None
+    try:
+        base_url = _base_url(connection)
+    except ValueError as error:
+        raise wrong(f"its host {error}.", "Give the API's base URL, or leave it empty for Hedra's.") from None
+    return HedraSettings(
+        api_key=key,
+        base_url=base_url,
+        workspace_id=str(extra.get("workspace_id") or "").strip() or None,
+        namespace=identity.account_namespace(key, id_namespace),
+        timeout=seconds,
+        verify=verify if verify is not None else True,
+        proxy=str(extra.get("proxy") or "").strip() or None,
+    )
+
+
+def _base_url(connection: Connection) -> str | None:
+    """Return the base URL that host, port and schema make; a bare host gets Hedra's path."""
+    from urllib.parse import urlsplit
+
+    host = (connection.host or "").strip().rstrip("/")
+    if not host:
+        return None
+    if "://" not in host:
+        host = f"{connection.schema or 'https'}://{host}"
+    parts = urlsplit(host)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http(s) URL")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("holds more than scheme, host, port and path")
+    netloc = parts.netloc
+    if connection.port and parts.port is None:
+        netloc = f"{netloc}:{connection.port}"
+    return f"{parts.scheme}://{netloc}{parts.path or API_PATH}"
+
+
+def _said(value: int | None) -> str:
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,141 @@
+"""Operators that move files: upload an asset, download a result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hedra_provider.failures import as_airflow_errors
+from hedra_provider.operators.base import HedraOperator, given
+from hedra_provider.storage import named_destination, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from hedra_provider.api.client import HedraClient
+
+
+class HedraUploadAssetOperator(HedraOperator):
+    """
+    Upload an image, an audio or a video to Hedra. The same bytes are uploaded once per workspace.
+
+    Returns ``{"asset_id", "type", "name", "bytes", "reused"}``.
+
+    :param source: A local path, or a URI that ObjectStoragePath opens (``s3://conn_id@bucket/key``).
+    :param asset_type: ``image``, ``audio`` or ``video``; by default what the file's name says.
+    :param name: The asset's name; by default the file's.
+    """
+
+    template_fields: Sequence[str] = ("source", "asset_type", "name", *HedraOperator.template_fields)
+
+    def __init__(
+        self, *, source: str, asset_type: str | None = None, name: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.asset_type = asset_type
+        self.name = name
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Upload, or find what is there."""
+        with as_airflow_errors(), self.hook.get_conn() as client:
+            stored, about = self.store_file(
+                client,
+                str(self.source),
+                param="source",
+                asset_type=given(self.asset_type),
+                name=given(self.name),
+            )
+        return {"asset_id": stored.asset_id, **about, "reused": stored.reused}
+
+
+class HedraDownloadOperator(HedraOperator):
+    """
+    Fetch a finished file and store it. The destination is replaced only when the file is whole.
+
+    Returns ``{"uri", "bytes", "generation_id", "asset_id"}``.
+
+    :param generation_id: The generation whose result to fetch. Or:
+    :param asset_id: The asset to fetch, with
+    :param asset_type: its type: ``video``, ``audio`` or ``image``.
+    :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder, in
+        which the file is named after its id.
+    """
+
+    template_fields: Sequence[str] = (
+        "generation_id",
+        "asset_id",
+        "asset_type",
+        "destination",
+        *HedraOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        generation_id: str | None = None,
+        asset_id: str | None = None,
+        asset_type: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.generation_id = generation_id
+        self.asset_id = asset_id
+        self.asset_type = asset_type
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Fetch and store."""
+        from hedra_provider.api.errors import HedraValueError
+
+        generation_id, asset_id, asset_type = (
+            given(value) for value in (self.generation_id, self.asset_id, self.asset_type)
+        )
+        with as_airflow_errors():
+            if bool(generation_id) == bool(asset_id):
+                raise HedraValueError(
+                    "Give either generation_id, or asset_id with asset_type.", param="generation_id"
+                )
+            if asset_id and not asset_type:
+                raise HedraValueError("asset_id needs asset_type: video, audio or image.", param="asset_type")
+            with self.hook.get_conn() as client:
+                uri, size, found_asset = fetch_to(
+                    client,
+                    str(self.destination),
+                    generation_id=generation_id,
+                    asset_id=asset_id,
+                    asset_type=asset_type,
+                )
+        self.log.info("Stored %s (%d bytes).", uri, size)
+        return {"uri": uri, "bytes": size, "generation_id": generation_id, "asset_id": found_asset}
+
+
+def fetch_to(
+    client: HedraClient,
+    destination: str,
+    *,
+    generation_id: str | None = None,
+    asset_id: str | None = None,
+    asset_type: str | None = None,
+) -> tuple[str, int, str | None]:
+    """
+    Fetch the file of a generation or an asset and store it whole.
+
+    :return: Its URI, its length in bytes, and the id of the asset.
+    """
+    from hedra_provider.api.transfer import asset_url, download, result_url
+
+    found = asset_id
+
+    def fresh_url() -> str:
+        nonlocal found
+        if generation_id:
+            url, found = client.run(result_url(generation_id))
+            return url
+        return client.run(asset_url(str(asset_id), str(asset_type)))
+
+    target = named_destination(destination, str(generation_id or asset_id), asset_type)
+    uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
+    return uri, size, found

@@ -1,0 +1,190 @@
+"""The operator for the job Hedra is known for: a portrait that speaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hedra_provider.operators.base import given
+from hedra_provider.operators.generate import HedraGenerateOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hedra_provider.api.answers import Model
+    from hedra_provider.api.client import HedraClient
+
+_TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
+
+
+class HedraAvatarVideoOperator(HedraGenerateOperator):
+    """
+    Make a video of a portrait that speaks: upload what is a file, submit once, wait, store the result.
+
+    Give exactly one of ``audio`` and ``text``. Further parameters, what a retry does and what is returned:
+    :class:`HedraGenerateOperator`.
+
+    :param image: The portrait: an asset id, a local path, or a URI that ObjectStoragePath opens.
+    :param audio: The voice, likewise; it sets the length of the video.
+    :param text: What to say; Hedra makes the speech.
+    :param voice_id: Who says it: the id of a voice of ``GET /voices``.
+    :param language: Of the speech, e.g. ``English``; ``auto`` to recognise it.
+    :param speed: Of the speech, 0.7 to 1.2.
+    :param stability: Of the speech, 0 (most stable) to 1.
+    :param text_prompt: What is seen.
+    :param model: ``avatar`` (talking head, up to 10 minutes), ``omnia`` (full-body motion, up to 8 s),
+        ``character-3``, or a slug or id of ``GET /models``.
+    :param aspect_ratio: E.g. ``9:16``.
+    :param resolution: E.g. ``720p``.
+    :param duration_ms: Length in milliseconds; left out, the video follows the audio.
+    :param audio_start_ms: Where the audio begins, in milliseconds; below 0 silence comes first.
+    :param seed: For output that can be repeated, where the model takes one.
+    :param name: The name that the result has at Hedra.
+    :param extra_request: Merged over the request: fields that this operator does not know.
+    """
+
+    template_fields: Sequence[str] = (
+        "image",
+        "audio",
+        "text",
+        "voice_id",
+        "language",
+        "speed",
+        "stability",
+        "text_prompt",
+        "model",
+        "aspect_ratio",
+        "resolution",
+        "duration_ms",
+        "audio_start_ms",
+        "seed",
+        "name",
+        "extra_request",
+        "destination",
+        "idempotency_key",
+        "workspace_id",
+        "hedra_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"extra_request": "json"}
+
+    def __init__(
+        self,
+        *,
+        image: str,
+        audio: str | None = None,
+        text: str | None = None,
+        voice_id: str | None = None,
+        language: str = "auto",
+        speed: float = 1.0,
+        stability: float = 1.0,
+        text_prompt: str = "A person speaking to the camera",
+        model: str = "avatar",
+        aspect_ratio: str = "9:16",
+        resolution: str = "720p",
+        duration_ms: int | None = None,
+        audio_start_ms: int | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+        extra_request: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.image = image
+        self.audio = audio
+        self.text = text
+        self.voice_id = voice_id
+        self.language = language
+        self.speed = speed
+        self.stability = stability
+        self.text_prompt = text_prompt
+        self.model = model
+        self.aspect_ratio = aspect_ratio
+        self.resolution = resolution
+        self.duration_ms = duration_ms
+        self.audio_start_ms = audio_start_ms
+        self.seed = seed
+        self.name = name
+        self.extra_request = extra_request
+
+    def build_request(self, client: HedraClient) -> dict[str, Any]:
+        """
+        Check everything that can be checked, then upload what is a file, and return the body.
+
+        :raises HedraValueError: If something can't be right; nothing was uploaded or spent then.
+        """
+        from hedra_provider.api import calls
+        from hedra_provider.api.requests import (
+            check_against_model,
+            find_model,
+            not_in_catalogue,
+            require_one_voice,
+        )
+
+        image, audio = str(given(self.image) or ""), given(self.audio)
+        require_one_voice(audio, given(self.text), given(self.voice_id))
+        catalogue: list[Model] = []
+        # Checked without the account first: what is wrong in itself needs no key and no request.
+        self._body(_asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue)
+        model = None
+        if self.validate:
+            catalogue = client.run(calls.list_models(types=["video"]))
+            model = find_model(str(self.model), catalogue)
+            if model is None:
+                raise not_in_catalogue(str(self.model), catalogue)
+            draft = self._body(
+                _asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue
+            )
+            check_against_model(draft, model)
+        image_id = self._asset(client, image, "image", model)
+        audio_id = self._asset(client, audio, "audio", model) if audio else None
+        return self._body(image_id, audio_id, catalogue)
+
+    def _body(self, image_id: str, audio_id: str | None, catalogue: Sequence[Model]) -> dict[str, Any]:
+        from hedra_provider.api.requests import avatar_video_request, model_fields
+
+        return avatar_video_request(
+            image_id=image_id,
+            audio_id=audio_id,
+            text=given(self.text),
+            voice_id=given(self.voice_id),
+            language=self.language,
+            speed=self.speed,
+            stability=self.stability,
+            text_prompt=self.text_prompt,
+            model=model_fields(str(self.model), catalogue),
+            aspect_ratio=self.aspect_ratio,
+            resolution=self.resolution,
+            duration_ms=given(self.duration_ms),
+            audio_start_ms=given(self.audio_start_ms),
+            seed=given(self.seed),
+            name=given(self.name),
+            workspace_id=self.paying_workspace,
+            extra_request=given(self.extra_request),
+        )
+
+    def _asset(self, client: HedraClient, value: str, kind: str, model: Model | None) -> str:
+        from hedra_provider.api.requests import is_uuid
+
+        if is_uuid(value):
+            return value
+        slot = model.slot(kind) if model else None
+        stored, _ = self.store_file(
+            client, value, param=kind, asset_type=kind, max_bytes=slot.max_file_size_bytes if slot else None
+        )
+        return stored.asset_id
+
+    def _name(self) -> str | None:
+        return self.name or None
+
+
+def _asset_or_file(value: str, param: str) -> str:
+    """Return the asset id, or a stand-in for the one that the file will have."""
+    from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.requests import is_uuid
+
+    if not value:
+        raise HedraValueError(
+            f"{param} is not given.",
+            param=param,
+            remedy="Give an asset id, a path, or a URI such as s3://bucket/key.",
+        )
+    return value if is_uuid(value) else _TO_BE_UPLOADED

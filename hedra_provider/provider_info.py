@@ -1,0 +1,71 @@
+"""What Airflow discovers of this provider: its connection type and its modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INTEGRATION = "Hedra"
+
+CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "workspace_id": {
+        "label": "Workspace ID",
+        "description": "The workspace whose credits are spent. Left empty: the key's default.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "id_namespace": {
+        "label": "ID namespace",
+        "description": "A name of your own, so that generations in flight are found again after the key was "
+        "rotated. Left empty: made from the key.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "timeout": {
+        "label": "Timeout (seconds)",
+        "description": "For each request: connect, read and write. Left empty: 10 to connect, 60 else.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "verify": {
+        "label": "Verify TLS",
+        "description": "true, false, or the path of a CA bundle. Left empty: true.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "proxy": {
+        "label": "Proxy",
+        "description": "URL of an HTTP proxy, without credentials in it.",
+        "schema": {"type": ["string", "null"]},
+    },
+}
+
+UI_FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "port", "schema"],
+    "relabeling": {"password": "API key (v2)", "host": "Base URL"},
+    "placeholders": {"host": "https://api.hedra.com/web-app/public"},
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what ``provider_info.schema.json`` of Airflow describes."""
+    return {
+        "package-name": "airflow-provider-hedra",
+        "name": "Hedra",
+        "description": "Avatar videos by Hedra: upload, generate, wait without a worker, download.",
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://www.hedra.com/docs",
+                "tags": ["service"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "hedra",
+                "hook-class-name": "hedra_provider.hooks.HedraHook",
+                "hook-name": "Hedra",
+                "conn-fields": CONNECTION_FIELDS,
+                "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
+            }
+        ],
+        "hooks": [{"integration-name": INTEGRATION, "python-modules": ["hedra_provider.hooks"]}],
+        "operators": [{"integration-name": INTEGRATION, "python-modules": ["hedra_provider.operators"]}],
+        "sensors": [{"integration-name": INTEGRATION, "python-modules": ["hedra_provider.sensors"]}],
+        "triggers": [{"integration-name": INTEGRATION, "python-modules": ["hedra_provider.triggers"]}],
+    }

@@ -1,0 +1,308 @@
+"""Submit once, over real HTTP: whatever goes wrong, the ledger shows one paid generation."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hedra_provider import identity
+from hedra_provider.api import calls
+from hedra_provider.api.client import AsyncHedraClient, HedraClient
+from hedra_provider.api.errors import (
+    HedraError,
+    HedraInsufficientCreditsError,
+    HedraNotFoundError,
+    HedraRateLimitError,
+    HedraTransportError,
+)
+from hedra_provider.api.files import SizedFile
+from hedra_provider.api.submit import LOOK_AGAIN_SECONDS, Rule, differing_fields, submit_once
+from hedra_provider.api.transfer import store_asset
+from tests.media import png, wav
+
+if TYPE_CHECKING:
+    from hedra_provider.testing import Sandbox
+
+NAMESPACE = uuid.UUID(int=7)
+AVATAR = "together/hedra-avatar"
+
+
+class Account:
+    """A client of the sandbox, sync or async, whose pauses are noted and not taken."""
+
+    def __init__(self, sandbox: Sandbox, kind: str) -> None:
+        self.sandbox, self.kind = sandbox, kind
+        self.pauses: list[float] = []
+        with self._sync() as client:
+            image, audio = png(), wav(0.5)
+            self.image = client.run(store_asset(SizedFile(io.BytesIO(image), len(image), "a.png"), "image")).asset_id
+            self.audio = client.run(store_asset(SizedFile(io.BytesIO(audio), len(audio), "a.wav"), "audio")).asset_id
+
+    def _sync(self) -> HedraClient:
+        return HedraClient(self.sandbox.api_key, base_url=self.sandbox.base_url, sleep=self.pauses.append, timeout=5)
+
+    def run(self, call: Any) -> Any:
+        if self.kind == "sync":
+            with self._sync() as client:
+                return client.run(call)
+
+        async def sleep(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        async def go() -> Any:
+            options = {"base_url": self.sandbox.base_url, "sleep": sleep, "timeout": 5}
+            async with AsyncHedraClient(self.sandbox.api_key, **options) as client:
+                return await client.run(call)
+
+        return asyncio.run(go())
+
+    def body(self, prompt: str = "A person", **fields: Any) -> dict[str, Any]:
+        inputs = {"text_prompt": prompt, "aspect_ratio": "9:16", "resolution": "540p"}
+        body = {"type": "video", "model_slug": AVATAR, "start_keyframe_id": self.image, "audio_id": self.audio}
+        return body | fields | {"generated_video_inputs": inputs}
+
+    def submit(self, body: dict[str, Any] | None = None, *, key: str = "row-1", retry: bool = False) -> Any:
+        return self.run(submit_once(body or self.body(), ids(key), adopt_changed=retry))
+
+    @property
+    def paid(self) -> list[dict[str, Any]]:
+        return [row for row in self.sandbox.submissions if row["credits"]]
+
+
+def ids(key: str = "row-1"):
+    return identity.generation_ids(NAMESPACE, key)
+
+
+@pytest.fixture(params=["sync", "async"])
+def account(hedra_sandbox: Sandbox, request: pytest.FixtureRequest) -> Account:
+    return Account(hedra_sandbox, request.param)
+
+
+def test_nothing_there_submits(account: Account):
+    done = account.submit()
+    assert done.plan.rule is Rule.NEW
+    assert done.generation.id == ids()(0)
+    assert [row["generation_id"] for row in account.paid] == [ids()(0)]
+    paths = [(row["method"], row["path"]) for row in account.sandbox.ledger()["requests"][-2:]]
+    assert paths == [("GET", f"/generations/{ids()(0)}/status"), ("POST", "/generations")]
+
+
+@pytest.mark.parametrize("retry", [True, False])
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_what_runs_is_adopted(account: Account, retry: bool):
+    account.submit()
+    again = account.submit(retry=retry)
+    assert again.plan.rule is Rule.SAME
+    assert not again.generation.is_finished
+    assert len(account.paid) == 1
+
+
+def test_what_is_complete_is_adopted(account: Account):
+    account.submit()
+    again = account.submit()
+    assert again.generation.is_complete
+    assert len(account.paid) == 1
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_a_changed_request_is_another_generation_after_a_clear(account: Account):
+    account.submit()
+    again = account.submit(account.body("Another prompt"))
+    assert again.plan.rule is Rule.CHANGED
+    assert again.plan.differing == ("generated_video_inputs.text_prompt",)
+    assert again.generation.id == ids()(1)
+    assert len(account.paid) == 2
+    third = account.submit(account.body("Another prompt"))
+    assert third.generation.id == ids()(1)
+    first = account.submit()
+    assert first.generation.id == ids()(0)
+    assert len(account.paid) == 2
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_an_automatic_retry_adopts_a_request_that_renders_anew(account: Account):
+    account.submit()
+    again = account.submit(account.body("Rendered at 12:01"), retry=True)
+    assert again.plan.rule is Rule.RETRY
+    assert again.plan.differing == ("generated_video_inputs.text_prompt",)
+    assert len(account.paid) == 1
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_a_retry_after_an_edit_adopts_the_edited_one(account: Account):
+    account.submit()
+    edited = account.submit(account.body("Edited"))
+    again = account.submit(account.body("Edited, rendered anew"), retry=True)
+    assert again.generation.id == edited.generation.id == ids()(1)
+    assert len(account.paid) == 2
+
+
+FAILED = {"on": "POST /generations", "generation_error": {"type": "INTERNAL", "message": "no luck"}}
+
+
+@pytest.mark.parametrize("retry", [True, False])
+def test_a_failed_generation_is_followed_by_another(account: Account, retry: bool):
+    account.sandbox.faults(FAILED | {"times": 1})
+    assert account.submit().generation.status is not None
+    again = account.submit(retry=retry)
+    assert again.plan.rule is Rule.FAILED_BEFORE
+    assert again.generation.id == ids()(1)
+
+
+LOST = [
+    {"when": "after", "reset": True},
+    {"when": "after", "status": 500},
+    {"when": "after", "status": 502, "body": "<html>Bad gateway</html>"},
+    {"when": "after", "status": 503, "body": {"error": {"type": "UNAVAILABLE", "message": "x"}}},
+    {"when": "after", "status": 409, "body": {"detail": "conflict"}},
+    {"when": "after", "status": 400, "body": {"error": {"type": "ALREADY_IN_PROGRESS", "message": "x"}}},
+    {"when": "after", "status": 200, "body": "not json"},
+    {"when": "after", "cut_at": 5},
+]
+
+
+@pytest.mark.parametrize("fault", LOST, ids=lambda fault: "-".join(str(v)[:12] for v in fault.values()))
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_a_lost_answer_is_looked_for_not_paid_again(account: Account, fault: dict[str, Any]):
+    account.sandbox.faults({"on": "POST /generations", "times": 1} | fault)
+    done = account.submit()
+    assert done.generation.id == ids()(0)
+    assert len(account.paid) == 1
+    assert len(account.sandbox.requests("POST", "/generations")) == 1
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_a_404_for_a_moment_after_a_lost_answer_is_waited_out(account: Account):
+    account.sandbox.faults(
+        {"on": "POST /generations", "times": 1, "when": "after", "reset": True},
+        {"on": "GET /generations/{id}/status", "skip": 1, "times": 3, "when": "before", "status": 404},
+    )
+    account.submit()
+    assert len(account.paid) == 1
+    assert account.pauses == list(LOOK_AGAIN_SECONDS[:3])
+
+
+@pytest.mark.parametrize("fault", [{"reset": True}, {"status": 500}, {"status": 503}], ids=str)
+def test_unknown_for_a_minute_submits_the_same_id(account: Account, fault: dict[str, Any]):
+    account.sandbox.faults({"on": "POST /generations", "times": 1, "when": "before"} | fault)
+    done = account.submit()
+    assert done.generation.id == ids()(0)
+    assert sum(account.pauses) == 60
+    assert len(account.paid) == 1
+
+
+def test_a_submit_that_never_gets_through_ends_and_costs_nothing(account: Account):
+    account.sandbox.faults({"on": "POST /generations", "times": 99, "when": "before", "reset": True})
+    with pytest.raises(HedraTransportError) as raised:
+        account.submit()
+    assert raised.value.retryable
+    assert raised.value.generation_id == ids()(0)
+    assert len(account.sandbox.requests("POST", "/generations")) == 2
+    assert account.paid == []
+
+
+def test_a_429_is_waited_for_in_place(account: Account):
+    limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 2}
+    account.sandbox.faults(limited | {"headers": {"Retry-After": "3"}})
+    account.submit()
+    assert account.pauses == [3.0, 3.0]
+    assert len(account.paid) == 1
+
+
+def test_a_429_for_long_is_left_to_the_task(account: Account):
+    limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 99}
+    account.sandbox.faults(limited | {"headers": {"Retry-After": "300"}})
+    with pytest.raises(HedraRateLimitError) as raised:
+        account.submit()
+    assert raised.value.retry_after == 300
+    assert account.pauses == []
+
+
+def test_a_refusal_is_final_and_free(account: Account):
+    with pytest.raises(HedraNotFoundError):
+        account.submit(account.body(audio_id=str(uuid.UUID(int=1))))
+    assert len(account.sandbox.requests("POST", "/generations")) == 1
+    assert account.paid == []
+
+
+@pytest.mark.hedra_sandbox(credits=0)
+def test_no_credits_says_so(account: Account):
+    with pytest.raises(HedraInsufficientCreditsError) as raised:
+        account.submit()
+    assert raised.value.credits_available == 0
+    assert raised.value.credits_needed
+
+
+@pytest.mark.parametrize("mode", ["conflict", "return", "error"])
+def test_whatever_a_duplicate_id_answers(mode: str):
+    from hedra_provider.testing import Sandbox
+
+    with Sandbox(duplicate_id=mode, seconds=600) as sandbox:
+        account = Account(sandbox, "sync")
+        first = account.submit()
+        # A try that lost sight of the first: status answers 404 once, so the same id is submitted again.
+        sandbox.faults({"on": "GET /generations/{id}/status", "times": 1, "when": "before", "status": 404})
+        second = account.submit()
+        assert second.generation.id == first.generation.id
+        assert len(account.paid) == 1
+
+
+def test_an_api_that_ignores_our_id_is_noticed():
+    from hedra_provider.testing import Sandbox
+
+    with Sandbox(duplicate_id="ignore") as sandbox:
+        account = Account(sandbox, "sync")
+        done = account.submit()
+        assert done.id_mismatch
+        assert done.generation.id == account.paid[0]["generation_id"] != ids()(0)
+        assert len(account.paid) == 1
+
+
+def test_what_cannot_be_compared_is_adopted(account: Account):
+    account.submit()
+    account.sandbox.faults({"on": "GET /generations", "times": 9, "patch": {"data": []}})
+    again = account.submit(account.body("Another prompt"))
+    assert again.plan.rule is Rule.NOT_COMPARABLE
+    assert len(account.paid) == 1
+
+
+def test_a_look_that_fails_submits_nothing(account: Account):
+    account.sandbox.faults({"on": "GET /generations/{id}/status", "times": 99, "when": "before", "status": 503})
+    with pytest.raises(HedraError):
+        account.submit()
+    assert account.sandbox.requests("POST", "/generations") == []
+
+
+OURS = {
+    "type": "video",
+    "model_slug": "a/b",
+    "audio_id": "x",
+    "generated_video_inputs": {"text_prompt": "p", "seed": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "differing"),
+    [
+        (OURS, ()),
+        (OURS | {"batch_size": 1, "generation_id": "g", "name": "n", "workspace_id": "w"}, ()),
+        (OURS | {"model_slug": None, "ai_model_id": "an-id"}, ()),
+        (OURS | {"model_slug": "c/d"}, ("model_slug",)),
+        (OURS | {"audio_id": None}, ("audio_id",)),
+        (OURS | {"audio_generation": {"text": "t"}}, ("audio_generation",)),
+        (OURS | {"generated_video_inputs": {"text_prompt": "q"}}, ("generated_video_inputs.text_prompt",)),
+        (OURS | {"generated_video_inputs": {"text_prompt": "p", "seed": 3}}, ("generated_video_inputs.seed",)),
+        (OURS | {"generated_video_inputs": None}, ("generated_video_inputs",)),
+    ],
+)
+def test_requests_are_compared_by_what_they_ask_for(theirs: dict[str, Any], differing: tuple[str, ...]):
+    assert differing_fields(OURS, theirs) == differing
+
+
+def test_the_look_is_one_request(account: Account):
+    assert account.run(calls.get_status(ids("other")(0))) is None
+    assert len(account.sandbox.requests("GET", "/generations/{id}/status")) == 1
