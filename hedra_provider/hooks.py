@@ -240,7 +240,7 @@ def _base_url(connection: Connection) -> str | None:
     """Return the base URL that host, port and schema make; a bare host gets Hedra's path."""
     from urllib.parse import urlsplit
 
-    host = (connection.host or "").strip().rstrip("/")
+    host = (connection.host or "").strip()
     if not host:
         return None
     if "://" not in host:
@@ -253,7 +253,7 @@ def _base_url(connection: Connection) -> str | None:
     netloc = parts.netloc
     if connection.port and parts.port is None:
         netloc = f"{netloc}:{connection.port}"
-    return f"{parts.scheme}://{netloc}{parts.path or API_PATH}"
+    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/') or API_PATH}"
 
 
 def _said(value: int | None) -> str:

@@ -80,6 +80,8 @@ class _Settings:
         if file is not None and ask.multipart:
             options["files"] = {"file": (file.name, file, file.content_type)}
         elif file is not None:
+            # Each attempt sends it from its start; a multipart body goes there by itself.
+            file.seek(0)
             options["content"] = file
             options["headers"] |= {"Content-Length": str(file.size), "Content-Type": file.content_type}
         return http.build_request(ask.method, ask.url, **options)

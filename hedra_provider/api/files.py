@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from hedra_provider.api.errors import HedraTransferError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,8 +31,9 @@ class SizedFile:
         self.content_type = content_type or "application/octet-stream"
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read on."""
-        return self._file.read(size)
+        """Read on, to ``size`` at the most: bytes that were appended meanwhile are not part of it."""
+        left = self.size - self._file.tell()
+        return self._file.read(left if size < 0 else min(size, left))
 
     def tell(self) -> int:
         """Return the position."""
@@ -47,11 +46,6 @@ class SizedFile:
         return self._file.seek(offset, whence)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the whole file from its start."""
-        self._file.seek(0)
-        sent = 0
-        while chunk := self._file.read(CHUNK_BYTES):
-            sent += len(chunk)
-            if sent > self.size:
-                raise HedraTransferError(f"{self.name} grew while it was sent: more than {self.size} bytes.")
+        """Yield what is left; httpx takes a body for a stream only if it can be iterated over."""
+        while chunk := self.read(CHUNK_BYTES):
             yield chunk

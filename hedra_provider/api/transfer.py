@@ -227,7 +227,8 @@ class _Fetch:
             if not response.is_success:
                 return False
             self._place(response)
-            for chunk in response.iter_raw(CHUNK_BYTES):
+            # In the pieces that come: httpx would lose what it had gathered of a larger one when it is cut.
+            for chunk in response.iter_raw():
                 self._file.write(chunk)
                 self.received += len(chunk)
         return self.total is None or self.received == self.total

@@ -1,0 +1,57 @@
+"""What Airflow discovers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from importlib.metadata import distribution
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+
+from hedra_provider import __version__
+from hedra_provider.provider_info import get_provider_info
+
+
+def schema(name: str) -> dict:
+    return json.loads((Path(airflow.__path__[0]) / name).read_text())
+
+
+def test_it_validates_against_airflows_schema():
+    jsonschema.validate(get_provider_info(), schema("provider_info.schema.json"))
+
+
+def test_the_form_fields_validate_against_airflows_schema():
+    whole = schema("provider.yaml.schema.json")
+    about = whole["properties"]["connection-types"]["items"]["properties"]
+    if "conn-fields" not in about:
+        pytest.skip("this Airflow (3.0, 3.1) has no conn-fields yet; its form reads the hook's widgets")
+    jsonschema.validate(get_provider_info()["connection-types"][0]["conn-fields"], about["conn-fields"])
+
+
+def test_every_module_it_names_is_there():
+    text = json.dumps(get_provider_info())
+    for name in set(re.findall(r"hedra_provider(?:\.\w+)+", text)):
+        if name.endswith("Hook"):
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), attribute)
+        else:
+            importlib.import_module(name)
+
+
+def test_the_distribution_declares_it():
+    entry_points = distribution("airflow-provider-hedra").entry_points
+    (found,) = [entry for entry in entry_points if entry.group == "apache_airflow_provider"]
+    assert found.load()()["package-name"] == "airflow-provider-hedra"
+    assert distribution("airflow-provider-hedra").version == __version__
+
+
+def test_airflow_lists_provider_and_hook():
+    from airflow.providers_manager import ProvidersManager
+
+    manager = ProvidersManager()
+    assert manager.providers["airflow-provider-hedra"].version == __version__
+    assert manager.hooks["hedra"].hook_class_name == "hedra_provider.hooks.HedraHook"

@@ -1,0 +1,152 @@
+"""The sensor in its three modes, against the sandbox."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from hedra_provider.hooks import HedraHook
+from hedra_provider.sensors import HedraGenerationSensor
+from tests.tasks import TaskInstance, context_of, fire
+
+if TYPE_CHECKING:
+    from hedra_provider.testing import Sandbox
+
+MODES = {"deferred": {"deferrable": True}, "poke": {}, "reschedule": {"mode": "reschedule"}}
+UNKNOWN = "00000000-0000-4000-8000-000000000001"
+
+
+def submitted(**fault: Any) -> str:
+    from hedra_provider.api import calls
+
+    with HedraHook().get_conn() as client:
+        voice = client.run(calls.list_voices())[0]
+        body = {"type": "text_to_speech", "voice_id": voice.id, "text": "Good morning"}
+        return client.run(calls.submit(body)).id
+
+
+def failed(sandbox: Sandbox) -> str:
+    sandbox.faults(
+        {"on": "POST /generations", "times": 1, "generation_error": {"type": "UNAVAILABLE", "message": "no luck"}}
+    )
+    return submitted()
+
+
+def sensor(generation_id: str, **changes: Any) -> HedraGenerationSensor:
+    return HedraGenerationSensor(task_id="wait", generation_id=generation_id, **({"poke_interval": 0.05} | changes))
+
+
+class SensorInstance(TaskInstance):
+    first_reschedule: datetime | None = None
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+
+def wait(operator: HedraGenerationSensor, ti: SensorInstance | None = None) -> Any:
+    """Run the sensor as Airflow does: resume what defers, repeat what reschedules."""
+    ti = ti or SensorInstance()
+    for _ in range(50):
+        try:
+            return operator.execute(context_of(ti))
+        except TaskDeferred as deferred:
+            kwargs = {"event": fire(deferred.trigger)}
+            return operator.resume_execution(deferred.method_name, kwargs, context_of(ti))
+        except AirflowRescheduleException:
+            ti.first_reschedule = ti.first_reschedule or datetime.now(UTC)
+    raise AssertionError("rescheduled for ever")
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_it_succeeds_with_the_facts(hedra_sandbox: Sandbox, mode: str):
+    ti = SensorInstance()
+    result = wait(sensor(submitted(), **MODES[mode]), ti)
+    assert result["status"] == "complete"
+    assert result["credit_cost"] > 0
+    assert ti.xcoms["generation"] == result
+    assert "http" not in json.dumps(result)
+
+
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_deferred_it_waits_without_a_worker(hedra_sandbox: Sandbox):
+    operator = sensor(submitted(), deferrable=True)
+    with pytest.raises(TaskDeferred) as raised:
+        operator.execute(context_of(SensorInstance()))
+    assert raised.value.method_name == "execute_complete"
+    hedra_sandbox.advance(3600)
+    assert fire(raised.value.trigger)["outcome"] == "complete"
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_failed_generation_fails_at_once_and_says_which_task_to_clear(
+    hedra_sandbox: Sandbox, mode: str, soft: bool
+):
+    ti = SensorInstance()
+    kind = AirflowSkipException if soft else AirflowFailException
+    with pytest.raises(kind) as raised:
+        wait(sensor(failed(hedra_sandbox), soft_fail=soft, **MODES[mode]), ti)
+    assert ti.xcoms["generation"]["error_code"] == "UNAVAILABLE"
+    if not soft:
+        assert "Clear the task that submitted it" in str(raised.value)
+
+
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_a_deferred_wait_that_fails_later_is_soft_too(hedra_sandbox: Sandbox):
+    hedra_sandbox.faults(
+        {"on": "POST /generations", "times": 1, "generation_error": {"type": "INTERNAL", "message": "x"}}
+    )
+    operator = sensor(submitted(), deferrable=True, soft_fail=True)
+    with pytest.raises(TaskDeferred) as raised:
+        operator.execute(context_of(SensorInstance()))
+    hedra_sandbox.advance(3600)
+    event = fire(raised.value.trigger)
+    assert event["outcome"] == "error"
+    with pytest.raises(AirflowSkipException):
+        operator.resume_execution("execute_complete", {"event": event}, context_of(SensorInstance()))
+
+
+@pytest.mark.parametrize("mode", ["deferred", "poke"])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_the_deadline(hedra_sandbox: Sandbox, mode: str, soft: bool):
+    kind = AirflowSkipException if soft else AirflowSensorTimeout
+    with pytest.raises(kind):
+        wait(sensor(submitted(), timeout=0.1, soft_fail=soft, **MODES[mode]))
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_look_that_fails_for_a_moment_is_survived(
+    hedra_sandbox: Sandbox, mode: str, monkeypatch: pytest.MonkeyPatch
+):
+    from hedra_provider.api.client import HedraClient
+
+    monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: None)
+    generation_id = submitted()
+    hedra_sandbox.faults({"on": "GET /generations/{id}/status", "times": 2, "when": "before", "status": 404})
+    assert wait(sensor(generation_id, **MODES[mode]))["status"] == "complete"
+
+
+def test_rescheduled_for_long_a_404_is_final(hedra_sandbox: Sandbox):
+    ti = SensorInstance()
+    ti.first_reschedule = datetime.now(UTC) - timedelta(seconds=300)
+    with pytest.raises(AirflowFailException, match="does not know generation"):
+        wait(sensor(UNKNOWN, mode="reschedule"), ti)
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
+    hedra_sandbox.change_key("another")
+    with pytest.raises(AirflowException, match="Check the API key"):
+        wait(sensor(UNKNOWN, **MODES[mode]))
