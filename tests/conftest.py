@@ -6,11 +6,12 @@ import os
 import tempfile
 
 # Airflow reads these once, at its first import: they are set before any test module imports it.
-os.environ.pop("HEDRA_API_KEY", None)
-for name in [name for name in os.environ if name.startswith("AIRFLOW_CONN_HEDRA")]:
+for name in [name for name in os.environ if name.startswith("AIRFLOW") or name == "HEDRA_API_KEY"]:
     del os.environ[name]
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="hedra-tests-"))
+HOME = tempfile.mkdtemp(prefix="hedra-tests-")
+os.environ["AIRFLOW_HOME"] = HOME
+os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = f"{HOME}/dags"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 pytest_plugins = ["hedra_provider.testing"]

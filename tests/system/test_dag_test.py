@@ -1,0 +1,138 @@
+"""Real DAGs by ``dag.test()``, against the sandbox over real HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hedra_provider.testing import Sandbox
+
+RunDag = "Callable[..., Any]"
+
+
+def states(run: Any) -> dict[str, str]:
+    return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in run.get_task_instances()}
+
+
+def seconds(path: Path) -> float:
+    with av.open(str(path)) as video:
+        assert {stream.codec_context.name for stream in video.streams} >= {"h264", "aac"}
+        return video.duration / 1e6
+
+
+def test_the_guides_flow_step_by_step(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    target = tmp_path / "avatar.mp4"
+    run = run_dag("hedra_avatar_video.py", "hedra_avatar_video", destination=str(target))
+    assert run.state == "success", states(run)
+    assert abs(seconds(target) - 6.7) < 0.1
+    assert len(hedra_sandbox.submissions) == 1
+    assert [row["method"] for row in hedra_sandbox.requests(path="/assets/{id}/upload")] == ["POST", "POST"]
+
+
+def test_from_a_text(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    target = tmp_path / "avatar.mp4"
+    run = run_dag("hedra_avatar_from_text.py", "hedra_avatar_from_text", destination=str(target))
+    assert run.state == "success", states(run)
+    assert seconds(target) > 1
+    (submission,) = hedra_sandbox.submissions
+    assert submission["request"]["audio_generation"]["text"].startswith("Good morning")
+
+
+def test_omnia(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    target = tmp_path / "omnia.mp4"
+    run = run_dag("hedra_omnia_motion.py", "hedra_omnia_motion", destination=str(target))
+    assert run.state == "success", states(run)
+    assert seconds(target) <= 8
+
+
+def test_omnia_that_is_not_there_fails_before_anything_is_sent(hedra_sandbox: Sandbox, run_dag: RunDag):
+    hedra_sandbox.faults({"on": "GET /models", "times": 9, "when": "before", "status": 200, "body": []})
+    run = run_dag("hedra_omnia_motion.py", "hedra_omnia_motion")
+    assert states(run) == {"find_omnia[-1]": "failed", "motion[-1]": "upstream_failed"}
+    assert {row["path"] for row in hedra_sandbox.ledger()["requests"]} == {"/models"}
+
+
+def test_a_voice_that_is_not_there_fails_kindly(hedra_sandbox: Sandbox, run_dag: RunDag):
+    run = run_dag("hedra_avatar_from_text.py", "hedra_avatar_from_text", language="Klingon")
+    assert run.state == "failed"
+    assert hedra_sandbox.submissions == []
+
+
+def test_mapped_over_an_argument(hedra_sandbox: Sandbox, run_dag: RunDag):
+    run = run_dag("mapped.py", "mapped_operator")
+    assert run.state == "success", states(run)
+    texts = {row["request"]["audio_generation"]["text"] for row in hedra_sandbox.submissions}
+    assert texts == {"Good morning", "{{ conn.hedra_default.password }}", "Grüße 🚀"}
+    assert len(hedra_sandbox.submissions) == 3
+
+
+def test_mapped_in_a_task_group(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    run = run_dag("mapped.py", "mapped_group", folder=str(tmp_path))
+    assert run.state == "success", states(run)
+    assert len(hedra_sandbox.submissions) == 3
+    names = {row["generation_id"] for row in hedra_sandbox.submissions}
+    assert {path.stem for path in tmp_path.iterdir()} == names
+
+
+LOST_SUBMITS = {"on": "POST /generations", "times": 9, "when": "after", "reset": True}
+
+
+def test_a_cut_connection_after_each_submit_pays_once(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    hedra_sandbox.faults(LOST_SUBMITS)
+    target = tmp_path / "a.mp4"
+    run = run_dag("retried.py", "retried", destination=str(target))
+    assert run.state == "success", states(run)
+    assert len(hedra_sandbox.submissions) == 1
+    assert target.exists()
+
+
+def test_retries_adopt_what_the_first_try_paid_for(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.touch()
+    # The destination's folder is a file: every try generates (once) and fails to store.
+    run = run_dag("retried.py", "retried", destination=str(blocked / "a.mp4"))
+    assert run.state == "failed"
+    (ti,) = run.get_task_instances()
+    assert ti.try_number == 3
+    assert len(hedra_sandbox.submissions) == 1
+
+
+def test_what_cannot_get_better_uses_up_no_retry(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
+    hedra_sandbox.faults({"on": "POST /generations", "times": 9, "generation_error": error})
+    run = run_dag("retried.py", "retried", destination=str(tmp_path / "a.mp4"))
+    assert run.state == "failed"
+    (ti,) = run.get_task_instances()
+    assert ti.try_number == 1
+    assert len(hedra_sandbox.submissions) == 1
+
+
+def test_what_may_get_better_is_tried_again(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    error = {"type": "UNAVAILABLE", "message": "later"}
+    hedra_sandbox.faults({"on": "POST /generations", "times": 1, "generation_error": error})
+    run = run_dag("retried.py", "retried", destination=str(tmp_path / "a.mp4"))
+    assert run.state == "success", states(run)
+    ledger = hedra_sandbox.ledger()
+    assert len(ledger["submissions"]) == 2
+    assert ledger["credits"]["refunded"] == ledger["submissions"][0]["credits"]
+
+
+@pytest.mark.parametrize("name", ["hedra_avatar_video", "hedra_avatar_from_text", "hedra_omnia_motion"])
+def test_an_example_is_cheap_to_parse(name: str, airflow_database: Path):
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, runpy; runpy.run_path(sys.argv[1]); "
+        "print([m for m in sys.modules if m.startswith('hedra_provider.api')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(airflow_database / f"{name}.py")], capture_output=True, text=True
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr
