@@ -31,5 +31,7 @@ def wav(seconds: float = 1.0, rate: int = 8000) -> bytes:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(b"".join(struct.pack("<h", (n * 400) % 8000 - 4000) for n in range(int(seconds * rate))))
+        file.writeframes(
+            b"".join(struct.pack("<h", (n * 400) % 8000 - 4000) for n in range(int(seconds * rate)))
+        )
     return target.getvalue()

@@ -38,7 +38,9 @@ def test_the_host_is_the_base_url(fields: dict[str, Any], base_url: str | None):
     assert settings(**fields).base_url == base_url
 
 
-@pytest.mark.parametrize("host", ["ftp://x", "file:///etc/passwd", "https://", "https://u:p@x", "https://x/?a=1"])
+@pytest.mark.parametrize(
+    "host", ["ftp://x", "file:///etc/passwd", "https://", "https://u:p@x", "https://x/?a=1"]
+)
 def test_a_host_that_is_none(host: str):
     with pytest.raises(HedraConfigurationError, match="'c': its host"):
         settings(host=host)
@@ -56,7 +58,9 @@ def test_a_host_that_is_none(host: str):
         ({"verify": ""}, (None, True, None)),
     ],
 )
-def test_the_extras_mean_what_they_mean_on_an_http_connection(extra: dict[str, Any], expected: tuple[Any, ...]):
+def test_the_extras_mean_what_they_mean_on_an_http_connection(
+    extra: dict[str, Any], expected: tuple[Any, ...]
+):
     found = settings(extra)
     assert (found.timeout, found.verify, found.proxy) == expected
 

@@ -30,7 +30,9 @@ def test_the_ids_of_uploads_are_pinned(case: dict):
 
 
 @given(words, words, words, st.integers(-1, 500), st.integers(0, 7), st.integers(0, 9))
-def test_an_id_is_a_function_of_the_task_run(dag: str, run: str, task: str, index: int, variation: int, n: int):
+def test_an_id_is_a_function_of_the_task_run(
+    dag: str, run: str, task: str, index: int, variation: int, n: int
+):
     namespace = identity.account_namespace("key")
 
     def made() -> str:

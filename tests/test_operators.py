@@ -57,7 +57,13 @@ def voice(tmp_path: Path) -> str:
 
 
 def avatar(portrait: str, voice: str | None, **changes: Any) -> HedraAvatarVideoOperator:
-    arguments = {"task_id": "avatar", "image": portrait, "audio": voice, "resolution": "540p", "poll_interval": 0.05}
+    arguments = {
+        "task_id": "avatar",
+        "image": portrait,
+        "audio": voice,
+        "resolution": "540p",
+        "poll_interval": 0.05,
+    }
     return HedraAvatarVideoOperator(**(arguments | changes))
 
 
@@ -325,7 +331,12 @@ def test_no_credits_says_what_was_needed(hedra_sandbox: Sandbox, portrait: str, 
     [("wrong-key", "401.*API key"), ("id:secret", "v3 key"), ("", "no API key"), ("a b", "no key has")],
 )
 def test_a_key_that_cannot_work(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch, password: str, says: str
+    hedra_sandbox: Sandbox,
+    portrait: str,
+    voice: str,
+    monkeypatch: pytest.MonkeyPatch,
+    password: str,
+    says: str,
 ):
     connection = json.loads(hedra_sandbox.connection) | {"password": password}
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
@@ -351,14 +362,18 @@ def test_the_deadline_is_the_earlier_of_two(hedra_sandbox: Sandbox, portrait: st
 
 @pytest.mark.hedra_sandbox(seconds=3600)
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_a_timed_out_wait_says_what_runs_on(hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool):
+def test_a_timed_out_wait_says_what_runs_on(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool
+):
     with pytest.raises(AirflowException, match=r"still running.*paid for.*adopts it") as raised:
         run(avatar(portrait, voice, deferrable=deferrable, timeout=0.2))
     assert not isinstance(raised.value, AirflowFailException)
 
 
 @pytest.mark.parametrize("event", [None, {}, {"version": 0}, {"version": 1, "outcome": "great"}, "done"])
-def test_an_event_that_is_not_known_fails_loudly(hedra_sandbox: Sandbox, portrait: str, voice: str, event: Any):
+def test_an_event_that_is_not_known_fails_loudly(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, event: Any
+):
     with pytest.raises(AirflowException, match="event"):
         avatar(portrait, voice).execute_complete(context_of(TaskInstance()), event=event)
 
@@ -404,7 +419,9 @@ def test_outputs_are_pushed_key_by_key_whatever_a_decorator_passes(value: bool |
     assert HedraGenerateOperator(task_id="t", request={}, multiple_outputs=value).multiple_outputs is True
 
 
-@pytest.mark.parametrize("request_body", [{}, {"type": "video", "generation_id": "x"}, {"type": "video", "batch_size": 2}])
+@pytest.mark.parametrize(
+    "request_body", [{}, {"type": "video", "generation_id": "x"}, {"type": "video", "batch_size": 2}]
+)
 def test_a_body_that_the_operator_cannot_stand_for(hedra_sandbox: Sandbox, request_body: dict[str, Any]):
     with pytest.raises(AirflowFailException, match="request"):
         run(HedraGenerateOperator(task_id="t", request=request_body))

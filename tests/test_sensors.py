@@ -38,13 +38,19 @@ def submitted(**fault: Any) -> str:
 
 def failed(sandbox: Sandbox) -> str:
     sandbox.faults(
-        {"on": "POST /generations", "times": 1, "generation_error": {"type": "UNAVAILABLE", "message": "no luck"}}
+        {
+            "on": "POST /generations",
+            "times": 1,
+            "generation_error": {"type": "UNAVAILABLE", "message": "no luck"},
+        }
     )
     return submitted()
 
 
 def sensor(generation_id: str, **changes: Any) -> HedraGenerationSensor:
-    return HedraGenerationSensor(task_id="wait", generation_id=generation_id, **({"poke_interval": 0.05} | changes))
+    return HedraGenerationSensor(
+        task_id="wait", generation_id=generation_id, **({"poke_interval": 0.05} | changes)
+    )
 
 
 class SensorInstance(TaskInstance):

@@ -16,10 +16,14 @@ from hedra_provider.api.error_answers import (
     read_error_body,
 )
 
-REQUEST = httpx.Request("POST", "https://api.hedra.com/web-app/public/assets", headers={"X-API-Key": "sekret-1"})
+REQUEST = httpx.Request(
+    "POST", "https://api.hedra.com/web-app/public/assets", headers={"X-API-Key": "sekret-1"}
+)
 
 
-def error_of(status: int, body: object = None, *, content: bytes | None = None, **headers: str) -> errors.HedraAPIError:
+def error_of(
+    status: int, body: object = None, *, content: bytes | None = None, **headers: str
+) -> errors.HedraAPIError:
     answer = {"json": body} if content is None else {"content": content}
     return error_from_response(httpx.Response(status, request=REQUEST, headers=headers, **answer))
 
@@ -28,7 +32,10 @@ def error_of(status: int, body: object = None, *, content: bytes | None = None, 
     ("body", "said"),
     [
         ({"detail": "Not enough"}, "Not enough"),
-        ({"detail": [{"type": "missing", "loc": ["body", "name"], "msg": "Field required"}]}, "name: Field required"),
+        (
+            {"detail": [{"type": "missing", "loc": ["body", "name"], "msg": "Field required"}]},
+            "name: Field required",
+        ),
         ({"messages": ["one", "two"]}, "one; two"),
         ({"messages": [{"message": "deep"}]}, "deep"),
         ({"error": {"type": "INTERNAL", "message": "it broke"}}, "it broke"),
@@ -58,7 +65,9 @@ def test_every_bad_field_is_there():
 
 
 def test_a_lack_of_credits_says_how_many():
-    error = error_of(402, {"error_code": "INSUFFICIENT_BALANCE", "credits_needed": 30, "credits_available": 4})
+    error = error_of(
+        402, {"error_code": "INSUFFICIENT_BALANCE", "credits_needed": 30, "credits_available": 4}
+    )
     assert isinstance(error, errors.HedraInsufficientCreditsError)
     assert (error.credits_needed, error.credits_available, error.code) == (30, 4, "INSUFFICIENT_BALANCE")
     assert "needed: 30, available: 4" in str(error)
@@ -117,7 +126,8 @@ def test_neither_the_key_nor_a_signature_gets_into_a_message():
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("3", 3.0), ("0.5", 0.5), ("-4", 0.0), ("nan", None), ("soon", None), ("1e9", 86400.0)]
+    ("value", "seconds"),
+    [("3", 3.0), ("0.5", 0.5), ("-4", 0.0), ("nan", None), ("soon", None), ("1e9", 86400.0)],
 )
 def test_retry_after_reads_as_seconds(value: str, seconds: float | None):
     assert error_of(429, {}, **{"Retry-After": value}).retry_after == seconds
@@ -130,12 +140,16 @@ def test_retry_after_reads_as_a_date_by_the_servers_own_clock():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
-    lambda children: st.lists(children, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["detail", "error", "messages", "message", "type", "loc", "msg", "violations", "field"])
-        | st.text(max_size=5),
-        children,
-        max_size=5,
+    lambda children: (
+        st.lists(children, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["detail", "error", "messages", "message", "type", "loc", "msg", "violations", "field"]
+            )
+            | st.text(max_size=5),
+            children,
+            max_size=5,
+        )
     ),
     max_leaves=20,
 )

@@ -149,6 +149,8 @@ def test_merging_leaves_its_arguments_alone():
     assert base == {"a": {"b": 1}}
 
 
-@pytest.mark.parametrize(("text", "verdict"), [(A, True), (A.replace("-", ""), False), ("", False), ("x" * 36, False)])
+@pytest.mark.parametrize(
+    ("text", "verdict"), [(A, True), (A.replace("-", ""), False), ("", False), ("x" * 36, False)]
+)
 def test_uuids_are_told_from_paths(text: str, verdict: bool):
     assert is_uuid(text) is verdict

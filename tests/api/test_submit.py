@@ -38,12 +38,15 @@ class Account:
         self.sandbox, self.kind = sandbox, kind
         self.pauses: list[float] = []
         with self._sync() as client:
-            image, audio = png(), wav(0.5)
-            self.image = client.run(store_asset(SizedFile(io.BytesIO(image), len(image), "a.png"), "image")).asset_id
-            self.audio = client.run(store_asset(SizedFile(io.BytesIO(audio), len(audio), "a.wav"), "audio")).asset_id
+            self.image = self._store(client, png(), "image")
+            self.audio = self._store(client, wav(0.5), "audio")
+
+    def _store(self, client: HedraClient, content: bytes, kind: str) -> str:
+        return client.run(store_asset(SizedFile(io.BytesIO(content), len(content), kind), kind)).asset_id
 
     def _sync(self) -> HedraClient:
-        return HedraClient(self.sandbox.api_key, base_url=self.sandbox.base_url, sleep=self.pauses.append, timeout=5)
+        options = {"base_url": self.sandbox.base_url, "sleep": self.pauses.append, "timeout": 5}
+        return HedraClient(self.sandbox.api_key, **options)
 
     def run(self, call: Any) -> Any:
         if self.kind == "sync":
@@ -62,7 +65,8 @@ class Account:
 
     def body(self, prompt: str = "A person", **fields: Any) -> dict[str, Any]:
         inputs = {"text_prompt": prompt, "aspect_ratio": "9:16", "resolution": "540p"}
-        body = {"type": "video", "model_slug": AVATAR, "start_keyframe_id": self.image, "audio_id": self.audio}
+        body = {"type": "video", "model_slug": AVATAR}
+        body |= {"start_keyframe_id": self.image, "audio_id": self.audio}
         return body | fields | {"generated_video_inputs": inputs}
 
     def submit(self, body: dict[str, Any] | None = None, *, key: str = "row-1", retry: bool = False) -> Any:
@@ -245,7 +249,8 @@ def test_whatever_a_duplicate_id_answers(mode: str):
         account = Account(sandbox, "sync")
         first = account.submit()
         # A try that lost sight of the first: status answers 404 once, so the same id is submitted again.
-        sandbox.faults({"on": "GET /generations/{id}/status", "times": 1, "when": "before", "status": 404})
+        status = "GET /generations/{id}/status"
+        sandbox.faults({"on": status, "times": 1, "when": "before", "status": 404})
         second = account.submit()
         assert second.generation.id == first.generation.id
         assert len(account.paid) == 1
@@ -271,7 +276,8 @@ def test_what_cannot_be_compared_is_adopted(account: Account):
 
 
 def test_a_look_that_fails_submits_nothing(account: Account):
-    account.sandbox.faults({"on": "GET /generations/{id}/status", "times": 99, "when": "before", "status": 503})
+    status = "GET /generations/{id}/status"
+    account.sandbox.faults({"on": status, "times": 99, "when": "before", "status": 503})
     with pytest.raises(HedraError):
         account.submit()
     assert account.sandbox.requests("POST", "/generations") == []
@@ -295,7 +301,10 @@ OURS = {
         (OURS | {"audio_id": None}, ("audio_id",)),
         (OURS | {"audio_generation": {"text": "t"}}, ("audio_generation",)),
         (OURS | {"generated_video_inputs": {"text_prompt": "q"}}, ("generated_video_inputs.text_prompt",)),
-        (OURS | {"generated_video_inputs": {"text_prompt": "p", "seed": 3}}, ("generated_video_inputs.seed",)),
+        (
+            OURS | {"generated_video_inputs": {"text_prompt": "p", "seed": 3}},
+            ("generated_video_inputs.seed",),
+        ),
         (OURS | {"generated_video_inputs": None}, ("generated_video_inputs",)),
     ],
 )

@@ -56,7 +56,9 @@ def test_there_and_back(client: HedraClient, sound: str, hedra_sandbox: Sandbox)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 1000, len(SOUND) // 2 - 1])
-def test_a_download_resumes_where_it_was_cut(client: HedraClient, sound: str, hedra_sandbox: Sandbox, cut: int):
+def test_a_download_resumes_where_it_was_cut(
+    client: HedraClient, sound: str, hedra_sandbox: Sandbox, cut: int
+):
     hedra_sandbox.faults({"on": "GET /files/{id}", "times": 2, "cut_at": cut})
     assert fetch(client, sound) == SOUND
     statuses = [row["status"] for row in hedra_sandbox.requests("GET", "/files/{id}")]

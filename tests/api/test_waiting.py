@@ -76,7 +76,9 @@ def test_every_other_status_still_runs(name: str):
 
 
 def test_progress_may_go_back_and_types_may_be_wrong():
-    seen = iter([{"progress": 0.9}, {"progress": 0.1}, {"progress": "much"}, {"eta_sec": "soon"}, {"progress": None}])
+    seen = iter(
+        [{"progress": 0.9}, {"progress": 0.1}, {"progress": "much"}, {"eta_sec": "soon"}, {"progress": None}]
+    )
 
     def answer(now: float) -> httpx.Response:
         fields = next(seen, None)
@@ -121,7 +123,9 @@ def test_a_404_for_good_is_not():
 
 
 def test_an_outage_is_survived():
-    world = World(lambda now: httpx.Response(503) if 20 < now < 200 else status("complete" if now > 300 else "queued"))
+    world = World(
+        lambda now: httpx.Response(503) if 20 < now < 200 else status("complete" if now > 300 else "queued")
+    )
     assert world.wait().is_complete
     assert world.warned
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.testing import Sandbox
 
-RunDag = "Callable[..., Any]"
+    RunDag = Callable[..., Any]
 
 
 def states(run: Any) -> dict[str, str]:
@@ -83,7 +83,9 @@ def test_mapped_in_a_task_group(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_pat
 LOST_SUBMITS = {"on": "POST /generations", "times": 9, "when": "after", "reset": True}
 
 
-def test_a_cut_connection_after_each_submit_pays_once(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+def test_a_cut_connection_after_each_submit_pays_once(
+    hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path
+):
     hedra_sandbox.faults(LOST_SUBMITS)
     target = tmp_path / "a.mp4"
     run = run_dag("retried.py", "retried", destination=str(target))
@@ -103,7 +105,7 @@ def test_retries_adopt_what_the_first_try_paid_for(hedra_sandbox: Sandbox, run_d
     assert len(hedra_sandbox.submissions) == 1
 
 
-def test_what_cannot_get_better_uses_up_no_retry(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+def test_what_cannot_get_better_uses_no_retry(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
     error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
     hedra_sandbox.faults({"on": "POST /generations", "times": 9, "generation_error": error})
     run = run_dag("retried.py", "retried", destination=str(tmp_path / "a.mp4"))

@@ -30,7 +30,7 @@ with DAG(dag_id="mapped_operator", schedule=None) as mapped_operator:
         task_id="clip", image=PORTRAIT, voice_id=voice(), resolution="540p", deferrable=True, poll_interval=2
     ).expand(text=texts())
 
-with DAG(dag_id="mapped_group", schedule=None, params={"folder": "/tmp"}) as mapped_group:  # noqa: S108
+with DAG(dag_id="mapped_group", schedule=None, params={"folder": "/tmp"}) as mapped_group:
 
     @task
     def rows() -> list[str]:

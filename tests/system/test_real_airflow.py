@@ -1,0 +1,166 @@
+"""Airflow's four components on loopback, with the sandbox: what only a scheduler and a triggerer can show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from scripts.airflow_home import sandbox
+from scripts.local_airflow import LocalAirflow
+from tests.system.conftest import lay_out_dags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from scripts.airflow_home import SandboxAddress
+
+EXAMPLES = ["hedra_avatar_video", "hedra_avatar_from_text", "hedra_omnia_motion"]
+WAITING = {"hedra_avatar_video": "wait", "hedra_avatar_from_text": "avatar", "hedra_omnia_motion": "motion"}
+GENERATION_SECONDS = 12
+
+
+class House:
+    """The sandbox and the Airflow of this module."""
+
+    def __init__(self, airflow: LocalAirflow, hedra: SandboxAddress, folder: Path) -> None:
+        self.airflow, self.hedra, self.folder = airflow, hedra, folder
+
+    def paid(self) -> int:
+        """Generations that were submitted so far."""
+        return len(self.hedra.back_door("ledger")["submissions"])
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("airflow")
+    lay_out_dags(folder / "dags")
+    with sandbox("--seconds", str(GENERATION_SECONDS)) as hedra:
+        env = {"AIRFLOW_CONN_HEDRA_DEFAULT": hedra.connection}
+        try:
+            with LocalAirflow(folder / "home", folder / "dags", env) as airflow:
+                yield House(airflow, hedra, folder)
+        finally:
+            shutil.rmtree(folder / "home", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def runs(house: House) -> dict[str, str]:
+    """One run of each example, all at once."""
+
+    def start(name: str) -> str:
+        return house.airflow.trigger(name, {"destination": str(house.folder / f"{name}.mp4")})
+
+    return {name: start(name) for name in EXAMPLES}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_waits_deferred(house: House, runs: dict[str, str], name: str):
+    house.airflow.wait_for_task(name, runs[name], WAITING[name], "deferred", seconds=90)
+    states = {ti["task_id"]: ti["state"] for ti in house.airflow.task_instances(name, runs[name])}
+    assert "running" not in states.values(), states
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_triggered_by_rest_succeeds(house: House, runs: dict[str, str], name: str):
+    assert house.airflow.wait_for_run(name, runs[name]) == "success"
+    video = house.folder / f"{name}.mp4"
+    assert video.read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_log_tells_the_states_and_no_secret(house: House, runs: dict[str, str]):
+    name = "hedra_avatar_from_text"
+    house.airflow.wait_for_run(name, runs[name])
+    log = house.airflow.logs(name, runs[name], "avatar")
+    assert ": processing" in log
+    assert "complete" in log
+    assert "it cost" in log
+    for text in (log, *(path.read_text(errors="replace") for path in (house.folder / "home").rglob("*.log"))):
+        assert house.hedra.api_key not in text
+        assert "signature=" not in text.lower()
+
+
+def test_the_facts_are_in_xcom(house: House, runs: dict[str, str]):
+    name = "hedra_avatar_from_text"
+    house.airflow.wait_for_run(name, runs[name])
+    result = house.airflow.xcom(name, runs[name], "avatar", "generation")
+    assert result["status"] == "complete"
+    assert result["generation_id"] == house.airflow.xcom(name, runs[name], "avatar", "generation_id")
+    assert result["uri"] == f"file://{house.folder / name}.mp4"
+
+
+def test_a_triggerer_that_is_killed_costs_nothing(house: House):
+    before = house.paid()
+    run = house.airflow.trigger("retried", {"destination": str(house.folder / "killed.mp4")})
+    house.airflow.wait_for_task("retried", run, "avatar", "deferred", seconds=60)
+    house.airflow.restart_triggerer(signal.SIGKILL)
+    assert house.airflow.wait_for_run("retried", run, seconds=180) == "success"
+    assert house.paid() == before + 1
+    (ti,) = house.airflow.task_instances("retried", run)
+    assert ti["try_number"] == 1
+    assert (house.folder / "killed.mp4").exists()
+
+
+def test_a_clear_while_deferred_adopts(house: House):
+    before = house.paid()
+    run = house.airflow.trigger("retried", {"destination": str(house.folder / "cleared.mp4")})
+    house.airflow.wait_for_task("retried", run, "avatar", "deferred", seconds=60)
+    first = house.airflow.xcom("retried", run, "avatar", "generation_id")
+    house.airflow.clear("retried", run, ["avatar"])
+    assert house.airflow.wait_for_run("retried", run, seconds=180) == "success"
+    log = house.airflow.logs("retried", run, "avatar", 2)
+    # The prompt holds the try's number: after a clear a changed request is another generation, and says why.
+    assert "generated_video_inputs.text_prompt" in log
+    assert house.airflow.xcom("retried", run, "avatar", "generation_id") != first
+    assert house.paid() == before + 2
+
+
+def test_mapped_groups_run_side_by_side(house: House):
+    folder = house.folder / "clips"
+    run = house.airflow.trigger("mapped_group", {"folder": str(folder)})
+    assert house.airflow.wait_for_run("mapped_group", run, seconds=180) == "success"
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_the_form_shows_the_connections_fields(house: House):
+    airflow = house.airflow
+    answer = httpx.get(
+        f"{airflow.url}/ui/connections/hook_meta",
+        headers={"Authorization": f"Bearer {airflow.token()}"},
+        trust_env=False,
+    )
+    (hedra,) = [hook for hook in answer.raise_for_status().json() if hook["connection_type"] == "hedra"]
+    fields = hedra["extra_fields"] or {}
+    names = {name.removeprefix("extra__hedra__") for name in fields}
+    # On Airflow 3.0 the form needs FAB for fields of its own; they can be typed into "Extra" there.
+    if names or sys.modules["airflow"].__version__ >= "3.1":
+        assert names == {"workspace_id", "id_namespace", "timeout", "verify", "proxy"}
+    standard = hedra["standard_fields"]
+    assert standard["password"]["title"] == "API key (v2)"
+    assert standard["host"]["title"] == "Base URL"
+    assert standard["login"]["hidden"] is True
+
+
+@pytest.mark.parametrize(("key", "works"), [(None, True), ("wrong", False)])
+def test_the_test_button(house: House, key: str | None, works: bool):
+    body = {
+        "connection_id": "tried",
+        "conn_type": "hedra",
+        "host": house.hedra.base_url,
+        "password": key or house.hedra.api_key,
+    }
+    answer = house.airflow.call("POST", "/connections/test", body)
+    assert answer["status"] is works
+    assert ("credits remaining" if works else "Check the API key") in answer["message"]
+
+
+def test_airflow_lists_the_provider(house: House):
+    providers = house.airflow.call("GET", "/providers", limit=200)["providers"]
+    assert "airflow-provider-hedra" in {provider["package_name"] for provider in providers}
+    assert os.environ.get("HEDRA_API_KEY") is None
