@@ -36,9 +36,11 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    "hidden-fields": ["login", "port", "schema"],
+    # The port stays: on Airflow 3.3.1 and 3.3.2 the form's test button answers "Bad Request" for a stored
+    # connection without one (apache/airflow#73298).
+    "hidden-fields": ["login", "schema"],
     "relabeling": {"password": "API key (v2)", "host": "Base URL"},
-    "placeholders": {"host": "https://api.hedra.com/web-app/public"},
+    "placeholders": {"host": "https://api.hedra.com/web-app/public", "port": "443"},
 }
 
 

@@ -1,0 +1,125 @@
+"""The back door for tests: look at the ledger, move the clock, break things. Only this machine may use it."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hedra_provider.sandbox.faults import Fault, Faults
+from hedra_provider.sandbox.gate import BACK_DOOR, Ledger
+from hedra_provider.sandbox.service import Hedra
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+class BackDoor:
+    """See the module.
+
+    :param hedra: whose back door.
+    :param ledger: what was asked.
+    :param faults: what goes wrong.
+    :param keys: accepted keys; changed in place.
+    :param on_reset: forgets what others remember.
+    """
+
+    def __init__(
+        self, hedra: Hedra, ledger: Ledger, faults: Faults, keys: set[bytes], on_reset: Callable[[], None]
+    ) -> None:
+        self._hedra = hedra
+        self._ledger = ledger
+        self._faults = faults
+        self._keys = keys
+        self._first_keys = frozenset(keys)
+        self._on_reset = on_reset
+
+    def routes(self) -> list[Route]:
+        """Its routes on the API's origin."""
+        table: list[tuple[str, str, Callable[[Any], Any]]] = [
+            ("GET", "ledger", self._get_ledger),
+            ("POST", "reset", self._reset),
+            ("GET", "clock", self._get_clock),
+            ("POST", "clock", self._advance),
+            ("GET", "faults", self._get_faults),
+            ("PUT", "faults", self._put_faults),
+            ("PUT", "key", self._put_key),
+        ]
+        return [Route(f"{BACK_DOOR}/{name}", _guarded(do), methods=[method]) for method, name, do in table]
+
+    def _get_ledger(self, raw: Any) -> Any:
+        state = self._hedra.state
+        state.settle()
+        pools = state.pools.values()
+        return {
+            "requests": self._ledger.rows(),
+            "requests_total": self._ledger.total,
+            "submissions": state.submissions,
+            "credits": {
+                "remaining": sum(pool.available for pool in pools),
+                "used": sum(pool.used for pool in pools),
+                "refunded": sum(pool.refunded for pool in pools),
+            },
+        }
+
+    def _reset(self, raw: Any) -> Any:
+        self._hedra.reset()
+        self._faults.faults = []
+        self._keys.clear()
+        self._keys |= self._first_keys
+        self._ledger.clear()
+        self._on_reset()
+        return {}
+
+    def _get_clock(self, raw: Any) -> Any:
+        return {
+            "now": self._hedra.state.clock.now(),
+            "offset_seconds": self._hedra.state.clock.offset_seconds,
+        }
+
+    def _advance(self, raw: Any) -> Any:
+        seconds = raw.get("advance_seconds") if isinstance(raw, dict) else None
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            raise ValueError('the clock takes {"advance_seconds": number}')
+        self._hedra.state.clock.offset_seconds += seconds
+        return self._get_clock(raw)
+
+    def _get_faults(self, raw: Any) -> Any:
+        return [asdict(fault) for fault in self._faults.faults]
+
+    def _put_faults(self, raw: Any) -> Any:
+        if not isinstance(raw, list):
+            raise ValueError("faults are a list")
+        self._faults.faults = [Fault.from_json(row) for row in raw]
+        return self._get_faults(raw)
+
+    def _put_key(self, raw: Any) -> Any:
+        key = raw.get("api_key") if isinstance(raw, dict) else None
+        if not isinstance(key, str) or not key:
+            raise ValueError('the key is changed by {"api_key": "..."}')
+        self._keys.clear()
+        self._keys.add(key.encode())
+        return {}
+
+
+def _guarded(do: Callable[[Any], Any]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        host = request.client.host if request.client else ""
+        try:
+            loopback = ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            return JSONResponse({"detail": "The back door is open to this machine only."}, 403)
+        body = await request.body()
+        try:
+            return JSONResponse(do(json.loads(body) if body else None))
+        except (ValueError, TypeError) as error:
+            return JSONResponse({"detail": str(error)}, 422)
+
+    return endpoint

@@ -1,0 +1,147 @@
+"""Faults on demand: what a test wants to go wrong, and on which request.
+
+A fault is JSON; :class:`Fault` names its fields. The first one in the list that fits a request and is neither
+skipped nor used up applies; one request meets one fault.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from http import HTTPStatus
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+_TEMPLATES = {
+    "generations": "status",
+    "assets": "upload",
+}
+
+
+def template(path: str) -> str:
+    """Put ``{id}`` where a path has one: ``/generations/1f../status`` is ``/generations/{id}/status``."""
+    parts = path.split("/")
+    if len(parts) == 4 and _TEMPLATES.get(parts[1]) == parts[3]:
+        return f"/{parts[1]}/{{id}}/{parts[3]}"
+    if len(parts) == 3 and parts[1] in ("files", "uploads"):
+        return f"/{parts[1]}/{{id}}"
+    return path
+
+
+@dataclass
+class Fault:
+    """One thing that goes wrong.
+
+    :param on: method and templated (or literal) path, ``POST /generations``; ``*`` stands for any method,
+        path or both.
+    :param skip: let so many fitting requests pass first.
+    :param times: how often; None: always.
+    :param when: ``before`` the work, or ``after`` it: done and charged, but the answer is lost.
+    :param status: answer with this status.
+    :param headers: add these; without a status, to the real answer.
+    :param body: JSON, or a string that is sent as it is; None: ``{"detail": ...}``.
+    :param reset: cut the connection instead of answering.
+    :param delay_seconds: wait before (or after) the work, in real time.
+    :param cut_at: cut the body of the answer after so many bytes, its ``Content-Length`` being the whole.
+    :param patch: merge this over the JSON of the real answer; null removes a key.
+    :param generation_error: error object in which the generation will end that this ``POST /generations``
+        makes; ``{"error_message": "..."}`` gives the message alone, as older generations have it.
+    """
+
+    on: str
+    skip: int = 0
+    times: int | None = 1
+    when: str = "before"
+    status: int | None = None
+    headers: dict[str, str] | None = None
+    body: Any = None
+    reset: bool = False
+    delay_seconds: float = 0.0
+    cut_at: int | None = None
+    patch: JsonObject | None = None
+    generation_error: JsonObject | None = None
+    seen: int = 0
+    applied: int = 0
+
+    def __post_init__(self) -> None:
+        if self.when not in ("before", "after"):
+            raise ValueError(f"when is {self.when!r}; it must be before or after")
+        words = self.on.split()
+        if not 1 <= len(words) <= 2 or (len(words) == 1 and words[0] != "*"):
+            raise ValueError(f"on is {self.on!r}; write e.g. 'POST /generations', or '*'")
+
+    @classmethod
+    def from_json(cls, raw: Any) -> Fault:
+        """Read one fault.
+
+        :raises ValueError: for a name that is unknown: a mistyped fault would never happen.
+        """
+        names = {field.name for field in fields(cls)} - {"seen", "applied"}
+        if not isinstance(raw, dict) or "on" not in raw:
+            raise ValueError(f"a fault is an object with 'on', not {raw!r}")
+        if unknown := raw.keys() - names:
+            raise ValueError(
+                f"unknown in a fault: {', '.join(sorted(unknown))}; known are {', '.join(sorted(names))}"
+            )
+        return cls(**raw)
+
+    def fits(self, method: str, path: str) -> bool:
+        """Whether it is about such a request."""
+        wanted_method, _, wanted_path = self.on.partition(" ")
+        wanted_path = wanted_path.strip() or "*"
+        return wanted_method in ("*", method) and wanted_path in ("*", path, template(path))
+
+    @property
+    def answers(self) -> bool:
+        """Whether it replaces the answer."""
+        return self.status is not None or self.body not in (None, {})
+
+    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body of the answer it gives."""
+        status = self.status or HTTPStatus.OK
+        body = self.body
+        if body is None:
+            phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Fault"
+            body = {"detail": phrase}
+        content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        headers = {
+            "content-type": "application/json",
+            **{k.lower(): v for k, v in (self.headers or {}).items()},
+        }
+        headers["content-length"] = str(len(content))
+        return status, [(k.encode("latin-1"), str(v).encode("latin-1")) for k, v in headers.items()], content
+
+
+class Faults:
+    """The list of faults that are set."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def pick(self, method: str, path: str) -> Fault | None:
+        """The fault that a request meets, counting it."""
+        for fault in self.faults:
+            if not fault.fits(method, path):
+                continue
+            fault.seen += 1
+            if fault.seen <= fault.skip:
+                continue
+            if fault.times is not None and fault.applied >= fault.times:
+                continue
+            fault.applied += 1
+            return fault
+        return None
+
+
+def merge(answer: Any, patch: JsonObject) -> Any:
+    """Merge a patch over JSON (RFC 7396): null removes a key."""
+    result = dict(answer) if isinstance(answer, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = merge(result.get(key), value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,323 @@
+"""What every request passes before the work: the ledger, faults, the rate limit, the key.
+
+Plain ASGI, because a fault has to reach below the framework: to the bytes of an answer and to the connection
+itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from hedra_provider.sandbox import refusals
+from hedra_provider.sandbox.faults import Fault, Faults, merge
+from hedra_provider.sandbox.refusals import Refusal
+from hedra_provider.sandbox.state import Clock
+
+PREFIX = "/web-app/public"
+"""Where the API lives on its origin."""
+
+BACK_DOOR = "/_sandbox"
+
+GENERATION_ERROR = "sandbox.generation_error"
+"""Key of the ASGI scope under which a fault tells how the generation will end."""
+
+_LEDGER_LENGTH = 200_000
+_DRAIN_BYTES = 64 * 1024**2
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Ledger:
+    """The last 200,000 requests, oldest first."""
+
+    _FIELDS = ("method", "path", "status", "at", "user_agent", "connection", "origin", "query", "has_key")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._rows: deque[list[Any]] = deque(maxlen=_LEDGER_LENGTH)
+
+    def add(self, *values: Any) -> list[Any]:
+        """Enter a request; the row's third value, the status, is set when it is known."""
+        self.total += 1
+        row = list(values)
+        self._rows.append(row)
+        return row
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        self.total = 0
+        self._rows.clear()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The requests as JSON objects."""
+        return [dict(zip(self._FIELDS, row, strict=True)) for row in self._rows]
+
+
+class Connections:
+    """The open connections by the client's address, so that one can be cut."""
+
+    def __init__(self) -> None:
+        self.transports: dict[tuple[str, int], asyncio.Transport] = {}
+
+    def cut(self, client: tuple[str, int], *, reset: bool) -> None:
+        """End a connection: at once with a RST, or politely after what was written."""
+        transport = self.transports.get(tuple(client))  # type: ignore[arg-type]
+        if transport is None:
+            return
+        if not reset:
+            transport.close()
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            # Linger for no time: the kernel answers with RST instead of FIN.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+
+
+class RateLimit:
+    """A bucket of one second's worth of requests, refilled by the sandbox's clock."""
+
+    def __init__(self, rate: float | None, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self.clear()
+
+    def clear(self) -> None:
+        """Fill the bucket."""
+        self._tokens = max(1.0, self._rate or 0)
+        self._at = self._clock.now()
+
+    def check(self) -> None:
+        """Take one request.
+
+        :raises Refusal: 429 with ``Retry-After`` when the bucket is empty.
+        """
+        if self._rate is None:
+            return
+        now = self._clock.now()
+        self._tokens = min(max(1.0, self._rate), self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            wait = math.ceil((1 - self._tokens) / self._rate)
+            raise refusals.too_many(f"Rate limit exceeded: {self._rate:g} requests per second.", wait)
+        self._tokens -= 1
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What both origins share: where requests are noted, what goes wrong, the time."""
+
+    ledger: Ledger
+    faults: Faults
+    clock: Clock
+
+
+class Gate:
+    """ASGI middleware; see the module.
+
+    :param app: what does the work.
+    :param origin: ``api`` or ``files``.
+    :param watch: what both origins share.
+    :param connections: of this origin.
+    :param keys: keys that are accepted, in bytes; None asks for none (the file origin: there the signature
+        counts).
+    :param limit: the rate limit, if the origin has one.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        origin: str,
+        watch: Watch,
+        connections: Connections,
+        *,
+        keys: set[bytes] | None = None,
+        limit: RateLimit | None = None,
+    ) -> None:
+        self._app = app
+        self._origin = origin
+        self._prefix = PREFIX if origin == "api" else ""
+        self._watch = watch
+        self._connections = connections
+        self._keys = keys
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or not."""
+        if scope["type"] != "http" or (self._origin == "api" and scope["path"].startswith(BACK_DOOR + "/")):
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(self._prefix) or "/"
+        agent = key = b""
+        for name, value in scope["headers"]:
+            if name == b"user-agent":
+                agent = value
+            elif name == b"x-api-key":
+                key = value
+        host, port = scope["client"]
+        # Signatures in the query of a file URL stay out of the ledger.
+        query = scope["query_string"].decode("latin-1") if self._origin == "api" else ""
+        row = self._watch.ledger.add(
+            scope["method"], path, None, self._watch.clock.now(), agent.decode("latin-1"), f"{host}:{port}",
+            self._origin, query, bool(key),
+        )  # fmt: skip
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                row[2] = message["status"]
+            await send(message)
+
+        fault = self._watch.faults.pick(scope["method"], path)
+        if fault is not None:
+            await self._break(fault, key, scope, receive, noted)
+        else:
+            await self._work(key, scope, receive, noted)
+
+    async def _work(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if self._limit is not None:
+                self._limit.check()
+            if self._keys is not None and key not in self._keys:
+                raise refusals.unauthorized()
+        except Refusal as refusal:
+            await _drain(receive)
+            content = json.dumps(refusal.body).encode()
+            headers = {
+                "content-type": "application/json",
+                "content-length": str(len(content)),
+                **refusal.headers,
+            }
+            await _answer(
+                send, refusal.status, [(k.encode(), v.encode()) for k, v in headers.items()], content
+            )
+            return
+        await self._app(scope, receive, send)
+
+    async def _break(self, fault: Fault, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        if fault.when == "before":
+            await asyncio.sleep(fault.delay_seconds)
+        if fault.generation_error is not None:
+            scope[GENERATION_ERROR] = fault.generation_error
+        if fault.when == "before" and (fault.reset or fault.answers):
+            await self._instead(fault, scope, receive, send)
+            return
+        answer = _Recorder()
+        if fault.reset or fault.answers or fault.patch is not None or fault.when == "after":
+            await self._work(key, scope, receive, answer)
+            if fault.when == "after":
+                await asyncio.sleep(fault.delay_seconds)
+            if fault.reset or fault.answers:
+                await self._instead(fault, scope, receive, send)
+                return
+            answer.change(fault)
+            await answer.replay(self._cutter(fault, scope, receive, send))
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start" and fault.headers:
+                message = {**message, "headers": _merged(message["headers"], fault.headers)}
+            await cut(message)
+
+        cut = self._cutter(fault, scope, receive, send)
+        await self._work(key, scope, receive, with_headers)
+
+    async def _instead(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+        if fault.reset:
+            self._connections.cut(scope["client"], reset=True)
+            await _disconnected(receive)
+            return
+        if fault.when == "before":
+            await _drain(receive)
+        await _answer(self._cutter(fault, scope, receive, send), *fault.answer())
+
+    def _cutter(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> Send:
+        if fault.cut_at is None:
+            return send
+        left = fault.cut_at
+        over = False
+
+        async def cut(message: Message) -> None:
+            nonlocal left, over
+            if over:
+                return
+            body = message.get("body", b"")
+            if message["type"] != "http.response.body" or len(body) < left:
+                left -= len(body)
+                await send(message)
+                return
+            over = True
+            await send({"type": "http.response.body", "body": body[:left], "more_body": True})
+            self._connections.cut(scope["client"], reset=False)
+            await _disconnected(receive)
+
+        return cut
+
+
+class _Recorder:
+    """Takes an answer instead of the client."""
+
+    def __init__(self) -> None:
+        self._start: Message = {}
+        self._body = bytearray()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+
+    def change(self, fault: Fault) -> None:
+        """Apply headers and patch."""
+        if fault.patch is not None:
+            # What is not JSON has nothing to patch.
+            with contextlib.suppress(ValueError):
+                self._body = bytearray(json.dumps(merge(json.loads(self._body), fault.patch)).encode())
+        headers = {"content-length": str(len(self._body)), **(fault.headers or {})}
+        self._start = {**self._start, "headers": _merged(self._start["headers"], headers)}
+
+    async def replay(self, send: Send) -> None:
+        """Send the answer after all."""
+        await send(self._start)
+        await send({"type": "http.response.body", "body": bytes(self._body)})
+
+
+def _merged(headers: list[tuple[bytes, bytes]], more: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    added = {k.lower().encode("latin-1"): str(v).encode("latin-1") for k, v in more.items()}
+    return [(k, v) for k, v in headers if k.lower() not in added] + list(added.items())
+
+
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _drain(receive: Receive) -> None:
+    """Read what the client still sends: it hears an answer only when it has finished talking."""
+    read = 0
+    while read < _DRAIN_BYTES:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
+        read += len(message.get("body", b""))
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Wait until the server has noticed that the connection is gone; it would answer 500 otherwise."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if (await receive())["type"] == "http.disconnect":
+            return

@@ -1,0 +1,205 @@
+"""Where the sandbox keeps bytes: content-addressed files under a limit, and a state file."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+from hedra_provider.sandbox import refusals
+
+_BLOCK_BYTES = 1024 * 1024
+
+
+class FileStore:
+    """Files by the hash of their contents, so that equal uploads take space once.
+
+    :param keep: folder that outlives the sandbox; None takes a temporary one.
+    :param max_bytes: what all files together may take.
+    """
+
+    def __init__(self, keep: Path | None, max_bytes: int) -> None:
+        # Deletes itself at the end of the interpreter, should nobody close it.
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if keep is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="hedra-sandbox-", ignore_cleanup_errors=True)
+            keep = Path(self._temporary.name)
+        self.folder = keep
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._max_bytes = max_bytes
+        for leftover in self.folder.glob("part-*"):
+            leftover.unlink()
+        self._used = sum(file.stat().st_size for file in self.folder.iterdir())
+
+    def path(self, name: str) -> Path:
+        """The path of a file by its name in the store."""
+        return self.folder / name
+
+    def take(self, size: int) -> None:
+        """Count ``size`` more bytes.
+
+        :raises Refusal: 413 beyond the limit.
+        """
+        if self._used + size > self._max_bytes:
+            raise refusals.too_large(
+                f"The sandbox keeps at most {self._max_bytes} bytes of files; it is full."
+            )
+        self._used += size
+
+    @property
+    def used(self) -> int:
+        """Bytes that all files take together."""
+        return self._used
+
+    def count(self, size: int) -> None:
+        """Count ``size`` more bytes that are there already, whatever the limit."""
+        self._used += size
+
+    def give_back(self, size: int) -> None:
+        """Count ``size`` bytes less."""
+        self._used -= size
+
+    def adopt(self, path: Path) -> tuple[str, int]:
+        """Take a finished file into the store.
+
+        :param path: a file on the same volume; it is moved.
+        :return: its name in the store and its size in bytes.
+        """
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+        size = path.stat().st_size
+        return self.place(path, digest.hexdigest()), size
+
+    def place(self, path: Path, name: str) -> str:
+        """Move a file into the store under a name."""
+        # Equal contents: replacing changes nothing for those who read the old file.
+        path.replace(self.path(name))
+        return name
+
+    def clear(self) -> None:
+        """Delete all files."""
+        for file in self.folder.iterdir():
+            file.unlink(missing_ok=True)
+        self._used = 0
+
+    def close(self) -> None:
+        """Delete the folder if it is a temporary one."""
+        if self._temporary:
+            self._temporary.cleanup()
+
+
+class Incoming:
+    """A file that is arriving: write, then :meth:`finish`; leaving the block without that throws it away.
+
+    Bytes go to disk in blocks by a thread: memory stays constant and the event loop free.
+    """
+
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+        self.path = store.path(f"part-{uuid4().hex}")
+        self._file = self.path.open("wb")
+        self._digest = hashlib.sha256()
+        self._buffer = bytearray()
+        self.size = 0
+        self._kept = False
+
+    def add(self, data: bytes | memoryview) -> None:
+        """Buffer some bytes."""
+        self._store.take(len(data))
+        self.size += len(data)
+        self._buffer += data
+
+    async def flush(self, *, all_of_it: bool = False) -> None:
+        """Write the buffer to disk once it is a block long."""
+        if len(self._buffer) >= _BLOCK_BYTES or (all_of_it and self._buffer):
+            block, self._buffer = self._buffer, bytearray()
+            await asyncio.to_thread(self._write, block)
+
+    def _write(self, block: bytearray) -> None:
+        self._file.write(block)
+        self._digest.update(block)
+
+    async def complete(self) -> None:
+        """Bring everything to disk so that :attr:`path` can be read."""
+        await self.flush(all_of_it=True)
+        self._file.close()
+
+    def keep(self) -> str:
+        """Take the completed file into the store and return its name there."""
+        name = self._digest.hexdigest()
+        if self._store.path(name).exists():
+            self._store.give_back(self.size)
+        self._kept = True
+        return self._store.place(self.path, name)
+
+    def __enter__(self) -> Incoming:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if not self._kept:
+            self.path.unlink(missing_ok=True)
+            self._store.give_back(self.size)
+
+
+class StateFile:
+    """Saves the state: at once while that is cheap, else at most a tenth of the time.
+
+    :param path: the file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._last_took = 0.0
+        self._last_end = 0.0
+        self._pending: asyncio.TimerHandle | None = None
+
+    def read(self) -> dict[str, Any] | None:
+        """What was saved, or None."""
+        if self._path is None or not self._path.exists():
+            return None
+        saved: dict[str, Any] = json.loads(self._path.read_text("utf-8"))
+        return saved
+
+    def save(self, dump: Callable[[], Any], *, at_once: bool = False) -> None:
+        """Save, now or soon.
+
+        :param dump: function that returns the state as JSON.
+        :param at_once: do not put it off.
+        """
+        if self._path is None:
+            return
+        wait = self._last_end + 9 * self._last_took - time.monotonic()
+        if at_once or self._last_took < 0.02 or wait <= 0:
+            self._write(self._path, dump())
+        elif self._pending is None:
+            self._pending = asyncio.get_running_loop().call_later(wait, self._later, dump)
+
+    def _later(self, dump: Callable[[], Any]) -> None:
+        if self._path is not None:
+            self._write(self._path, dump())
+
+    def _write(self, path: Path, saved: Any) -> None:
+        if self._pending:
+            self._pending.cancel()
+            self._pending = None
+        began = time.monotonic()
+        partial = path.with_name(path.name + ".partial")
+        # It holds the API key: for the owner's eyes only, from the first byte.
+        partial.unlink(missing_ok=True)
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(saved), "utf-8")
+        partial.replace(path)
+        self._last_end = time.monotonic()
+        self._last_took = self._last_end - began

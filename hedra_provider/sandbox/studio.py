@@ -1,0 +1,110 @@
+"""Makes the files of generations in worker threads, each distinct one once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+from hedra_provider.sandbox import media
+from hedra_provider.sandbox.state import Job
+from hedra_provider.sandbox.store import FileStore
+
+PLACEHOLDER = b"This is a placeholder: the sandbox runs without media.\n"
+
+Made = tuple[str, int]
+"""Name in the store and size in bytes."""
+
+
+class Studio:
+    """See the module.
+
+    :param store: where inputs are and results go.
+    :param media_enabled: False makes placeholders.
+    """
+
+    def __init__(self, store: FileStore, *, media_enabled: bool) -> None:
+        self._store = store
+        self._media = media_enabled
+        self._jobs: dict[Job, asyncio.Future[Made]] = {}
+        self._stop = threading.Event()
+        self._threads = ThreadPoolExecutor(
+            max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="sandbox-studio"
+        )
+
+    def make(self, job: Job, done: Callable[[asyncio.Future[Made]], None]) -> None:
+        """Start a job, or join one that makes the same.
+
+        :param done: called in the event loop when it is finished or has failed.
+        """
+        future = self._jobs.get(job)
+        if future is None or (future.done() and (future.cancelled() or future.exception())):
+            future = asyncio.get_running_loop().run_in_executor(self._threads, self._run, job)
+            self._jobs[job] = future
+            future.add_done_callback(self._count)
+        if future.done():
+            done(future)
+        else:
+            future.add_done_callback(done)
+
+    async def wait(self, jobs: Iterable[Job], seconds: float) -> None:
+        """Wait for jobs, at most so long."""
+        futures = [self._jobs[job] for job in jobs if job in self._jobs]
+        if pending := [future for future in futures if not future.done()]:
+            await asyncio.wait(pending, timeout=seconds)
+        # The callbacks that book a result run only after the future is done.
+        await asyncio.sleep(0)
+
+    def forget(self) -> None:
+        """Forget what was made; jobs that run go on, and nobody waits for them."""
+        self._jobs.clear()
+
+    def _count(self, made: asyncio.Future[Made]) -> None:
+        if not made.cancelled() and made.exception() is None:
+            self._store.count(made.result()[1])
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been stopped; jobs that were running have failed for that reason alone."""
+        return self._stop.is_set()
+
+    def close(self) -> None:
+        """Stop, leaving nothing half done."""
+        self._stop.set()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, job: Job) -> Made:
+        result = self._store.path(f"part-{uuid4().hex}")
+        with ExitStack() as cleanup:
+            cleanup.callback(result.unlink, missing_ok=True)
+            if not self._media:
+                result.write_bytes(PLACEHOLDER + repr(job).encode())
+            elif job.kind == "audio":
+                media.synthesise_speech(result, job.speech or "", job.duration_ms)
+            else:
+                self._video(job, result, cleanup)
+            return self._store.adopt(result)
+
+    def _video(self, job: Job, result: Path, cleanup: ExitStack) -> None:
+        from hedra_provider.sandbox.video import render_video
+
+        audio = self._store.path(job.audio) if job.audio else None
+        if job.speech is not None:
+            audio = self._store.path(f"part-{uuid4().hex}")
+            cleanup.callback(audio.unlink, missing_ok=True)
+            media.synthesise_speech(audio, job.speech, job.speech_ms)
+        render_video(
+            result,
+            image=self._store.path(job.image) if job.image else None,
+            audio=audio,
+            width=job.width,
+            height=job.height,
+            duration_ms=job.duration_ms,
+            audio_start_ms=job.audio_start_ms,
+            stop=self._stop,
+        )

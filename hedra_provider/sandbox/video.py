@@ -1,0 +1,209 @@
+"""Makes the finished avatar video: the portrait, the audio, and the word SANDBOX.
+
+A real MP4 (H.264 and AAC, ``yuv420p``, index at the front). SANDBOX is written on it so that nobody takes it
+for one of Hedra's, and a small meter follows the loudness: it shows that picture and sound belong together.
+Everything streams, so ten minutes need no more memory than ten seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hedra_provider.sandbox.media import open_image
+
+if TYPE_CHECKING:
+    from av import AudioFrame, VideoFrame
+    from PIL import Image
+
+FRAMES_PER_SECOND = 10
+"""A still portrait needs no more: ten minutes are 6,000 frames."""
+
+AUDIO_RATE = 44_100
+"""Sample rate of the sound track, in Hz; it is mono, as speech is."""
+
+_METER_STEPS = 8
+_FRAME_SAMPLES = AUDIO_RATE // FRAMES_PER_SECOND
+_BYTES_PER_SAMPLE = 2
+
+
+class Stopped(Exception):
+    """The sandbox ends; the video is not wanted any more."""
+
+
+def render_video(
+    path: Path,
+    *,
+    image: Path | None,
+    audio: Path | None,
+    width: int,
+    height: int,
+    duration_ms: int,
+    audio_start_ms: int = 0,
+    stop: threading.Event | None = None,
+) -> None:
+    """Make a talking-head video.
+
+    :param path: where to write the MP4; it appears there only when whole.
+    :param image: portrait, cropped to cover the frame; None gives a plain backdrop.
+    :param audio: speech; None gives silence.
+    :param width: in pixels, even.
+    :param height: in pixels, even.
+    :param duration_ms: length of the video; the audio is trimmed, or padded with silence.
+    :param audio_start_ms: positive skips that much of the audio, negative puts silence before it.
+    :param stop: when set, give up.
+    :raises Stopped: when ``stop`` was set.
+    :raises hedra_provider.sandbox.media.Unreadable: when the portrait cannot be decoded.
+    """
+    import av
+
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with (
+            closing(_pcm(audio, audio_start_ms)) as sound,
+            av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container,
+        ):
+            picture_stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
+            picture_stream.width, picture_stream.height, picture_stream.pix_fmt = width, height, "yuv420p"
+            picture_stream.options = {"preset": "ultrafast", "tune": "stillimage", "crf": "24", "g": "100"}
+            sound_stream = container.add_stream("aac", rate=AUDIO_RATE)
+            sound_stream.layout, sound_stream.bit_rate = "mono", 64_000
+            sound_stream.options = {"aac_coder": "fast"}
+
+            pictures = [_video_frame(picture) for picture in draw(image, width, height)]
+            samples = AUDIO_RATE * duration_ms // 1000
+            # Rounded, so that the picture ends within half a frame (50 ms) of the sound.
+            frames = max(1, round(duration_ms * FRAMES_PER_SECOND / 1000))
+            done = index = 0
+            while index < frames or done < samples:
+                if stop is not None and stop.is_set():
+                    raise Stopped
+                wanted = min(_FRAME_SAMPLES, samples - done)
+                chunk = _take(sound, wanted)
+                if index < frames:
+                    frame = pictures[_loudness(chunk)]
+                    frame.pts, frame.time_base = index, Fraction(1, FRAMES_PER_SECOND)
+                    container.mux(picture_stream.encode(frame))
+                if wanted:
+                    container.mux(sound_stream.encode(_audio_frame(chunk, done)))
+                done += wanted
+                index += 1
+            container.mux(picture_stream.encode(None))
+            container.mux(sound_stream.encode(None))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def draw(image: Path | None, width: int, height: int) -> list[Image.Image]:
+    """Draw the frames of a video: the portrait with the mark and each state of the meter, from silent to
+    loud.
+
+    :param image: portrait, cropped to cover the frame; None gives a plain backdrop.
+    :param width: in pixels.
+    :param height: in pixels.
+    """
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+    if image is None:
+        base = Image.new("RGB", (width, height), (64, 72, 84))
+    else:
+        # Portraits carry the face above the middle: crop more from below.
+        base = ImageOps.fit(
+            open_image(image), (width, height), Image.Resampling.LANCZOS, centering=(0.5, 0.4)
+        )
+    unit = min(width, height) / 100
+    font = ImageFont.load_default(round(6 * unit))
+    label = "SANDBOX"
+    pen = ImageDraw.Draw(base, "RGBA")
+    _, _, label_width, label_height = pen.textbbox((0, 0), label, font=font)
+    left, top = round(4 * unit), round(4 * unit)
+    box = (left, top, round(left + label_width + 4 * unit), round(top + label_height + 5 * unit))
+    pen.rounded_rectangle(box, radius=round(1.5 * unit), fill=(0, 0, 0, 150))
+    pen.text((left + 2 * unit, top + 1.5 * unit), label, font=font, fill=(255, 255, 255, 235))
+    frames = []
+    for step in range(_METER_STEPS):
+        frame = base.copy()
+        if step:
+            length = label_width * step / (_METER_STEPS - 1)
+            y = box[3] - 2 * unit
+            meter = (left + 2 * unit, y, left + 2 * unit + length, y + unit)
+            ImageDraw.Draw(frame, "RGBA").rectangle(meter, fill=(64, 200, 160, 255))
+        frames.append(frame)
+    return frames
+
+
+def _video_frame(picture: Image.Image) -> VideoFrame:
+    import av
+
+    frame: VideoFrame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
+    return frame.reformat(format="yuv420p")
+
+
+def _audio_frame(pcm: bytes, position: int) -> AudioFrame:
+    import av
+
+    frame = av.AudioFrame(format="s16", layout="mono", samples=len(pcm) // _BYTES_PER_SAMPLE)
+    frame.planes[0].update(pcm.ljust(frame.planes[0].buffer_size, b"\0"))
+    frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, position, Fraction(1, AUDIO_RATE)
+    return frame
+
+
+def _loudness(pcm: bytes) -> int:
+    # Every 16th sample tells enough.
+    peak = max(map(abs, array("h", pcm)[::16]), default=0)
+    return min(_METER_STEPS - 1, peak * _METER_STEPS // 20_000)
+
+
+def _take(sound: PcmStream, samples: int) -> bytes:
+    wanted = samples * _BYTES_PER_SAMPLE
+    return sound.read(wanted).ljust(wanted, b"\0")
+
+
+class PcmStream:
+    """The audio as a file object of 16-bit mono samples, shifted by ``audio_start_ms``."""
+
+    def __init__(self, chunks: Iterator[bytes], start_ms: int) -> None:
+        offset = AUDIO_RATE * abs(start_ms) // 1000 * _BYTES_PER_SAMPLE
+        self._chunks = chunks
+        self._buffer = bytearray(offset if start_ms < 0 else 0)
+        self._skip = offset if start_ms > 0 else 0
+
+    def read(self, size: int) -> bytes:
+        """Return ``size`` bytes, fewer only at the end."""
+        while self._skip or len(self._buffer) < size:
+            chunk = next(self._chunks, b"")
+            if not chunk:
+                break
+            self._buffer += chunk[self._skip :]
+            self._skip = max(0, self._skip - len(chunk))
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def close(self) -> None:
+        """Close the file that is being decoded."""
+        close = getattr(self._chunks, "close", None)
+        if close:
+            close()
+
+
+def _pcm(path: Path | None, start_ms: int) -> PcmStream:
+    return PcmStream(iter(()) if path is None else _decode(path), start_ms)
+
+
+def _decode(path: Path) -> Iterator[bytes]:
+    import av
+
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_RATE)
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            for piece in resampler.resample(frame):
+                yield bytes(piece.planes[0])[: piece.samples * _BYTES_PER_SAMPLE]
+        for piece in resampler.resample(None):
+            yield bytes(piece.planes[0])[: piece.samples * _BYTES_PER_SAMPLE]

@@ -1,0 +1,285 @@
+"""The sandbox in tests: a class, a pytest fixture and a marker.
+
+In ``conftest.py``::
+
+    pytest_plugins = ["hedra_provider.testing"]
+
+In a test::
+
+    def test_pays_once(hedra_sandbox):
+        run_my_dag()  # hedra_default is the sandbox
+        assert len(hedra_sandbox.submissions) == 1
+
+    @pytest.mark.hedra_sandbox(seconds=60, workspaces={"team": 100})
+    def test_waits(hedra_sandbox):
+        hedra_sandbox.advance(60)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import httpx
+
+    from hedra_provider.sandbox.server import Ready
+
+CONNECTION_VARIABLE = "AIRFLOW_CONN_HEDRA_DEFAULT"
+
+_START_SECONDS = 30.0
+
+
+class Sandbox:
+    """A local Hedra in a thread of this process; a context manager.
+
+    Generations are complete at the first look, unless ``seconds`` or ``queue_seconds`` say otherwise; then
+    :meth:`advance` moves its clock. The options are those of ``python -m hedra_provider.sandbox``, see
+    :class:`hedra_provider.sandbox.options.Options`.
+
+    :param api_key: the only key that is accepted; default a new one.
+    :param workspaces: credits of each workspace by its id; the first one is put into :attr:`connection`.
+    :param credits: credits of the default pool; default 10,000, or 0 with ``workspaces``.
+    :param seconds: how long a generation takes after the queue, on the sandbox's clock.
+    :param queue_seconds: how long it is queued before.
+    :param max_parallel: generations at once, beyond which 429; default no limit.
+    :param rate: API requests per second of the sandbox's clock, beyond which 429; default no limit.
+    :param duplicate_id: ``conflict``, ``return``, ``error`` or ``ignore``.
+    :param batch: whether ``GET /generations`` honours ``ids``.
+    :param media: real media; False gives placeholder files and needs neither PyAV nor Pillow.
+    :param url_seconds: lifetime of file URLs, on the sandbox's clock.
+    :param max_bytes: disk space for files.
+    :param state: file that keeps everything over a restart.
+    :param port: port of the API; default a free one.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        workspaces: Mapping[str, int] | None = None,
+        credits: int | None = None,
+        seconds: float = 0.0,
+        queue_seconds: float = 0.0,
+        max_parallel: int | None = None,
+        rate: float | None = None,
+        duplicate_id: str = "conflict",
+        batch: bool = True,
+        media: bool = True,
+        url_seconds: int = 3600,
+        max_bytes: int = 8 * 1024**3,
+        state: Path | str | None = None,
+        port: int = 0,
+    ) -> None:
+        # The server is imported when it is wanted: a conftest names this module in every test run.
+        from hedra_provider.sandbox.options import Options
+
+        self._options = Options(
+            port=port,
+            api_key=api_key,
+            workspaces=workspaces or {},
+            credits=credits,
+            seconds=seconds,
+            queue_seconds=queue_seconds,
+            max_parallel=max_parallel,
+            rate=rate,
+            duplicate_id=duplicate_id,
+            batch=batch,
+            media=media,
+            url_seconds=url_seconds,
+            max_bytes=max_bytes,
+            state=Path(state) if state is not None else None,
+        )
+        self._thread: threading.Thread | None = None
+        self._listening = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready: Ready | None = None
+        self._error: BaseException | None = None
+        self._client: httpx.Client | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Base URL of the API, as an Airflow connection's host."""
+        return self._up.base_url
+
+    @property
+    def files_url(self) -> str:
+        """The other origin, which file URLs point to."""
+        return self._up.files_url
+
+    @property
+    def api_key(self) -> str:
+        """The key it was started with."""
+        return self._up.api_key
+
+    @property
+    def connection(self) -> str:
+        """JSON for ``AIRFLOW_CONN_HEDRA_DEFAULT``."""
+        return self._up.connection
+
+    def start(self) -> Sandbox:
+        """Start it and wait until it listens.
+
+        :raises RuntimeError: when it does not come up.
+        """
+        import httpx
+
+        self._listening.clear()
+        self._ready = self._error = None
+        self._thread = threading.Thread(target=self._run, name="hedra-sandbox", daemon=True)
+        self._thread.start()
+        if not self._listening.wait(_START_SECONDS):
+            raise RuntimeError(f"The sandbox did not start within {_START_SECONDS:g} seconds.")
+        if self._error is not None:
+            raise self._error
+        origin = self.base_url.removesuffix("/web-app/public")
+        # No proxy of the environment may come between: it is this machine.
+        self._client = httpx.Client(base_url=f"{origin}/_sandbox", trust_env=False, timeout=30)
+        return self
+
+    def stop(self) -> None:
+        """Stop it; its files are deleted unless ``state`` keeps them."""
+        if self._client is not None:
+            self._client.close()
+            self._client = self._ready = None
+        if self._thread is not None:
+            if self._loop is not None and self._stop is not None and self._thread.is_alive():
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(_START_SECONDS)
+            self._thread = None
+
+    def __enter__(self) -> Sandbox:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def ledger(self) -> dict[str, Any]:
+        """What was asked of it: ``requests``, ``requests_total``, ``submissions`` and ``credits``.
+
+        A request is ``method``, ``path`` (without ``/web-app/public``), ``status`` (None: cut), ``at`` (epoch
+        seconds of its clock), ``user_agent``, ``connection``, ``origin`` (``api`` or ``files``), ``query``,
+        and ``has_key``: whether an API key was sent.
+        """
+        answer: dict[str, Any] = self._back_door("GET", "ledger")
+        return answer
+
+    @property
+    def submissions(self) -> list[dict[str, Any]]:
+        """Every submit that was well-formed: ``generation_id, type, workspace, credits, request, at,
+        duplicate_of``.
+
+        One row for each variation of a batch. A duplicate that was not charged has 0 ``credits``.
+        """
+        rows: list[dict[str, Any]] = self.ledger()["submissions"]
+        return rows
+
+    def requests(self, method: str | None = None, path: str | None = None) -> list[dict[str, Any]]:
+        """The requests of the ledger.
+
+        :param method: only these, e.g. ``"POST"``.
+        :param path: only these, literal or templated: ``"/generations/{id}/status"``, ``"/files/{id}"``.
+        """
+        from hedra_provider.sandbox.faults import template
+
+        return [
+            row
+            for row in self.ledger()["requests"]
+            if (method is None or row["method"] == method)
+            and (path is None or path in (row["path"], template(row["path"])))
+        ]
+
+    def reset(self) -> None:
+        """Forget everything: assets, generations, credits, faults, the ledger, the clock. The key stays."""
+        self._back_door("POST", "reset")
+
+    def advance(self, seconds: float) -> None:
+        """Move its clock."""
+        self._back_door("POST", "clock", {"advance_seconds": seconds})
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        """Set what goes wrong, replacing what was set; none: all is well again.
+
+        :param faults: see :class:`hedra_provider.sandbox.faults.Fault` for the keys.
+        :raises ValueError: for a fault that cannot be read.
+        """
+        self._back_door("PUT", "faults", list(faults))
+
+    def change_key(self, api_key: str) -> None:
+        """Accept only this key from now on (until :meth:`reset`)."""
+        self._back_door("PUT", "key", {"api_key": api_key})
+
+    @property
+    def _up(self) -> Ready:
+        if self._ready is None:
+            raise RuntimeError("The sandbox is not running: use it as a context manager, or call start().")
+        return self._ready
+
+    def _back_door(self, method: str, name: str, body: Any = None) -> Any:
+        self._up  # noqa: B018  a clear message when it does not run
+        assert self._client is not None
+        answer = self._client.request(method, name, json=body)
+        if answer.status_code != 200:
+            raise ValueError(answer.json()["detail"])
+        return answer.json()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001  the thread that waits in start() raises it
+            self._error = error
+        finally:
+            self._listening.set()
+
+    async def _serve(self) -> None:
+        from hedra_provider.sandbox.server import serve
+
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        await serve(self._options, self._on_ready, self._stop)
+
+    def _on_ready(self, ready: Ready) -> None:
+        self._ready = ready
+        self._listening.set()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers", "hedra_sandbox(**options): start the hedra_sandbox fixture of this test with these options"
+    )
+
+
+@pytest.fixture(scope="session")
+def hedra_sandbox_server() -> Iterator[Sandbox]:
+    """One sandbox for the whole session; use :func:`hedra_sandbox`, which cleans it."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def hedra_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A sandbox in which nothing has happened yet, behind the connection ``hedra_default``.
+
+    Tests with the marker ``hedra_sandbox(**options)`` get one of their own; the others share one, reset
+    before each.
+    """
+    marker = request.node.get_closest_marker("hedra_sandbox")
+    if marker is not None and marker.kwargs:
+        with Sandbox(**marker.kwargs) as own:
+            monkeypatch.setenv(CONNECTION_VARIABLE, own.connection)
+            yield own
+        return
+    shared: Sandbox = request.getfixturevalue("hedra_sandbox_server")
+    shared.reset()
+    monkeypatch.setenv(CONNECTION_VARIABLE, shared.connection)
+    yield shared
