@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -121,11 +125,13 @@ class HedraHook(BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        from hedra_provider.api.client import AsyncHedraClient
+        from hedra_provider.api.client import AsyncHedraClient, trust
 
         connection = await get_async_connection(self.hedra_conn_id)
         extra = await get_async_extra_dejson(connection)
         settings = read_settings(self.hedra_conn_id, connection, extra)
+        # The first time it takes 50 ms, for which no other trigger of the loop shall wait.
+        await asyncio.to_thread(trust, settings.verify)
         return AsyncHedraClient(**settings.client_options())
 
     def submit_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> Submission:
@@ -140,8 +146,9 @@ class HedraHook(BaseHook):
         from hedra_provider.api.submit import submit_once
 
         ids = identity.generation_ids(self.settings.namespace, idempotency_key)
+        body = {"workspace_id": self.settings.workspace_id, **request}
         with self.get_conn() as client:
-            return client.run(submit_once(request, ids))
+            return client.run(submit_once({k: v for k, v in body.items() if v is not None}, ids))
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the credits; return whether that worked, and the workspace and balance or the reason."""
@@ -210,16 +217,20 @@ def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise wrong("its password holds characters that no key has.", "Paste the v2 API key again.")
-    timeout, verify = extra.get("timeout"), extra.get("verify", True)
+    timeout = extra.get("timeout")
     try:
-        seconds = float(timeout) if timeout not in (None, "") else None
+        seconds = None if timeout in (None, "") else float(timeout)
     except (TypeError, ValueError):
         seconds = -1.0
-    if seconds is not None and seconds <= 0:
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
         raise wrong(f"its timeout is {timeout!r}.", "Give seconds, e.g. 60, or leave it empty.")
-    if isinstance(verify, str):
-        word = verify.strip().lower()
-        verify = word in _TRUE if word in (*_TRUE, *_FALSE) else (verify.strip() or True)
+    verify = _verify(extra.get("verify"))
+    if isinstance(verify, str) and not Path(verify).is_file():
+        raise wrong(f"its verify names no file: {verify!r}.", "Give true, false, or the path of a CA bundle.")
+    proxy = str(extra.get("proxy") or "").strip() or None
+    if proxy and not re.match(r"https?://[^/\s]+", proxy):
+        # Without its value: it may hold a password.
+        raise wrong("its proxy is not an http(s) URL.", "Give e.g. http://proxy.example:3128.")
     id_namespace = str(extra.get("id_namespace") or "").strip() or None
     try:
         base_url = _base_url(connection)
@@ -231,9 +242,17 @@ def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]
         workspace_id=str(extra.get("workspace_id") or "").strip() or None,
         namespace=identity.account_namespace(key, id_namespace),
         timeout=seconds,
-        verify=verify if verify is not None else True,
-        proxy=str(extra.get("proxy") or "").strip() or None,
+        verify=verify,
+        proxy=proxy,
     )
+
+
+def _verify(value: Any) -> bool | str:
+    """Read a flag that a form may have made a text, or the path of a CA bundle."""
+    text = "" if value is None else str(value).strip()
+    if text.lower() in _FALSE:
+        return False
+    return True if not text or text.lower() in _TRUE else text
 
 
 def _base_url(connection: Connection) -> str | None:

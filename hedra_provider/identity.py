@@ -2,7 +2,7 @@ r"""Which generation belongs to which task run.
 
 The id of a generation is a function of the task run and needs no storage::
 
-    generation_id = uuid5(namespace, "v1" \\0 key \\0 variation \\0 n)
+    generation_id = uuid5(namespace, "v1" \0 key \0 variation \0 n)
 
 so a retry, on whatever machine, asks for the same one. The scheme is versioned and pinned by
 ``tests/golden/ids.json``: changing it would make every running task forget what it paid for.
@@ -36,30 +36,35 @@ def account_namespace(api_key: str, id_namespace: str | None = None) -> uuid.UUI
 
 
 def task_run_key(
-    dag_id: str, run_id: str, task_id: str, map_index: int, *, cleared: int | None = None
+    dag_id: str, run_id: str, task_id: str, map_index: int, *, max_tries: int | None = None
 ) -> str:
     """
     Return the key of a task run: the same over all its tries.
 
-    :param cleared: A number that moves when the task is cleared, for ``on_clear="new"``.
+    :param max_tries: Airflow's number that stays as it is over retries and deferrals and moves on a clear
+        (seen on 3.0.6 to 3.3.2): with it, each clear makes another key.
     """
     parts = [dag_id, run_id, task_id, str(map_index)]
-    if cleared is not None:
-        parts.append(str(cleared))
+    if max_tries is not None:
+        parts.append(str(max_tries))
     return "\0".join(parts)
 
 
-def generation_ids(namespace: uuid.UUID, key: str, variation: int = 0) -> Callable[[int], str]:
+def generation_ids(
+    namespace: uuid.UUID, key: str, variation: int = 0, *, payer: str = ""
+) -> Callable[[int], tuple[str, str]]:
     """
-    Return the function that gives the n-th id of a key.
+    Return the function that gives the n-th ids of a key: of the generation, and of the asset that it makes.
 
     :param namespace: The account's, of :func:`account_namespace`.
     :param key: The task run's, or a business key.
     :param variation: Which one of a batch.
+    :param payer: Who pays: a generation whose asset has the id made from it was paid for by this payer.
     """
 
-    def nth(n: int) -> str:
-        return str(uuid.uuid5(namespace, f"{SCHEME}\0{key}\0{variation}\0{n}"))
+    def nth(n: int) -> tuple[str, str]:
+        name = f"{SCHEME}\0{key}\0{variation}\0{n}"
+        return str(uuid.uuid5(namespace, name)), str(uuid.uuid5(namespace, f"result\0{name}\0{payer}"))
 
     return nth
 
@@ -71,12 +76,3 @@ def asset_id(namespace: uuid.UUID, sha256: str, asset_type: str, workspace_id: s
     :param sha256: The hash of the content, in hex.
     """
     return str(uuid.uuid5(namespace, f"asset\0{SCHEME}\0{workspace_id or ''}\0{asset_type}\0{sha256}"))
-
-
-def is_automatic_retry(try_number: int, max_tries: int, retries: int) -> bool:
-    """
-    Return whether a try follows a failed one by Airflow's own doing, not by a clear.
-
-    ``max_tries`` stays as it is over retries and deferrals and moves on a clear (seen on 3.0.6 to 3.3.2).
-    """
-    return try_number > max_tries - retries + 1

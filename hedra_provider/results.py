@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
+    from hedra_provider.api.client import HedraClient
 
 XCOM_ID = "generation_id"
 """Pushed before the submit, so that what was paid for can be found whatever happens next."""
+
+XCOM_ESTIMATE = "credit_estimate"
+"""``{"low", "high"}`` in credits, pushed before a submit where it could be told."""
 
 XCOM_RESULT = "generation"
 """Pushed at the end, before success and before raising alike."""
@@ -55,3 +59,20 @@ def generation_result(
         "hedra_conn_id": hedra_conn_id,
         "workspace_id": generation.workspace_id or workspace_id,
     }
+
+
+def read_row(client: HedraClient, generation_id: str, log: Any) -> Generation | None:
+    """
+    Read what a generation cost, its length and its size: welcome, but not worth failing a paid task for.
+
+    :return: Its row of ``GET /generations``, None where that could not be read.
+    """
+    from hedra_provider.api import calls
+    from hedra_provider.api.errors import HedraError
+
+    try:
+        rows = client.run(calls.list_generations([generation_id]))
+    except HedraError as error:
+        log.warning("What generation %s cost could not be read: %s", generation_id, error)
+        return None
+    return rows[0] if rows else None

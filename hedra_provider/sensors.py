@@ -17,8 +17,8 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from hedra_provider.hooks import HedraHook
-from hedra_provider.results import XCOM_RESULT, generation_result
-from hedra_provider.triggers import HedraGenerationTrigger, read_event
+from hedra_provider.results import XCOM_RESULT, generation_result, read_row
+from hedra_provider.triggers import deferral, patience_seconds, read_event
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.errors import HedraError
     from hedra_provider.api.waiting import ProgressLog
-
-DEFER_GRACE_SECONDS = 300.0
 
 
 class HedraGenerationSensor(BaseSensorOperator):
@@ -68,6 +66,11 @@ class HedraGenerationSensor(BaseSensorOperator):
         self.hedra_conn_id = hedra_conn_id
         self.deferrable = deferrable
 
+    @property
+    def poll_interval(self) -> float:
+        """Seconds between two looks at the most, as the trigger calls it."""
+        return float(self.poke_interval)
+
     @cached_property
     def hook(self) -> HedraHook:
         """The hook of this sensor's connection."""
@@ -91,17 +94,7 @@ class HedraGenerationSensor(BaseSensorOperator):
             found = self._poke_in_soft_fail(context)
         if found:
             return found.xcom_value
-        patience = self._patience()
-        self.defer(
-            trigger=HedraGenerationTrigger(
-                generation_id=self.generation_id,
-                end_time=time.time() + patience,
-                hedra_conn_id=self.hedra_conn_id,
-                poll_interval=self.poke_interval,
-            ),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=patience + DEFER_GRACE_SECONDS),
-        )
+        self.defer(**deferral(self, self.generation_id, time.time() + patience_seconds(self)))
         raise AssertionError("defer() raises")
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -157,18 +150,11 @@ class HedraGenerationSensor(BaseSensorOperator):
 
     def _result(self, context: Context, generation: Generation) -> dict[str, Any]:
         """Leave the facts in XCom, and fail with a generation that failed."""
-        from hedra_provider.api import calls
         from hedra_provider.api.error_answers import generation_error
-        from hedra_provider.api.errors import HedraError
 
-        try:
-            rows = self.hook.get_conn().run(calls.list_generations([generation.id]))
-        except HedraError as error:
-            self.log.warning("What generation %s cost could not be read: %s", generation.id, error)
-            rows = []
         result = generation_result(
             generation,
-            row=rows[0] if rows else None,
+            row=read_row(self.hook.get_conn(), generation.id, self.log),
             hedra_conn_id=self.hedra_conn_id,
             workspace_id=self.hook.settings.workspace_id,
         )
@@ -185,11 +171,6 @@ class HedraGenerationSensor(BaseSensorOperator):
         if isinstance(error, HedraGenerationError):
             message += " Clear the task that submitted it; a retry of this sensor can't help."
         raise AirflowFailException(message) from error
-
-    def _patience(self) -> float:
-        """Seconds to wait: Airflow does not enforce execution_timeout after a deferral, so it counts here."""
-        limit = self.execution_timeout
-        return min(self.timeout, limit.total_seconds()) if limit else self.timeout
 
     def _elapsed_seconds(self, context: Context) -> float:
         """Seconds since the wait began; over all reschedules, which run in processes of their own."""

@@ -31,7 +31,7 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
     from hedra_provider.api.errors import HedraValueError
 
     try:
-        path = _path(source)
+        path = _local(source) or _remote(source)
         if path.is_dir():
             raise IsADirectoryError("it is a directory")
         opened = path.open("rb")
@@ -50,6 +50,34 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
             yield cast("BinaryIO", copy), path.name
 
 
+def check_destination(destination: str) -> None:
+    """
+    Find what can't be a destination before anything is spent.
+
+    :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder.
+    :raises HedraValueError: If it can't be written to.
+    """
+    from hedra_provider.api.errors import HedraValueError
+
+    try:
+        target = _local(destination)
+        if target is None:
+            _remote(destination)
+            return
+        folder = target if destination.endswith("/") else target.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.is_dir() and not destination.endswith("/"):
+            raise IsADirectoryError("it is a directory; end it with / to name the file after its id")
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is not writable")
+    except (OSError, ValueError, ImportError) as error:
+        raise HedraValueError(
+            f"destination: {destination!r} can't be written to: {error}.",
+            param="destination",
+            remedy="Give a path that the worker can write, or a URI such as s3://conn_id@bucket/key.",
+        ) from error
+
+
 def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str, int]:
     """
     Write a file that appears at its destination only when it is whole.
@@ -58,16 +86,16 @@ def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str,
     :param fill: Writes the content, returns its length in bytes.
     :return: The URI of the file and its length in bytes.
     """
-    path = _path(destination)
-    if path.protocol not in ("", "file", "local"):
+    target = _local(destination)
+    if target is None:
+        path = _remote(destination)
         with tempfile.NamedTemporaryFile(prefix="hedra-") as copy:
             size = fill(cast("BinaryIO", copy))
             copy.flush()
             path.fs.put_file(copy.name, path.path)
-        return str(path), size
-    target = Path(path.path).absolute()
+        return destination, size
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         # Opened by name, not by mkstemp: the result shall have the permissions that the umask gives.
         with part.open("xb") as file:
@@ -98,7 +126,18 @@ def named_destination(destination: str, file_id: str, asset_type: str | None) ->
     return f"{destination}{file_id}{_EXTENSIONS.get(asset_type or 'video', '')}"
 
 
-def _path(uri: str) -> ObjectStoragePath:
+def _local(uri: str) -> Path | None:
+    """Return a path of this machine, None for a URI of another storage."""
+    if uri.startswith("file://"):
+        return Path(uri.removeprefix("file://")).absolute()
+    # Never by ObjectStoragePath: its versions take "a:b", "~" and relative paths for different things.
+    return None if "://" in uri else Path(uri).expanduser().absolute()
+
+
+def _remote(uri: str) -> ObjectStoragePath:
     from airflow.sdk import ObjectStoragePath
 
-    return ObjectStoragePath(uri)
+    path = ObjectStoragePath(uri)
+    # Opened now, so that an unknown scheme or a missing driver is found where it is named.
+    _ = path.fs
+    return path

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from hedra_provider.hooks import HedraHook
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from hedra_provider.api.errors import HedraError
 
 EVENT_VERSION = 1
+DEFER_GRACE_SECONDS = 300.0
+"""How much later than the trigger's own deadline Airflow's cruder one strikes."""
 
 
 class HedraGenerationTrigger(BaseTrigger):
@@ -63,7 +66,7 @@ class HedraGenerationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the one event."""
-        from hedra_provider.api.errors import HedraError, HedraWaitTimeoutError
+        from hedra_provider.api.errors import HedraConfigurationError, HedraError, HedraWaitTimeoutError
 
         try:
             generation = await self._wait()
@@ -71,6 +74,8 @@ class HedraGenerationTrigger(BaseTrigger):
             yield self._event("timeout", failure=error)
         except HedraError as error:
             yield self._event("failed", failure=error)
+        except AirflowNotFoundException as error:
+            yield self._event("failed", failure=HedraConfigurationError(str(error)))
         else:
             yield self._event("complete" if generation.is_complete else "error", generation=generation)
 
@@ -108,12 +113,7 @@ class HedraGenerationTrigger(BaseTrigger):
                 "version": EVENT_VERSION,
                 "generation_id": self.generation_id,
                 "outcome": outcome,
-                "generation": None
-                if generation is None
-                else generation.model_dump(
-                    mode="json",
-                    include={"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"},
-                ),
+                "generation": None if generation is None else _told(generation),
                 "failure": None
                 if failure is None
                 else {
@@ -124,6 +124,46 @@ class HedraGenerationTrigger(BaseTrigger):
                 },
             }
         )
+
+
+def _told(generation: Generation) -> dict[str, Any]:
+    """Return what an event, which is stored in Airflow's database, may tell: no URLs."""
+    from hedra_provider.api.error_answers import cleaned
+
+    facts = {"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"}
+    told: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))
+    return told
+
+
+def patience_seconds(task: Any) -> float:
+    """
+    Return how long a task waits.
+
+    Airflow does not enforce ``execution_timeout`` after a deferral, so the earlier of the two counts.
+
+    :param task: An operator or sensor with ``timeout`` and ``execution_timeout``.
+    """
+    limit = task.execution_timeout
+    return float(min(task.timeout, limit.total_seconds()) if limit else task.timeout)
+
+
+def deferral(task: Any, generation_id: str, end_time: float) -> dict[str, Any]:
+    """
+    Return the arguments of ``defer()`` for a task that waits for a generation.
+
+    :param task: An operator or sensor, with ``hedra_conn_id`` and ``poll_interval``.
+    :param end_time: Epoch seconds at which the trigger gives up.
+    """
+    return {
+        "trigger": HedraGenerationTrigger(
+            generation_id=generation_id,
+            end_time=end_time,
+            hedra_conn_id=task.hedra_conn_id,
+            poll_interval=task.poll_interval,
+        ),
+        "method_name": "execute_complete",
+        "timeout": timedelta(seconds=max(0.0, end_time - time.time()) + DEFER_GRACE_SECONDS),
+    }
 
 
 def read_event(event: Mapping[str, Any] | None) -> Generation:

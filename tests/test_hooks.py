@@ -51,7 +51,7 @@ def test_a_host_that_is_none(host: str):
     [
         ({}, (None, True, None)),
         ({"timeout": "30", "verify": "false", "proxy": ""}, (30.0, False, None)),
-        ({"timeout": 2.5, "verify": "/ca.pem", "proxy": "http://p:1"}, (2.5, "/ca.pem", "http://p:1")),
+        ({"timeout": 2.5, "verify": __file__, "proxy": "http://p:1"}, (2.5, __file__, "http://p:1")),
         ({"timeout": "", "verify": True}, (None, True, None)),
         ({"timeout": None, "verify": None}, (None, True, None)),
         ({"verify": "True"}, (None, True, None)),
@@ -65,10 +65,20 @@ def test_the_extras_mean_what_they_mean_on_an_http_connection(
     assert (found.timeout, found.verify, found.proxy) == expected
 
 
-@pytest.mark.parametrize("timeout", ["soon", "-1", 0])
+@pytest.mark.parametrize("timeout", ["soon", "-1", 0, "nan", "inf"])
 def test_a_timeout_that_is_none(timeout: Any):
     with pytest.raises(HedraConfigurationError, match="timeout"):
         settings({"timeout": timeout})
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"proxy": "user:sekret@proxy:1"}, {"proxy": "socks5://sekret@p"}, {"verify": "/nowhere/sekret.pem"}],
+)
+def test_a_proxy_or_bundle_that_is_none(extra: dict[str, Any]):
+    with pytest.raises(HedraConfigurationError) as raised:
+        settings(extra)
+    assert "proxy" not in extra or "sekret" not in str(raised.value)
 
 
 def test_neither_key_nor_proxy_shows_in_the_settings():
@@ -158,3 +168,13 @@ def test_the_form_shows_what_is_read():
     assert set(CONNECTION_FIELDS) == {"workspace_id", "id_namespace", "timeout", "verify", "proxy"}
     behaviour = HedraHook.get_ui_field_behaviour()
     assert behaviour["relabeling"] == {"password": "API key (v2)", "host": "Base URL"}
+
+
+@pytest.mark.hedra_sandbox(workspaces={"team": 70})
+def test_submit_once_bills_the_connections_workspace(hedra_sandbox: Sandbox):
+    hook = HedraHook()
+    with hook.get_conn() as client:
+        voice = client.run(calls.list_voices())[0]
+    body = {"type": "text_to_speech", "voice_id": voice.id, "text": "Hello"}
+    hook.submit_once(body, idempotency_key="greeting")
+    assert hedra_sandbox.submissions[0]["workspace"] == "team"

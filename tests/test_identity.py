@@ -20,7 +20,10 @@ words = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categori
 def test_the_scheme_is_pinned(case: dict):
     namespace = identity.account_namespace(**case["account"])
     key = identity.task_run_key(**case["task_run"]) if "task_run" in case else case["key"]
-    assert identity.generation_ids(namespace, key, case["variation"])(case["n"]) == case["id"]
+    assert identity.generation_ids(namespace, key, case["variation"], payer=case["payer"])(case["n"]) == (
+        case["generation_id"],
+        case["asset_id"],
+    )
 
 
 @pytest.mark.parametrize("case", GOLDEN["asset_ids"])
@@ -35,17 +38,18 @@ def test_an_id_is_a_function_of_the_task_run(
 ):
     namespace = identity.account_namespace("key")
 
-    def made() -> str:
+    def made() -> tuple[str, str]:
         return identity.generation_ids(namespace, identity.task_run_key(dag, run, task, index), variation)(n)
 
     assert made() == made()
-    assert str(uuid.UUID(made())) == made()
+    assert all(str(uuid.UUID(one)) == one for one in made())
+    assert len(set(made())) == 2
 
 
 @given(st.lists(st.tuples(words, words, words, st.integers(-1, 500)), min_size=2, max_size=8, unique=True))
 def test_two_task_runs_never_share_an_id(runs: list):
     namespace = identity.account_namespace("key")
-    ids = {identity.generation_ids(namespace, identity.task_run_key(*run))(0) for run in runs}
+    ids = {identity.generation_ids(namespace, identity.task_run_key(*run))(0)[0] for run in runs}
     assert len(ids) == len(runs)
 
 
@@ -58,10 +62,15 @@ def test_a_namespace_of_ones_own_outlives_the_key():
     assert identity.account_namespace("old", "ours") == identity.account_namespace("new", "ours")
 
 
-@pytest.mark.parametrize(
-    ("try_number", "max_tries", "automatic"),
-    [(1, 2, False), (2, 2, True), (3, 2, True), (3, 4, False), (4, 4, True), (5, 6, False), (6, 6, True)],
-)
-def test_a_retry_is_told_from_a_clear(try_number: int, max_tries: int, automatic: bool):
-    # The table of tries and clears as seen on Airflow 3.3.2 with retries=2.
-    assert identity.is_automatic_retry(try_number, max_tries, retries=2) is automatic
+@given(words, words)
+def test_the_payer_is_in_the_asset_alone(one: str, other: str):
+    namespace = identity.account_namespace("key")
+    mine, theirs = (identity.generation_ids(namespace, "row", payer=payer)(0) for payer in (one, other))
+    assert mine[0] == theirs[0]
+    assert (mine[1] == theirs[1]) is (one == other)
+
+
+def test_each_clear_makes_another_key_where_it_is_asked_for():
+    run = ("dag", "run", "task", -1)
+    keys = {identity.task_run_key(*run, max_tries=tries) for tries in (None, 2, 4)}
+    assert len(keys) == 3

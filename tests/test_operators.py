@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +53,23 @@ def portrait(tmp_path: Path) -> str:
 @pytest.fixture
 def voice(tmp_path: Path) -> str:
     path = tmp_path / "voice.wav"
-    path.write_bytes(wav(0.5))
+    path.write_bytes(wav(1.0))
     return str(path)
+
+
+Told = Callable[[], str]
+
+
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Told:
+    """What the tasks wrote to their log: Airflow 3.0 uses logging, later ones structlog, which prints."""
+    caplog.set_level(logging.INFO)
+
+    def text() -> str:
+        out, err = capsys.readouterr()
+        return caplog.text + out + err
+
+    return text
 
 
 def avatar(portrait: str, voice: str | None, **changes: Any) -> HedraAvatarVideoOperator:
@@ -80,7 +96,7 @@ def test_one_task_is_the_whole_pipeline(
     assert target.read_bytes()[4:8] == b"ftyp"
     assert result["credit_cost"] == hedra_sandbox.submissions[0]["credits"] > 0
     assert (result["width"], result["height"], result["name"]) == (540, 960, "A clip")
-    assert ti.pushed == ["generation_id", "generation"]
+    assert ti.pushed == ["credit_estimate", "generation_id", "generation"]
     assert ti.xcoms["generation"] == result
     assert "http" not in json.dumps(result)
     assert [path.name for path in target.parent.iterdir()] == ["a clip.mp4"]
@@ -92,7 +108,8 @@ def test_the_id_is_there_before_the_submit(hedra_sandbox: Sandbox, portrait: str
     ti = TaskInstance()
     with pytest.raises(AirflowFailException):
         run(avatar(portrait, voice), ti)
-    assert ti.pushed == ["generation_id"]
+    assert ti.pushed[-1] == "generation_id"
+    assert "generation" not in ti.pushed
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
@@ -127,6 +144,121 @@ def test_a_business_key_is_shared_by_runs(hedra_sandbox: Sandbox, portrait: str,
         operator = avatar(portrait, voice, wait_for_completion=False, idempotency_key="shop/row-1")
         operator.execute(context_of(TaskInstance(run_id=run_id)))
     assert len(hedra_sandbox.submissions) == 1
+
+
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_a_business_key_pays_once_though_a_template_renders_anew(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
+    for try_number in (1, 2):
+        operator = avatar(
+            portrait,
+            voice,
+            wait_for_completion=False,
+            idempotency_key="k",
+            text_prompt=f"At 12:0{try_number}",
+        )
+        operator.execute(context_of(TaskInstance(try_number=try_number)))
+    assert len(hedra_sandbox.submissions) == 1
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_a_retry_after_an_edit_and_a_clear_makes_the_edited_one(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tries: int
+):
+    def submit(prompt: str, **facts: Any) -> str:
+        ti = TaskInstance(**facts)
+        avatar(portrait, voice, wait_for_completion=False, text_prompt=prompt).execute(context_of(ti))
+        return hedra_sandbox.submissions[-1]["request"]["generated_video_inputs"]["text_prompt"]
+
+    assert submit("Old") == "Old"
+    for try_number in range(3, 3 + tries):
+        assert submit(f"New, try {try_number}", try_number=try_number, max_tries=4) == "New, try 3"
+    assert len(hedra_sandbox.submissions) == 2
+
+
+@pytest.mark.hedra_sandbox(duplicate_id="ignore")
+def test_an_api_that_ignores_our_ids_is_paid_once(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+):
+    ti = TaskInstance()
+    result = run(avatar(portrait, voice), ti)
+    assert (
+        ti.xcoms["generation_id"] == result["generation_id"] == hedra_sandbox.submissions[0]["generation_id"]
+    )
+    assert "does not keep to our ids" in told()
+    run(avatar(portrait, voice), TaskInstance(try_number=2))
+    assert len(hedra_sandbox.submissions) == 1
+
+
+@pytest.mark.hedra_sandbox(duplicate_id="ignore", seconds=3600)
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_what_a_retry_could_not_find_again_is_not_retried(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool
+):
+    with pytest.raises(AirflowFailException, match="Not retried"):
+        run(avatar(portrait, voice, deferrable=deferrable, timeout=0.2))
+
+
+@pytest.mark.hedra_sandbox(workspaces={"conn": 90, "body": 90, "own": 90})
+def test_the_workspace_that_is_named_closest_pays(hedra_sandbox: Sandbox):
+    def bill(**arguments: Any) -> str:
+        request = {"type": "text_to_speech", "voice_id": voice, "text": "Hi"} | arguments.pop("request", {})
+        run(HedraGenerateOperator(task_id=f"t{len(hedra_sandbox.submissions)}", request=request, **arguments))
+        return hedra_sandbox.submissions[-1]["workspace"]
+
+    from hedra_provider.api import calls
+    from hedra_provider.hooks import HedraHook
+
+    with HedraHook().get_conn() as client:
+        voice = client.run(calls.list_voices())[0].id
+    assert bill(idempotency_key="a") == "conn"
+    assert bill(idempotency_key="b", request={"workspace_id": "body"}) == "body"
+    assert bill(idempotency_key="c", request={"workspace_id": "body"}, workspace_id="own") == "own"
+
+
+@pytest.mark.parametrize("key", [0, "", None])
+def test_a_key_of_zero_is_a_key(hedra_sandbox: Sandbox, portrait: str, voice: str, key: Any):
+    for run_id in ("monday", "tuesday"):
+        run(avatar(portrait, voice, idempotency_key=key), TaskInstance(run_id=run_id))
+    assert len(hedra_sandbox.submissions) == (1 if key == 0 else 2)
+
+
+def test_a_limit_is_kept_before_anything_is_spent(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    with pytest.raises(AirflowFailException, match=r"may cost \d+ credits, max_credits is 0"):
+        run(avatar(portrait, voice, max_credits=0))
+    assert hedra_sandbox.submissions == []
+    assert run(avatar(portrait, voice, max_credits="10"))["status"] == "complete"
+    # What is paid for already costs nothing more.
+    assert run(avatar(portrait, voice, max_credits=0))["status"] == "complete"
+
+
+def test_a_limit_on_what_cannot_be_told_refuses_it(hedra_sandbox: Sandbox):
+    request = {"type": "image", "text_prompt": "A house", "model_slug": "no/such-model"}
+    with pytest.raises(AirflowFailException, match="can't be told"):
+        run(HedraGenerateOperator(task_id="t", request=request, max_credits=10))
+    assert hedra_sandbox.requests("POST") == []
+
+
+def test_inline_speech_is_judged_by_its_top(hedra_sandbox: Sandbox, portrait: str):
+    from hedra_provider.api import calls
+    from hedra_provider.hooks import HedraHook
+
+    with HedraHook().get_conn() as client:
+        voice = client.run(calls.list_voices())[0].id
+    ti = TaskInstance()
+    run(avatar(portrait, None, text="Good morning, everybody. " * 5, voice_id=voice), ti)
+    estimate, cost = ti.xcoms["credit_estimate"], ti.xcoms["generation"]["credit_cost"]
+    assert estimate["low"] <= cost <= estimate["high"]
+
+
+@pytest.mark.hedra_sandbox(credits=2)
+def test_a_402_says_who_was_to_pay(hedra_sandbox: Sandbox, portrait: str, tmp_path: Path):
+    audio = tmp_path / "long.wav"
+    audio.write_bytes(wav(20))
+    with pytest.raises(AirflowFailException, match="The key's default workspace was to pay"):
+        run(avatar(portrait, str(audio)))
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
@@ -414,6 +546,55 @@ def test_a_refused_key_reaches_the_task(
     assert len(hedra_sandbox.requests("GET", "/generations/{id}/status")) == 2
 
 
+@pytest.mark.parametrize(
+    ("destination", "says"),
+    [
+        ("{folder}", "is a directory"),
+        ("{file}/a.mp4", "can't be written"),
+        ("nosuch://a/b", "can't be written"),
+    ],
+)
+def test_a_destination_that_cannot_be_is_found_before_anything_is_spent(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, destination: str, says: str
+):
+    target = destination.format(folder=tmp_path, file=portrait)
+    with pytest.raises(AirflowFailException, match=says):
+        run(avatar(portrait, voice, destination=target))
+    assert hedra_sandbox.ledger()["requests"] == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"on_clear": "new", "idempotency_key": "k"},
+        {"on_clear": "maybe"},
+        {"destination": "/a", "wait_for_completion": False},
+        {"timeout": float("nan")},
+        {"timeout": 0},
+        {"poll_interval": "soon"},
+    ],
+)
+def test_arguments_that_cannot_go_together_fail_when_the_dag_is_read(changes: dict[str, Any]):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        avatar("/a.png", "/a.wav", **changes)
+
+
+def test_what_partial_passes_for_not_said():
+    operator = avatar("/a.png", "/a.wav", timeout=None, poll_interval=None, on_clear=None)
+    assert (operator.timeout, operator.poll_interval, operator.on_clear) == (21600.0, 15.0, "adopt")
+
+
+def test_a_download_is_named_by_what_it_is(hedra_sandbox: Sandbox, tmp_path: Path):
+    from hedra_provider.api import calls
+    from hedra_provider.hooks import HedraHook
+
+    with HedraHook().get_conn() as client:
+        voice = client.run(calls.list_voices())[0].id
+    request = {"type": "text_to_speech", "voice_id": voice, "text": "Hi"}
+    made = run(HedraGenerateOperator(task_id="speech", request=request, destination=f"{tmp_path}/"))
+    assert made["uri"] == f"file://{tmp_path}/{made['generation_id']}.mp3"
+
+
 @pytest.mark.parametrize("value", [None, False, True])
 def test_outputs_are_pushed_key_by_key_whatever_a_decorator_passes(value: bool | None):
     assert HedraGenerateOperator(task_id="t", request={}, multiple_outputs=value).multiple_outputs is True
@@ -428,9 +609,10 @@ def test_a_body_that_the_operator_cannot_stand_for(hedra_sandbox: Sandbox, reque
     assert hedra_sandbox.ledger()["requests"] == []
 
 
-def test_the_log_tells_cost_and_file(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, caplog: pytest.LogCaptureFixture
-):
-    with caplog.at_level(logging.INFO):
-        run(avatar(portrait, voice))
-    assert hedra_sandbox.api_key not in caplog.text
+def test_the_log_tells_cost_and_file(hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told):
+    run(avatar(portrait, voice))
+    cost, log = hedra_sandbox.submissions[0]["credits"], told()
+    assert f"By Hedra's published prices this costs {cost} credits." in log
+    assert f"it cost {cost} credits" in log
+    assert "Its file stays at Hedra" in log
+    assert hedra_sandbox.api_key not in log

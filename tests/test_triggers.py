@@ -59,7 +59,7 @@ def test_a_triggerer_that_dies_costs_nothing(hedra_sandbox: Sandbox):
 
     async def killed() -> None:
         task = asyncio.ensure_future(anext(one.run()))
-        while not hedra_sandbox.requests("GET", "/generations/{id}/status"):  # noqa: ASYNC110  it is in a thread
+        while not hedra_sandbox.requests("GET", "/generations/{id}/status"):
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

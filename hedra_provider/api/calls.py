@@ -118,14 +118,15 @@ def create_asset(
     return (yield from _read(CreatedAsset, Ask("POST", "/assets", json=sent)))
 
 
-def upload_file(asset_id: str, file: SizedFile) -> Call[None]:
+def upload_file(asset_id: str, file: SizedFile) -> Call[Asset]:
     """
     Send the bytes of an announced image or audio. Repeating it costs nothing.
 
     Runs on the sync client only: a worker moves the bytes, an event loop must not.
     """
     path = f"/assets/{asset_id}/upload"
-    yield from _checked(Ask("POST", path, file=file, multipart=True, timeout=UPLOAD_TIMEOUT_SECONDS))
+    ask = Ask("POST", path, file=file, multipart=True, timeout=UPLOAD_TIMEOUT_SECONDS)
+    return (yield from _read(Asset, ask))
 
 
 def put_file(upload_url: str, file: SizedFile) -> Call[None]:
@@ -152,12 +153,14 @@ def submit(body: Mapping[str, Any]) -> Call[Generation]:
 
 def get_status(generation_id: str) -> Call[Generation | None]:
     """Return the status of a generation, None where Hedra does not know it (yet)."""
+    path = f"/generations/{generation_id}/status"
     try:
-        return (
-            yield from _read(Generation, Ask("GET", f"/generations/{generation_id}/status"), generation_id)
-        )
+        found = yield from _read(Generation, Ask("GET", path), generation_id)
     except HedraNotFoundError:
         return None
+    if found.id.lower() != generation_id.lower():
+        raise HedraProtocolError(f"Asked for generation {generation_id}, Hedra answered with {found.id}.")
+    return found
 
 
 def list_generations(ids: Iterable[str] = (), **filters: str | int) -> Call[list[Generation]]:
@@ -212,11 +215,12 @@ def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:
     try:
         answer: T = _adapter(kind).validate_json(response.content)
     except (ValidationError, ValueError, RecursionError) as error:
+        # Neither the body nor pydantic's words of it: they may hold signed URLs.
         raise HedraProtocolError(
-            f"Hedra's answer to {_name(ask)} is not what the API documents: {clean(response.text[:200])!r}",
+            f"Hedra's answer to {_name(ask)} is not what the API documents: {_what_is_wrong(error)}.",
             status_code=response.status_code,
             generation_id=generation_id,
-        ) from error
+        ) from None
     return answer
 
 
@@ -225,6 +229,13 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]
+
+
+def _what_is_wrong(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return type(error).__name__
+    problems = error.errors(include_input=False, include_url=False, include_context=False)[:5]
+    return "; ".join(clean(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip()) for item in problems)
 
 
 def _name(ask: Ask) -> str:

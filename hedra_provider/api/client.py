@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
@@ -53,7 +54,7 @@ class _Settings:
         self._options: dict[str, Any] = {
             "base_url": self.base_url,
             "timeout": DEFAULT_TIMEOUT if timeout is None else timeout,
-            "verify": _trust(verify) if self.base_url.startswith("https:") else True,
+            "verify": trust(verify),
             "proxy": proxy,
             "transport": transport,
             "headers": {"User-Agent": USER_AGENT},
@@ -211,8 +212,16 @@ class AsyncHedraClient(_Settings):
         await self.aclose()
 
 
-def _trust(verify: bool | str) -> bool | ssl.SSLContext:
-    return ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+@lru_cache(maxsize=8)
+def trust(verify: bool | str) -> ssl.SSLContext:
+    """
+    Return the TLS settings, made once: that takes 50 ms, in which an event loop stands still.
+
+    :param verify: Whether to check certificates, or the path of a CA bundle.
+    """
+    if isinstance(verify, str):
+        return ssl.create_default_context(cafile=verify)
+    return httpx.create_ssl_context(verify=verify)
 
 
 def _asked_to_wait(state: tenacity.RetryCallState) -> float | None:
@@ -229,8 +238,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 def _stop(state: tenacity.RetryCallState) -> bool:
     """Give up after so many attempts, or when the next one would come too late."""
-    asked = _asked_to_wait(state) or 0.0
-    waited = state.idle_for + asked
+    waited = max(state.idle_for, state.seconds_since_start or 0.0) + (_asked_to_wait(state) or 0.0)
     return state.attempt_number >= MAX_ATTEMPTS or waited > MAX_RETRY_SECONDS
 
 

@@ -171,8 +171,24 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
 
 def clean(text: str) -> str:
     """Return the text as one line of bounded length, its URLs without their (signed) query."""
-    line = " ".join(_URL_QUERY.sub(r"\1?...", text).split())
+    # JSON may write a slash with a backslash before it.
+    line = " ".join(_URL_QUERY.sub(r"\1?...", text.replace("\\/", "/")).split())
     return line if len(line) <= MAX_MESSAGE_LENGTH else line[: MAX_MESSAGE_LENGTH - 3] + "..."
+
+
+def cleaned(value: Any, *, depth: int = 4) -> Any:
+    """
+    Return JSON with all its texts cleaned as :func:`clean` does.
+
+    :param depth: Levels that are kept; what lies deeper is dropped.
+    """
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {str(k): cleaned(v, depth=depth - 1) for k, v in value.items()} if depth else None
+    if isinstance(value, list):
+        return [cleaned(item, depth=depth - 1) for item in value[:50]] if depth else None
+    return value
 
 
 def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -> str | None:

@@ -4,18 +4,22 @@ The id of a generation is ours to choose (``generation_id``), so a submit whose 
 for. Nothing is ever submitted blind: before a submit we look, and after a doubtful answer we look again.
 That Hedra keeps to the id it is given is documented; what it answers to an id that exists is not, so every
 answer that might mean "it is there" leads to another look.
+
+The id of the result (``reserved_asset_id``) is ours too. It is made from who pays, so a generation tells
+whether this very task run paid for it, even when its request reads differently by now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api import calls
 from hedra_provider.api.calls import Call, Pause
+from hedra_provider.api.compare import differing_fields
 from hedra_provider.api.errors import (
     HedraConflictError,
     HedraError,
@@ -26,7 +30,7 @@ from hedra_provider.api.errors import (
 )
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation
+    from hedra_provider.api.answers import Generation, Model
 
 LOOK_AGAIN_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses between looks after a doubtful answer: 60 s in all, then the same id is submitted once more."""
@@ -35,14 +39,11 @@ REFUSED_WAIT_SECONDS = 30.0
 """How long a submit that surely was not taken (429, no connection) is repeated in place."""
 
 MAX_GENERATIONS_PER_KEY = 100
+_SEARCHED_PAGES = 3
+_PAGE_ROWS = 100
 
-IDENTITY_FIELDS = frozenset(
-    {"generation_id", "generation_ids", "reserved_asset_id", "reserved_asset_ids", "workspace_id", "name"}
-)
-"""Fields that say which generation it is, not what it shows."""
-
-_OPTIONAL_CONTENT = ("audio_generation", "audio_start_ms", "end_keyframe_id", "seed", "negative_prompt")
-"""Fields that Hedra does not fill in by itself: one that is there unasked makes another request."""
+IdsOf = Callable[[int], tuple[str, str]]
+"""The n-th ids of a request's key: of the generation, and of the asset that it makes."""
 
 
 class Rule(StrEnum):
@@ -52,7 +53,7 @@ class Rule(StrEnum):
     FAILED_BEFORE = "failed_before"
     CHANGED = "changed"
     SAME = "same"
-    RETRY = "retry"
+    PAID_BY_US = "paid_by_us"
     NOT_COMPARABLE = "not_comparable"
 
 
@@ -61,13 +62,15 @@ class Plan:
     """
     Which generation a request gets, decided before anything is spent.
 
-    :param generation_id: Its id.
+    :param generation_id: The id that it has, or is to have.
+    :param asset_id: The id that its result is to have.
     :param found: The generation that is there and is adopted, None where one must be submitted.
     :param rule: Which rule applied.
     :param differing: Fields in which the adopted (or passed over) generation differs from the request.
     """
 
     generation_id: str
+    asset_id: str
     found: Generation | None
     rule: Rule
     differing: tuple[str, ...] = ()
@@ -85,136 +88,159 @@ class Submission:
 
     :param generation: What Hedra said last of it.
     :param plan: How it was chosen.
-    :param id_mismatch: Whether Hedra gave it another id than the one we asked for.
+    :param answered: Whether Hedra said yes to a submit; False where the generation was found.
     """
 
     generation: Generation
     plan: Plan
-    id_mismatch: bool = False
+    answered: bool
+
+    @property
+    def id_mismatch(self) -> bool:
+        """Whether it has another id than the one that was asked for."""
+        return self.generation.id.lower() != self.plan.generation_id.lower()
 
 
 def plan_submission(
-    body: Mapping[str, Any], id_of: Callable[[int], str], *, adopt_changed: bool = False
+    body: Mapping[str, Any], ids_of: IdsOf, *, models: Iterable[Model] = (), search: bool = False
 ) -> Call[Plan]:
     """
     Look which generation belongs to a request; reads only.
 
-    Walks the ids 0, 1, ... of the request's key. The first that runs or is complete with the same request is
-    adopted; failed ones and ones of another request are passed over; the first unknown one is to submit.
+    Walks the ids 0, 1, ... of the request's key. The first that runs or is complete is adopted if it has the
+    same request, or was paid for by this payer; failed ones and others' are passed over; the first unknown
+    id is to submit.
 
     :param body: The request, without ids.
-    :param id_of: The n-th id of the request's key.
-    :param adopt_changed: On an automatic retry: adopt the latest generation although the request reads
-        differently now (a template or a callable rendered anew), for it is what this task run paid for.
+    :param ids_of: The n-th ids of the request's key.
+    :param models: The catalogue, to know models by all their names.
+    :param search: Also search the newest generations for one that was asked for under this id and got
+        another: worth it on a retry, for an API that does not keep to our ids.
     """
-    latest: Generation | None = None
+    models = tuple(models)
     rule, differing = Rule.NEW, tuple[str, ...]()
     for n in range(MAX_GENERATIONS_PER_KEY):
-        generation_id = id_of(n)
+        generation_id, asset_id = ids_of(n)
         found = yield from calls.get_status(generation_id)
+        if found is None and search:
+            found = yield from _search(generation_id)
         if found is None:
-            if latest is not None and adopt_changed and not latest.is_failed:
-                return Plan(latest.id, latest, Rule.RETRY, differing)
-            return Plan(generation_id, None, rule, differing)
-        latest = found.model_copy(update={"id": generation_id})
+            return Plan(generation_id, asset_id, None, rule, differing)
         if found.is_failed:
             rule, differing = Rule.FAILED_BEFORE, ()
             continue
-        rows = yield from calls.list_generations([generation_id])
-        asked = rows[0].input if rows else None
-        if asked is None:
-            return Plan(generation_id, latest, Rule.NOT_COMPARABLE)
-        rule, differing = Rule.CHANGED, differing_fields(body, asked)
-        if not differing:
-            return Plan(generation_id, latest, Rule.SAME)
+        rule, differing = yield from _why_ours(body, found, asset_id, models)
+        if rule is not Rule.CHANGED:
+            return Plan(generation_id, asset_id, found, rule, differing)
     raise HedraError(
         f"{MAX_GENERATIONS_PER_KEY} generations exist under this key already.",
         remedy="Give the task another idempotency_key.",
     )
 
 
-def carry_out(body: Mapping[str, Any], plan: Plan) -> Call[Submission]:
+def carry_out(
+    body: Mapping[str, Any],
+    plan: Plan,
+    *,
+    models: Iterable[Model] = (),
+    chance: Callable[[], float] = random.random,
+) -> Call[Submission]:
     """
     Submit what a plan says, or adopt what it found.
 
-    :raises HedraTransportError: If no answer came and Hedra does not know the id: the next try looks again.
+    :param chance: Random numbers in [0, 1): many that were refused together must not come back together.
+    :raises HedraConflictError: If another request took the id meanwhile: the next try finds another.
+    :raises HedraError: If it was refused, or if it is not known whether it was: the next try looks again.
     """
     if plan.found is not None:
-        return Submission(plan.found, plan)
-    request = {**body, "generation_id": plan.generation_id}
-    refused_seconds = 0.0
-    for attempt in count():
+        return Submission(plan.found, plan, answered=False)
+    request = {**body, "generation_id": plan.generation_id, "reserved_asset_id": plan.asset_id}
+    waited, refusals, doubts = 0.0, 0, 0
+    while True:
         try:
-            answer = yield from calls.submit(request)
+            return Submission((yield from calls.submit(request)), plan, answered=True)
         except HedraError as error:
             error.generation_id = plan.generation_id
             if _is_doubtful(error):
                 found = yield from _look_again(plan.generation_id)
                 if found is not None:
-                    return Submission(found, plan)
-                if attempt > 0:
+                    yield from _require_ours(body, found, plan, tuple(models))
+                    return Submission(found, plan, answered=False)
+                doubts += 1
+                if doubts > 1:
+                    error.message += " (twice, and Hedra knows nothing of it)"
                     raise
                 continue
-            pause = error.retry_after or min(2.0**attempt, 10.0)
-            if not _was_not_taken(error) or refused_seconds + pause > REFUSED_WAIT_SECONDS:
+            pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0))
+            if not _was_not_taken(error) or waited + pause > REFUSED_WAIT_SECONDS:
                 raise
-            refused_seconds += pause
-            yield Pause(pause)
-        else:
-            return Submission(answer, plan, id_mismatch=answer.id != plan.generation_id)
-    raise AssertionError("unreachable")
+            refusals, waited = refusals + 1, waited + pause
+            yield Pause(pause * (1.0 + 0.25 * chance()))
 
 
-def submit_once(
-    body: Mapping[str, Any], id_of: Callable[[int], str], *, adopt_changed: bool = False
-) -> Call[Submission]:
+def submit_once(body: Mapping[str, Any], ids_of: IdsOf) -> Call[Submission]:
     """Plan and carry out in one: see :func:`plan_submission` and :func:`carry_out`."""
-    plan = yield from plan_submission(body, id_of, adopt_changed=adopt_changed)
+    plan = yield from plan_submission(body, ids_of, search=True)
     return (yield from carry_out(body, plan))
 
 
-def differing_fields(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, ...]:
-    """
-    Compare a request with the ``input`` of a generation.
-
-    What Hedra adds by itself does not count; how a model is named does not count where it names it otherwise.
-
-    :return: Dotted names of the fields that differ, in the request's order.
-    """
-    found = [*_differing(ours, theirs, "")]
-    inputs, their_inputs = ours.get("generated_video_inputs"), theirs.get("generated_video_inputs")
-    for prefix, mine, other in (("", ours, theirs), ("generated_video_inputs.", inputs, their_inputs)):
-        if isinstance(mine, Mapping) and isinstance(other, Mapping):
-            found += [
-                prefix + name
-                for name in _OPTIONAL_CONTENT
-                if other.get(name) is not None and mine.get(name) is None
-            ]
-    return tuple(dict.fromkeys(found))
+def _why_ours(
+    body: Mapping[str, Any], found: Generation, asset_id: str, models: tuple[Model, ...]
+) -> Call[tuple[Rule, tuple[str, ...]]]:
+    rows = yield from calls.list_generations([found.id])
+    asked = rows[0].input if rows else None
+    if asked is None:
+        return Rule.NOT_COMPARABLE, ()
+    differing = differing_fields(body, asked, models)
+    if not differing:
+        return Rule.SAME, ()
+    payer = str(asked.get("reserved_asset_id") or found.asset_id or "")
+    return (Rule.PAID_BY_US if payer.lower() == asset_id.lower() else Rule.CHANGED), differing
 
 
-def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str) -> list[str]:
-    found = []
-    for name, mine in ours.items():
-        other = theirs.get(name)
-        if mine is None or (not prefix and name in IDENTITY_FIELDS):
-            continue
-        if other is None and name in ("ai_model_id", "model_slug", "model_id"):
-            continue
-        if isinstance(mine, Mapping) and isinstance(other, Mapping):
-            found += _differing(mine, other, f"{prefix}{name}.")
-        elif mine != other:
-            found.append(prefix + name)
-    return found
+def _require_ours(
+    body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...]
+) -> Call[None]:
+    """Refuse a generation that came up under our id while we submitted, but of another request."""
+    rule, differing = yield from _why_ours(body, found, plan.asset_id, models)
+    if rule is Rule.CHANGED and not found.is_failed:
+        raise HedraConflictError(
+            f"Generation {plan.generation_id} was taken by another request meanwhile; it differs in "
+            f"{', '.join(differing)}.",
+            generation_id=plan.generation_id,
+            retryable=True,
+            remedy="Two tasks share an idempotency_key: give each its own. A retry makes another generation.",
+        )
 
 
 def _look_again(generation_id: str) -> Call[Generation | None]:
-    for seconds in (0.0, *LOOK_AGAIN_SECONDS):
-        if seconds:
-            yield Pause(seconds)
-        found = yield from calls.get_status(generation_id)
-        if found is not None:
-            return found
+    """Look until a minute has passed without a trace of it."""
+    try:
+        for seconds in (0.0, *LOOK_AGAIN_SECONDS):
+            if seconds:
+                yield Pause(seconds)
+            found = yield from calls.get_status(generation_id)
+            if found is not None:
+                return found
+        return (yield from _search(generation_id))
+    except HedraError as error:
+        error.generation_id = generation_id
+        error.message = (
+            f"Generation {generation_id} may be running and paid for: its submit got no clear answer, and "
+            f"looking for it failed. {error.message}"
+        )
+        raise
+
+
+def _search(generation_id: str) -> Call[Generation | None]:
+    """Search the newest generations for one that was asked for under this id and got another."""
+    for page in range(_SEARCHED_PAGES):
+        rows = yield from calls.list_generations(limit=_PAGE_ROWS, offset=page * _PAGE_ROWS)
+        for row in rows:
+            if str((row.input or {}).get("generation_id", "")).lower() == generation_id.lower():
+                return row
+        if len(rows) < _PAGE_ROWS:
+            break
     return None
 
 
@@ -224,9 +250,9 @@ def _is_doubtful(error: HedraError) -> bool:
         return error.request_sent
     if isinstance(error, HedraProtocolError):
         return error.retryable
-    return isinstance(error, (HedraServerError, HedraConflictError)) or (error.code or "").startswith(
-        "ALREADY_"
-    )
+    if isinstance(error, (HedraServerError, HedraConflictError)) or error.status_code == 408:
+        return True
+    return (error.code or "").startswith("ALREADY_")
 
 
 def _was_not_taken(error: HedraError) -> bool:

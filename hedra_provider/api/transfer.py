@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import httpx
 
 from hedra_provider.api import calls
-from hedra_provider.api.error_answers import clean
+from hedra_provider.api.error_answers import clean, generation_error
 from hedra_provider.api.errors import (
     HedraConflictError,
     HedraError,
-    HedraGenerationError,
     HedraNotFoundError,
     HedraTransferError,
 )
@@ -29,6 +28,7 @@ from hedra_provider.api.waiting import unknown_generation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hedra_provider.api.answers import Asset
     from hedra_provider.api.calls import Call
     from hedra_provider.api.client import HedraClient
 
@@ -59,10 +59,12 @@ class StoredAsset:
 
     :param asset_id: Its id.
     :param reused: Whether it was there already, so that nothing was sent.
+    :param duration_ms: What Hedra says of its length, None where it does not.
     """
 
     asset_id: str
     reused: bool
+    duration_ms: int | None = None
 
 
 def digest(file: BinaryIO) -> tuple[str, int]:
@@ -95,7 +97,7 @@ def store_asset(
     if reserved_asset_id is not None:
         for asset in (yield from calls.list_assets(asset_type, [reserved_asset_id])):
             if asset.file_url:
-                return StoredAsset(asset.id, reused=True)
+                return StoredAsset(asset.id, reused=True, duration_ms=_duration_ms(asset))
     try:
         created = yield from calls.create_asset(
             file.name, asset_type, reserved_asset_id=reserved_asset_id, workspace_id=workspace_id
@@ -107,22 +109,37 @@ def store_asset(
         if asset_type != "video":
             # Announced by an earlier try that never finished its upload: the bytes are still to come.
             try:
-                yield from calls.upload_file(reserved_asset_id, file)
-                return StoredAsset(reserved_asset_id, reused=False)
+                sent = yield from calls.upload_file(reserved_asset_id, file)
+                return StoredAsset(reserved_asset_id, reused=False, duration_ms=_duration_ms(sent))
             except HedraNotFoundError:
                 pass
         # Its upload URL is lost, or the id belongs to something that is gone: make another asset.
         created = yield from calls.create_asset(file.name, asset_type, workspace_id=workspace_id)
     if created.upload_url:
         yield from calls.put_file(created.upload_url, file)
-    else:
-        yield from calls.upload_file(created.id, file)
-    return StoredAsset(created.id, reused=False)
+        return StoredAsset(created.id, reused=False)
+    sent = yield from calls.upload_file(created.id, file)
+    return StoredAsset(created.id, reused=False, duration_ms=_duration_ms(sent))
 
 
-def result_url(generation_id: str) -> Call[tuple[str, str | None]]:
+@dataclass(frozen=True)
+class RemoteFile:
     """
-    Return a fresh URL of a finished generation's file, and the id of its asset.
+    A file at Hedra that can be fetched now.
+
+    :param url: Where from; signed, good for about an hour (observed).
+    :param asset_id: The asset that it is.
+    :param type: ``video``, ``audio`` or ``image``.
+    """
+
+    url: str
+    asset_id: str | None
+    type: str | None
+
+
+def generation_file(generation_id: str) -> Call[RemoteFile]:
+    """
+    Return the file of a finished generation, with a fresh URL.
 
     ``complete`` sometimes comes without any URL (observed): the asset is then looked up by its id.
 
@@ -133,7 +150,7 @@ def result_url(generation_id: str) -> Call[tuple[str, str | None]]:
     if generation is None:
         raise unknown_generation(generation_id)
     if generation.is_failed:
-        raise HedraGenerationError(f"Generation {generation_id} failed; there is nothing to fetch.")
+        raise generation_error(generation_id, generation.error, generation.error_message)
     if not generation.is_complete:
         raise HedraTransferError(
             f"Generation {generation_id} is {generation.status}, not complete.",
@@ -141,22 +158,21 @@ def result_url(generation_id: str) -> Call[tuple[str, str | None]]:
             remedy="Wait for it with HedraGenerationSensor first.",
         )
     if generation.file_url:
-        return generation.file_url, generation.asset_id
+        return RemoteFile(generation.file_url, generation.asset_id, generation.type)
     if generation.asset_id:
-        url = yield from asset_url(generation.asset_id, generation.type or "video")
-        return url, generation.asset_id
+        return (yield from asset_file(generation.asset_id, generation.type or "video"))
     raise HedraTransferError(f"Generation {generation_id} is complete but names neither a file nor an asset.")
 
 
-def asset_url(asset_id: str, asset_type: str) -> Call[str]:
+def asset_file(asset_id: str, asset_type: str) -> Call[RemoteFile]:
     """
-    Return a fresh URL of an asset's file.
+    Return the file of an asset, with a fresh URL.
 
     :raises HedraNotFoundError: If there is no such asset, or its file never arrived.
     """
     for asset in (yield from calls.list_assets(asset_type, [asset_id])):
         if asset.file_url:
-            return asset.file_url
+            return RemoteFile(asset.file_url, asset.id, asset_type)
     raise HedraNotFoundError(
         f"Hedra has no file for the {asset_type} asset {asset_id}.",
         remedy="Check the id, its type, and that the connection's key and workspace are those that own it.",
@@ -174,19 +190,20 @@ def download(client: HedraClient, fresh_url: Callable[[], str], file: WritableFi
     :raises HedraTransferError: If five attempts in a row brought nothing new.
     """
     fetch = _Fetch(file)
-    url, stalls = fresh_url(), 0
+    url, stalls, furthest = fresh_url(), 0, 0
     while True:
-        before = fetch.received
         try:
-            if fetch.attempt(client, url):
+            why = fetch.attempt(client, url)
+            if why is None:
                 return fetch.received
-            why = f"{fetch.received} of {fetch.total or 'an unknown number of'} bytes came"
         except _UrlRefusedError as refused:
             why = str(refused)
             url = fresh_url()
         except httpx.RequestError as error:
             why = clean(str(error)) or type(error).__name__
-        stalls = 0 if fetch.received > before else stalls + 1
+        # Further than ever, not than before: a storage that starts anew each time gets nowhere.
+        stalls = 0 if fetch.received > furthest else stalls + 1
+        furthest = max(furthest, fetch.received)
         if stalls >= MAX_STALLS:
             raise HedraTransferError(
                 f"The download stopped at byte {fetch.received}; {MAX_STALLS} tries brought nothing: {why}.",
@@ -209,29 +226,33 @@ class _Fetch:
         self.received = 0
         self.total: int | None = None
 
-    def attempt(self, client: HedraClient, url: str) -> bool:
-        """Fetch from where we are; return whether the file is whole."""
+    def attempt(self, client: HedraClient, url: str) -> str | None:
+        """Fetch from where we are; return None if the file is whole, else what is missing."""
         _require_http(url)
         # Compressed on the way, neither the length nor a range would speak of the file's own bytes.
         headers = {"Accept-Encoding": "identity"}
         if self.received:
             headers["Range"] = f"bytes={self.received}-"
-            if self._etag:
+            # A weak tag says that two files are much the same, which is not enough to join their halves.
+            if self._etag and not self._etag.startswith("W/"):
                 headers["If-Range"] = self._etag
         with client.http.stream("GET", url, headers=headers, follow_redirects=True) as response:
             if response.status_code in _REFUSED_URL:
                 raise _UrlRefusedError(f"the storage answered {response.status_code}")
             if response.status_code == 416:
                 self._restart()
-                return False
-            if not response.is_success:
-                return False
+            if response.status_code not in (200, 206):
+                return f"the storage answered {response.status_code}"
             self._place(response)
             # In the pieces that come: httpx would lose what it had gathered of a larger one when it is cut.
             for chunk in response.iter_raw():
                 self._file.write(chunk)
                 self.received += len(chunk)
-        return self.total is None or self.received == self.total
+        if not self.received:
+            return "the storage answered with an empty file"
+        if self.total is None or self.received == self.total:
+            return None
+        return f"{self.received} of {self.total} bytes came"
 
     def _place(self, response: httpx.Response) -> None:
         """Go to where this answer's body belongs, and note how long the file is."""
@@ -250,6 +271,10 @@ class _Fetch:
         self._file.seek(0)
         self._file.truncate(0)
         self.received = 0
+
+
+def _duration_ms(asset: Asset) -> int | None:
+    return asset.asset.duration_ms if asset.asset else None
 
 
 def _require_http(url: str) -> None:

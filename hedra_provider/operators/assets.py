@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
-from hedra_provider.storage import named_destination, write_whole
+from hedra_provider.storage import check_destination
+from hedra_provider.transfers import store_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
-
-    from hedra_provider.api.client import HedraClient
 
 
 class HedraUploadAssetOperator(HedraOperator):
@@ -100,42 +99,19 @@ class HedraDownloadOperator(HedraOperator):
                 )
             if asset_id and not asset_type:
                 raise HedraValueError("asset_id needs asset_type: video, audio or image.", param="asset_type")
+            check_destination(str(self.destination))
             with self.hook.get_conn() as client:
-                uri, size, found_asset = fetch_to(
+                stored = store_result(
                     client,
                     str(self.destination),
                     generation_id=generation_id,
                     asset_id=asset_id,
                     asset_type=asset_type,
                 )
-        self.log.info("Stored %s (%d bytes).", uri, size)
-        return {"uri": uri, "bytes": size, "generation_id": generation_id, "asset_id": found_asset}
-
-
-def fetch_to(
-    client: HedraClient,
-    destination: str,
-    *,
-    generation_id: str | None = None,
-    asset_id: str | None = None,
-    asset_type: str | None = None,
-) -> tuple[str, int, str | None]:
-    """
-    Fetch the file of a generation or an asset and store it whole.
-
-    :return: Its URI, its length in bytes, and the id of the asset.
-    """
-    from hedra_provider.api.transfer import asset_url, download, result_url
-
-    found = asset_id
-
-    def fresh_url() -> str:
-        nonlocal found
-        if generation_id:
-            url, found = client.run(result_url(generation_id))
-            return url
-        return client.run(asset_url(str(asset_id), str(asset_type)))
-
-    target = named_destination(destination, str(generation_id or asset_id), asset_type)
-    uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
-    return uri, size, found
+        self.log.info("Stored %s (%d bytes).", stored.uri, stored.size)
+        return {
+            "uri": stored.uri,
+            "bytes": stored.size,
+            "generation_id": generation_id,
+            "asset_id": stored.asset_id,
+        }

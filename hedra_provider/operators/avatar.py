@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
-from hedra_provider.operators.generate import HedraGenerateOperator
+from hedra_provider.operators.generating import GeneratingOperator
+from hedra_provider.operators.submitting import Draft, refuse_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 _TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
 
 
-class HedraAvatarVideoOperator(HedraGenerateOperator):
+class HedraAvatarVideoOperator(GeneratingOperator):
     """
     Make a video of a portrait that speaks: upload what is a file, submit once, wait, store the result.
 
     Give exactly one of ``audio`` and ``text``. Further parameters, what a retry does and what is returned:
-    :class:`HedraGenerateOperator`.
+    :class:`hedra_provider.operators.generating.GeneratingOperator`.
 
     :param image: The portrait: an asset id, a local path, or a URI that ObjectStoragePath opens.
     :param audio: The voice, likewise; it sets the length of the video.
@@ -61,6 +62,7 @@ class HedraAvatarVideoOperator(HedraGenerateOperator):
         "extra_request",
         "destination",
         "idempotency_key",
+        "max_credits",
         "workspace_id",
         "hedra_conn_id",
     )
@@ -105,9 +107,9 @@ class HedraAvatarVideoOperator(HedraGenerateOperator):
         self.name = name
         self.extra_request = extra_request
 
-    def build_request(self, client: HedraClient) -> dict[str, Any]:
+    def draft_request(self, client: HedraClient) -> Draft:
         """
-        Check everything that can be checked, then upload what is a file, and return the body.
+        Check everything that can be checked, then upload what is a file, and return what to submit.
 
         :raises HedraValueError: If something can't be right; nothing was uploaded or spent then.
         """
@@ -119,14 +121,17 @@ class HedraAvatarVideoOperator(HedraGenerateOperator):
             require_one_voice,
         )
 
-        image, audio = str(given(self.image) or ""), given(self.audio)
+        image, audio = str(given(self.image) or ""), str(given(self.audio) or "") or None
         require_one_voice(audio, given(self.text), given(self.voice_id))
+        refuse_ids(given(self.extra_request) or {})
         catalogue: list[Model] = []
         # Checked without the account first: what is wrong in itself needs no key and no request.
         self._body(_asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue)
         model = None
         if self.validate:
-            catalogue = client.run(calls.list_models(types=["video"]))
+            # Inline speech costs extra: its models are asked for along with those of videos.
+            types = ["video"] if audio else ["video", "text_to_speech"]
+            catalogue = client.run(calls.list_models(types))
             model = find_model(str(self.model), catalogue)
             if model is None:
                 raise not_in_catalogue(str(self.model), catalogue)
@@ -134,9 +139,9 @@ class HedraAvatarVideoOperator(HedraGenerateOperator):
                 _asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue
             )
             check_against_model(draft, model)
-        image_id = self._asset(client, image, "image", model)
-        audio_id = self._asset(client, audio, "audio", model) if audio else None
-        return self._body(image_id, audio_id, catalogue)
+        image_id, _ = self._asset(client, image, "image", model)
+        audio_id, audio_ms = self._asset(client, audio, "audio", model) if audio else (None, None)
+        return Draft(self._body(image_id, audio_id, catalogue), catalogue, audio_ms)
 
     def _body(self, image_id: str, audio_id: str | None, catalogue: Sequence[Model]) -> dict[str, Any]:
         from hedra_provider.api.requests import avatar_video_request, model_fields
@@ -161,16 +166,19 @@ class HedraAvatarVideoOperator(HedraGenerateOperator):
             extra_request=given(self.extra_request),
         )
 
-    def _asset(self, client: HedraClient, value: str, kind: str, model: Model | None) -> str:
+    def _asset(
+        self, client: HedraClient, value: str, kind: str, model: Model | None
+    ) -> tuple[str, int | None]:
+        """Return the asset, uploaded if need be, and what Hedra said of its length."""
         from hedra_provider.api.requests import is_uuid
 
         if is_uuid(value):
-            return value
+            return value, None
         slot = model.slot(kind) if model else None
         stored, _ = self.store_file(
             client, value, param=kind, asset_type=kind, max_bytes=slot.max_file_size_bytes if slot else None
         )
-        return stored.asset_id
+        return stored.asset_id, stored.duration_ms
 
     def _name(self) -> str | None:
         return self.name or None

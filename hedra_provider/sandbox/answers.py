@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hedra_provider.sandbox import catalogue
-from hedra_provider.sandbox.files import Signer
 from hedra_provider.sandbox.state import Asset, Generation, JsonObject, State, iso
+
+if TYPE_CHECKING:
+    from hedra_provider.sandbox.files import Signer
 
 
 class Answers:

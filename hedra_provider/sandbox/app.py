@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Depends, FastAPI, Path, Query, Request
@@ -14,8 +14,10 @@ from hedra_provider.sandbox import catalogue, refusals, uploads
 from hedra_provider.sandbox.files import finish_reading
 from hedra_provider.sandbox.gate import GENERATION_ERROR, PREFIX
 from hedra_provider.sandbox.refusals import Refusal
-from hedra_provider.sandbox.service import Hedra
 from hedra_provider.sandbox.store import Incoming
+
+if TYPE_CHECKING:
+    from hedra_provider.sandbox.service import Hedra
 
 AssetType = Literal["text", "image", "audio", "video", "voice", "three_d", "rich_text"]
 GenerationType = Literal[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,13 @@ from starlette.routing import Route
 
 from hedra_provider.sandbox.faults import Fault, Faults
 from hedra_provider.sandbox.gate import BACK_DOOR, Ledger
-from hedra_provider.sandbox.service import Hedra
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
+
+    from hedra_provider.sandbox.service import Hedra
 
 
 class BackDoor:

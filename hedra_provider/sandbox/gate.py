@@ -16,12 +16,14 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hedra_provider.sandbox import refusals
 from hedra_provider.sandbox.faults import Fault, Faults, merge
 from hedra_provider.sandbox.refusals import Refusal
-from hedra_provider.sandbox.state import Clock
+
+if TYPE_CHECKING:
+    from hedra_provider.sandbox.state import Clock
 
 PREFIX = "/web-app/public"
 """Where the API lives on its origin."""

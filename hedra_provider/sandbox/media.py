@@ -10,11 +10,12 @@ import math
 import wave
 from array import array
 from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+    from pathlib import Path
+
     from PIL import Image
 
 CHARACTERS_PER_SECOND = 15

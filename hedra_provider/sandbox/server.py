@@ -8,10 +8,8 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -21,11 +19,16 @@ from hedra_provider.sandbox.backdoor import BackDoor
 from hedra_provider.sandbox.faults import Faults
 from hedra_provider.sandbox.files import Signer, file_app
 from hedra_provider.sandbox.gate import PREFIX, Connections, Gate, Ledger, RateLimit, Watch
-from hedra_provider.sandbox.options import Options
 from hedra_provider.sandbox.service import Hedra
 from hedra_provider.sandbox.state import State
 from hedra_provider.sandbox.store import FileStore, StateFile
 from hedra_provider.sandbox.studio import Studio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from hedra_provider.sandbox.options import Options
 
 
 @dataclass(frozen=True)

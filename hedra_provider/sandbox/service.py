@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from hedra_provider.sandbox import catalogue, media, refusals, validation
 from hedra_provider.sandbox.answers import Answers
-from hedra_provider.sandbox.files import Signer
 from hedra_provider.sandbox.media import Facts
 from hedra_provider.sandbox.state import Asset, Generation, JsonObject, State
-from hedra_provider.sandbox.store import FileStore, Incoming
-from hedra_provider.sandbox.studio import Made, Studio
 from hedra_provider.sandbox.validation import SpeechRequest, VideoRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hedra_provider.sandbox.files import Signer
+    from hedra_provider.sandbox.store import FileStore, Incoming
+    from hedra_provider.sandbox.studio import Made, Studio
 
 RENDER_WAIT_SECONDS = 2.0
 """How long an answer waits for a file that the clock says is done: with ``seconds=0`` a short video is

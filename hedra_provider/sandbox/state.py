@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from hedra_provider.sandbox import refusals
 from hedra_provider.sandbox.media import Facts
-from hedra_provider.sandbox.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hedra_provider.sandbox.options import Options
 
 JsonObject = dict[str, Any]
 

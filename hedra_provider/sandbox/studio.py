@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from hedra_provider.sandbox import media
-from hedra_provider.sandbox.state import Job
-from hedra_provider.sandbox.store import FileStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from hedra_provider.sandbox.state import Job
+    from hedra_provider.sandbox.store import FileStore
 
 PLACEHOLDER = b"This is a placeholder: the sandbox runs without media.\n"
 

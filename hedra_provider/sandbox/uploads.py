@@ -11,10 +11,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from hedra_provider.sandbox import refusals
 from hedra_provider.sandbox.refusals import Refusal
-from hedra_provider.sandbox.store import Incoming
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from hedra_provider.sandbox.store import Incoming
 
 FIELD = b"file"
 

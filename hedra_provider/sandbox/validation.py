@@ -5,8 +5,7 @@ Shape first (pydantic, so that a 422 looks like FastAPI's), then sense: models, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -25,6 +24,9 @@ from hedra_provider.sandbox import catalogue, refusals
 from hedra_provider.sandbox.media import speech_duration_ms
 from hedra_provider.sandbox.refusals import Refusal
 from hedra_provider.sandbox.state import Asset, Job, JsonObject, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T = TypeVar("T")
 

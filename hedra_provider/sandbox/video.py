@@ -7,17 +7,18 @@ Everything streams, so ten minutes need no more memory than ten seconds.
 
 from __future__ import annotations
 
-import threading
 from array import array
-from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hedra_provider.sandbox.media import open_image
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from av import AudioFrame, VideoFrame
     from PIL import Image
 

@@ -148,7 +148,7 @@ def test_only_the_api_gets_the_key():
     def handler(request: httpx.Request) -> httpx.Response:
         request.read()
         seen.append(request)
-        return httpx.Response(200)
+        return httpx.Response(200, json={"id": "an-id"})
 
     with HedraClient("the-key", transport=httpx.MockTransport(handler)) as client:
         file = SizedFile(io.BytesIO(b"12345"), 5, "a.mp4", "video/mp4")

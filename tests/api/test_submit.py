@@ -13,6 +13,8 @@ from hedra_provider import identity
 from hedra_provider.api import calls
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import (
+    HedraAuthenticationError,
+    HedraConflictError,
     HedraError,
     HedraInsufficientCreditsError,
     HedraNotFoundError,
@@ -20,11 +22,13 @@ from hedra_provider.api.errors import (
     HedraTransportError,
 )
 from hedra_provider.api.files import SizedFile
-from hedra_provider.api.submit import LOOK_AGAIN_SECONDS, Rule, differing_fields, submit_once
+from hedra_provider.api.submit import LOOK_AGAIN_SECONDS, Rule, plan_submission, submit_once
 from hedra_provider.api.transfer import store_asset
 from tests.media import png, wav
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hedra_provider.testing import Sandbox
 
 NAMESPACE = uuid.UUID(int=7)
@@ -69,16 +73,20 @@ class Account:
         body |= {"start_keyframe_id": self.image, "audio_id": self.audio}
         return body | fields | {"generated_video_inputs": inputs}
 
-    def submit(self, body: dict[str, Any] | None = None, *, key: str = "row-1", retry: bool = False) -> Any:
-        return self.run(submit_once(body or self.body(), ids(key), adopt_changed=retry))
+    def submit(self, body: dict[str, Any] | None = None, *, key: str = "row-1", payer: str = "run-1") -> Any:
+        return self.run(submit_once(body or self.body(), ids_of(key, payer)))
 
     @property
     def paid(self) -> list[dict[str, Any]]:
         return [row for row in self.sandbox.submissions if row["credits"]]
 
 
+def ids_of(key: str = "row-1", payer: str = "run-1"):
+    return identity.generation_ids(NAMESPACE, key, payer=payer)
+
+
 def ids(key: str = "row-1"):
-    return identity.generation_ids(NAMESPACE, key)
+    return lambda n: ids_of(key)(n)[0]
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -91,15 +99,22 @@ def test_nothing_there_submits(account: Account):
     assert done.plan.rule is Rule.NEW
     assert done.generation.id == ids()(0)
     assert [row["generation_id"] for row in account.paid] == [ids()(0)]
-    paths = [(row["method"], row["path"]) for row in account.sandbox.ledger()["requests"][-2:]]
-    assert paths == [("GET", f"/generations/{ids()(0)}/status"), ("POST", "/generations")]
+    request = account.paid[0]["request"]
+    assert (request["generation_id"], request["reserved_asset_id"]) == ids_of()(0)
+    assert done.generation.asset_id == ids_of()(0)[1]
 
 
-@pytest.mark.parametrize("retry", [True, False])
+def test_a_first_try_looks_once_before_its_submit(account: Account):
+    account.run(plan_submission(account.body(), ids_of()))
+    paths = [(row["method"], row["path"]) for row in account.sandbox.ledger()["requests"][-1:]]
+    assert paths == [("GET", f"/generations/{ids()(0)}/status")]
+
+
+@pytest.mark.parametrize("payer", ["run-1", "run-2"])
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_what_runs_is_adopted(account: Account, retry: bool):
+def test_what_runs_is_adopted(account: Account, payer: str):
     account.submit()
-    again = account.submit(retry=retry)
+    again = account.submit(payer=payer)
     assert again.plan.rule is Rule.SAME
     assert not again.generation.is_finished
     assert len(account.paid) == 1
@@ -113,46 +128,80 @@ def test_what_is_complete_is_adopted(account: Account):
 
 
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_a_changed_request_is_another_generation_after_a_clear(account: Account):
+def test_a_changed_request_of_another_payer_is_another_generation(account: Account):
     account.submit()
-    again = account.submit(account.body("Another prompt"))
+    again = account.submit(account.body("Another prompt"), payer="cleared")
     assert again.plan.rule is Rule.CHANGED
     assert again.plan.differing == ("generated_video_inputs.text_prompt",)
     assert again.generation.id == ids()(1)
     assert len(account.paid) == 2
-    third = account.submit(account.body("Another prompt"))
+    third = account.submit(account.body("Another prompt"), payer="cleared twice")
     assert third.generation.id == ids()(1)
-    first = account.submit()
+    first = account.submit(payer="cleared and edited back")
     assert first.generation.id == ids()(0)
     assert len(account.paid) == 2
 
 
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_an_automatic_retry_adopts_a_request_that_renders_anew(account: Account):
+def test_a_payer_adopts_what_it_paid_for_though_it_renders_anew(account: Account):
     account.submit()
-    again = account.submit(account.body("Rendered at 12:01"), retry=True)
-    assert again.plan.rule is Rule.RETRY
+    again = account.submit(account.body("Rendered at 12:01"))
+    assert again.plan.rule is Rule.PAID_BY_US
     assert again.plan.differing == ("generated_video_inputs.text_prompt",)
     assert len(account.paid) == 1
 
 
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_a_retry_after_an_edit_adopts_the_edited_one(account: Account):
+def test_a_retry_after_an_edit_and_a_clear_never_gives_back_the_old_one(account: Account):
     account.submit()
-    edited = account.submit(account.body("Edited"))
-    again = account.submit(account.body("Edited, rendered anew"), retry=True)
-    assert again.generation.id == edited.generation.id == ids()(1)
+    account.sandbox.faults({"on": "POST /generations", "times": 9, "when": "before", "status": 403})
+    with pytest.raises(HedraError):
+        account.submit(account.body("Edited"), payer="cleared")
+    account.sandbox.faults()
+    retried = account.submit(account.body("Edited, rendered anew"), payer="cleared")
+    assert retried.generation.id == ids()(1)
+    again = account.submit(account.body("Edited, and once more"), payer="cleared")
+    assert again.generation.id == ids()(1)
+    assert len(account.paid) == 2
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_a_404_for_a_moment_on_a_retry_gives_back_no_other_one(account: Account):
+    account.submit()
+    account.submit(account.body("Edited"), payer="cleared")
+    account.sandbox.faults(
+        {"on": f"GET /generations/{ids()(1)}/status", "times": 1, "when": "before", "status": 404}
+    )
+    retried = account.submit(account.body("Edited, rendered anew"), payer="cleared")
+    assert retried.generation.id == ids()(1)
+    assert len(account.paid) == 2
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_two_rows_that_race_on_one_key_never_get_each_others_video(account: Account):
+    account.submit(account.body("Row 1"), payer="row 1")
+    status = f"GET /generations/{ids()(0)}/status"
+    # The second row looked before the first one had submitted.
+    account.sandbox.faults({"on": status, "times": 1, "when": "before", "status": 404})
+    account.sandbox.faults(
+        {"on": status, "times": 1, "when": "before", "status": 404},
+        {"on": "GET /generations", "times": 1, "patch": {"data": []}},
+    )
+    with pytest.raises(HedraConflictError, match="differs in generated_video_inputs") as raised:
+        account.submit(account.body("Row 2"), payer="row 2")
+    assert raised.value.retryable
+    account.sandbox.faults()
+    assert account.submit(account.body("Row 2"), payer="row 2").generation.id == ids()(1)
     assert len(account.paid) == 2
 
 
 FAILED = {"on": "POST /generations", "generation_error": {"type": "INTERNAL", "message": "no luck"}}
 
 
-@pytest.mark.parametrize("retry", [True, False])
-def test_a_failed_generation_is_followed_by_another(account: Account, retry: bool):
+def test_a_failed_generation_is_followed_by_another(account: Account):
     account.sandbox.faults(FAILED | {"times": 1})
     assert account.submit().generation.status is not None
-    again = account.submit(retry=retry)
+    again = account.submit()
     assert again.plan.rule is Rule.FAILED_BEFORE
     assert again.generation.id == ids()(1)
 
@@ -213,7 +262,7 @@ def test_a_429_is_waited_for_in_place(account: Account):
     limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 2}
     account.sandbox.faults(limited | {"headers": {"Retry-After": "3"}})
     account.submit()
-    assert account.pauses == [3.0, 3.0]
+    assert [3 <= pause <= 3.75 for pause in account.pauses] == [True, True]
     assert len(account.paid) == 1
 
 
@@ -256,21 +305,65 @@ def test_whatever_a_duplicate_id_answers(mode: str):
         assert len(account.paid) == 1
 
 
-def test_an_api_that_ignores_our_id_is_noticed():
+@pytest.fixture
+def forgetful() -> Iterator[Account]:
+    """An account of an API that gives every generation an id of its own."""
     from hedra_provider.testing import Sandbox
 
     with Sandbox(duplicate_id="ignore") as sandbox:
-        account = Account(sandbox, "sync")
-        done = account.submit()
-        assert done.id_mismatch
-        assert done.generation.id == account.paid[0]["generation_id"] != ids()(0)
-        assert len(account.paid) == 1
+        yield Account(sandbox, "sync")
+
+
+def test_an_api_that_ignores_our_id_is_noticed_and_not_paid_again(forgetful: Account):
+    done = forgetful.submit()
+    assert done.id_mismatch
+    assert done.generation.id == forgetful.paid[0]["generation_id"] != ids()(0)
+    again = forgetful.submit()
+    assert again.id_mismatch
+    assert again.generation.id == done.generation.id
+    assert len(forgetful.paid) == 1
+
+
+@pytest.mark.parametrize("fault", LOST, ids=lambda fault: "-".join(str(v)[:12] for v in fault.values()))
+def test_a_lost_answer_of_an_api_that_ignores_our_id(forgetful: Account, fault: dict[str, Any]):
+    forgetful.sandbox.faults({"on": "POST /generations", "times": 1} | fault)
+    done = forgetful.submit()
+    assert done.id_mismatch
+    assert len(forgetful.paid) == 1
+
+
+@pytest.mark.parametrize("retry_after", ["0", "0.01"])
+def test_a_429_that_asks_for_no_wait_is_not_taken_at_its_word(account: Account, retry_after: str):
+    limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 999}
+    account.sandbox.faults(limited | {"headers": {"Retry-After": retry_after}})
+    with pytest.raises(HedraRateLimitError):
+        account.submit()
+    assert len(account.sandbox.requests("POST", "/generations")) < 10
+
+
+def test_a_429_and_then_a_lost_answer(account: Account):
+    account.sandbox.faults(
+        {"on": "POST /generations", "when": "before", "status": 429, "times": 1},
+        {"on": "POST /generations", "when": "before", "status": 500, "times": 1},
+    )
+    account.submit()
+    assert len(account.paid) == 1
+
+
+def test_a_look_that_fails_after_a_lost_answer_says_that_it_may_cost(account: Account):
+    status = "GET /generations/{id}/status"
+    account.sandbox.faults(
+        {"on": "POST /generations", "times": 1, "when": "after", "reset": True},
+        {"on": status, "skip": 1, "times": 99, "when": "before", "status": 401},
+    )
+    with pytest.raises(HedraAuthenticationError, match="may be running and paid for"):
+        account.submit()
 
 
 def test_what_cannot_be_compared_is_adopted(account: Account):
     account.submit()
     account.sandbox.faults({"on": "GET /generations", "times": 9, "patch": {"data": []}})
-    again = account.submit(account.body("Another prompt"))
+    again = account.submit(account.body("Another prompt"), payer="another")
     assert again.plan.rule is Rule.NOT_COMPARABLE
     assert len(account.paid) == 1
 
@@ -281,35 +374,6 @@ def test_a_look_that_fails_submits_nothing(account: Account):
     with pytest.raises(HedraError):
         account.submit()
     assert account.sandbox.requests("POST", "/generations") == []
-
-
-OURS = {
-    "type": "video",
-    "model_slug": "a/b",
-    "audio_id": "x",
-    "generated_video_inputs": {"text_prompt": "p", "seed": None},
-}
-
-
-@pytest.mark.parametrize(
-    ("theirs", "differing"),
-    [
-        (OURS, ()),
-        (OURS | {"batch_size": 1, "generation_id": "g", "name": "n", "workspace_id": "w"}, ()),
-        (OURS | {"model_slug": None, "ai_model_id": "an-id"}, ()),
-        (OURS | {"model_slug": "c/d"}, ("model_slug",)),
-        (OURS | {"audio_id": None}, ("audio_id",)),
-        (OURS | {"audio_generation": {"text": "t"}}, ("audio_generation",)),
-        (OURS | {"generated_video_inputs": {"text_prompt": "q"}}, ("generated_video_inputs.text_prompt",)),
-        (
-            OURS | {"generated_video_inputs": {"text_prompt": "p", "seed": 3}},
-            ("generated_video_inputs.seed",),
-        ),
-        (OURS | {"generated_video_inputs": None}, ("generated_video_inputs",)),
-    ],
-)
-def test_requests_are_compared_by_what_they_ask_for(theirs: dict[str, Any], differing: tuple[str, ...]):
-    assert differing_fields(OURS, theirs) == differing
 
 
 def test_the_look_is_one_request(account: Account):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,11 +13,12 @@ from hedra_provider.api import calls
 from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
 from hedra_provider.api.files import SizedFile
-from hedra_provider.api.transfer import asset_url, digest, download, result_url, store_asset
+from hedra_provider.api.transfer import asset_file, digest, download, generation_file, store_asset
 from tests.media import png, wav
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from hedra_provider.testing import Sandbox
 
@@ -44,7 +44,7 @@ def sound(client: HedraClient) -> str:
 
 def fetch(client: HedraClient, asset_id: str) -> bytes:
     file = io.BytesIO()
-    size = download(client, lambda: client.run(asset_url(asset_id, "audio")), file)
+    size = download(client, lambda: client.run(asset_file(asset_id, "audio")).url, file)
     assert size == len(file.getvalue())
     return file.getvalue()
 
@@ -66,11 +66,11 @@ def test_a_download_resumes_where_it_was_cut(
 
 
 def test_an_expired_url_is_asked_for_again(client: HedraClient, sound: str, hedra_sandbox: Sandbox):
-    old = client.run(asset_url(sound, "audio"))
+    old = client.run(asset_file(sound, "audio")).url
     hedra_sandbox.advance(7200)
     urls = iter([old])
     file = io.BytesIO()
-    download(client, lambda: next(urls, None) or client.run(asset_url(sound, "audio")), file)
+    download(client, lambda: next(urls, None) or client.run(asset_file(sound, "audio")).url, file)
     assert file.getvalue() == SOUND
     assert [row["status"] for row in hedra_sandbox.requests("GET", "/files/{id}")] == [403, 200]
 
@@ -178,18 +178,18 @@ def test_a_video_goes_to_its_upload_url_without_the_key(client: HedraClient, hed
     )
     made = client.run(calls.submit(body)).id
     video = io.BytesIO()
-    download(client, lambda: client.run(result_url(made))[0], video)
+    download(client, lambda: client.run(generation_file(made)).url, video)
     stored = client.run(store_asset(sized(video.getvalue(), "a.mp4"), "video"))
     (row,) = hedra_sandbox.requests("PUT")
     assert row["has_key"] is False
     again = io.BytesIO()
-    download(client, lambda: client.run(asset_url(stored.asset_id, "video")), again)
+    download(client, lambda: client.run(asset_file(stored.asset_id, "video")).url, again)
     assert again.getvalue() == video.getvalue()
 
 
 def test_an_asset_that_is_not_there(client: HedraClient):
     with pytest.raises(HedraNotFoundError, match="has no file for the audio asset"):
-        client.run(asset_url(RESERVED, "audio"))
+        client.run(asset_file(RESERVED, "audio"))
 
 
 def test_a_compressed_file_is_sent_with_its_real_length(tmp_path: Path):
@@ -214,7 +214,7 @@ def test_a_file_that_grows_is_sent_as_long_as_it_was():
 
     def handler(request: httpx.Request) -> httpx.Response:
         seen.append(request.read())
-        return httpx.Response(200)
+        return httpx.Response(200, json={"id": "an-id"})
 
     with fake(handler) as client:
         file = io.BytesIO(b"12345 and more")

@@ -5,14 +5,16 @@ import json
 import math
 import struct
 import wave
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from hedra_provider.testing import Sandbox
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hedra_provider.testing import Sandbox
 
 AVATAR = "together/hedra-avatar"
 Json = Any

@@ -8,9 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import httpx
 import pytest
@@ -19,6 +17,10 @@ import requests
 from hedra_provider.sandbox.__main__ import main
 from hedra_provider.testing import Sandbox
 from tests.sandbox.conftest import Client, portrait_bytes, wav_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Process:

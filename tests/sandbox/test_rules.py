@@ -6,7 +6,7 @@ import math
 import wave
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -17,6 +17,9 @@ from hedra_provider.sandbox import catalogue
 from hedra_provider.sandbox.faults import Fault, Faults, merge, template
 from hedra_provider.sandbox.media import speech_duration_ms, synthesise_speech
 from hedra_provider.sandbox.options import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 milliseconds = st.integers(0, 600_000)
 avatar = catalogue.find_model(slug="together/hedra-avatar", model_id=None)

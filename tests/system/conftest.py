@@ -4,13 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from tests.system.stories import MortalAirflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,3 +54,38 @@ def run_dag(airflow_database: Path) -> Callable[..., Any]:
         return bag.dags[dag_id].test(run_conf=conf)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def mortal_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalAirflow]:
+    """An Airflow that misses what died after seconds, for the tests that kill and clear."""
+    from tests.system.stories import MortalAirflow
+
+    folder = tmp_path_factory.mktemp("mortal")
+    lay_out_dags(folder / "dags")
+    try:
+        with MortalAirflow(folder / "home", folder / "dags") as airflow:
+            # Their file's DAGs become known all at once.
+            airflow.wait_for_dag("crashed", seconds=120)
+            yield airflow
+    finally:
+        shutil.rmtree(folder / "home", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def told(
+    request: pytest.FixtureRequest, mortal_airflow: MortalAirflow, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """What became of the selected stories of a module (its ``STORIES``), which go on side by side."""
+    from tests.system.stories import Story, told_side_by_side
+
+    wanted = {
+        item.callspec.params.get("story")
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and item.module is request.module
+    }
+    folder = tmp_path_factory.mktemp("stories")
+    with told_side_by_side(
+        request.module.STORIES, wanted, partial(Story, mortal_airflow, folder)
+    ) as outcomes:
+        yield outcomes

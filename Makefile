@@ -1,0 +1,64 @@
+# `make demo` and `make test` need Python 3.11 to 3.13, git and make, nothing else.
+
+PYTHON ?= python3
+# Airflow 3.0, the oldest one supported, excludes Python 3.13.
+OLDEST_PYTHON ?= $(PYTHON)
+ARGS ?=
+
+VENV := .venv
+OLDEST := .venv-oldest
+PY := $(VENV)/bin/python
+MAKE_VENV := scripts/make_venv.py --venv $(VENV) --constraints constraints/airflow-3.3.txt
+MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/airflow-3.0.txt --below-python 3.13
+
+# Nothing here spends credits, or touches the user's own Airflow, whatever the environment holds.
+unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
+
+.DEFAULT_GOAL := help
+.PHONY: help venv venv-dev venv-oldest demo demo-live test test-oldest lint types airflow sandbox bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: venv  ## a talking avatar from a portrait and a voice, by Airflow, against the sandbox: out/avatar.mp4
+	@$(PY) -m scripts.demo $(ARGS)
+
+demo-live: export HEDRA_API_KEY := $(value HEDRA_API_KEY)
+demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: says what it costs and asks first
+	@$(PY) -m scripts.demo --live $(ARGS)
+
+test: venv-dev  ## the whole test suite; ARGS="-k submit" for some of it
+	@$(PY) -m pytest $(ARGS)
+
+test-oldest: venv-oldest  ## the tests of the Airflow layer on Airflow 3.0
+	@$(OLDEST)/bin/python -m pytest --ignore=tests/api --ignore=tests/sandbox $(ARGS)
+
+lint: venv-dev  ## style, formatting, and which module may import which
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(VENV)/bin/lint-imports
+
+types: venv-dev  ## static types
+	@$(PY) -m mypy
+
+airflow: venv  ## the Airflow UI on loopback with the example pipelines and the sandbox; Ctrl-C ends it
+	@$(PY) -m scripts.local_airflow $(ARGS)
+
+sandbox: venv  ## a local Hedra; ARGS="--help" for its options
+	@$(PY) -m hedra_provider.sandbox $(ARGS)
+
+bench: venv-dev  ## the benchmarks: each prints a table and writes JSON
+	@for file in benchmarks/bench_*.py; do $(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+clean:  ## remove everything these commands made
+	rm -rf $(VENV) $(OLDEST) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+venv:
+	@$(PYTHON) $(MAKE_VENV) --extras sandbox,examples
+
+venv-dev:
+	@$(PYTHON) $(MAKE_VENV) --extras sandbox,examples,dev
+
+venv-oldest:
+	@$(OLDEST_PYTHON) $(MAKE_OLDEST) --extras sandbox,examples,dev

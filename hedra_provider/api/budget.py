@@ -1,0 +1,95 @@
+"""Ask Hedra what is needed to price requests, and compare the price with what may be spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hedra_provider.api import calls
+from hedra_provider.api.errors import HedraInsufficientCreditsError, HedraValueError
+from hedra_provider.api.pricing import Estimate, Span, estimate, uploaded_seconds
+from hedra_provider.api.requests import find_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hedra_provider.api.answers import Model
+    from hedra_provider.api.calls import Call
+
+
+def estimate_request(
+    body: Mapping[str, Any], *, catalogue: Sequence[Model] = (), audio_ms: int | None = None
+) -> Call[Estimate | None]:
+    """
+    Estimate what a request will cost.
+
+    :param body: The body of ``POST /generations``.
+    :param catalogue: The account's models; asked for where it is not given.
+    :param audio_ms: What Hedra said of the length of its audio; asked for where it is not given.
+    :return: None where it can't be told.
+    """
+    models = catalogue or (yield from calls.list_models())
+    named = str(body.get("model_slug") or body.get("ai_model_id") or body.get("model_id") or "")
+    model = find_model(named, models) if named else _dearest_speech(models, body)
+    if model is None:
+        return None
+    audio_id = body.get("audio_id")
+    if audio_ms is None and isinstance(audio_id, str):
+        for asset in (yield from calls.list_assets("audio", [audio_id])):
+            audio_ms = asset.asset.duration_ms if asset.asset else None
+    spoken = body.get("audio_generation") or {}
+    speech = find_model(str(spoken.get("model_slug") or ""), models) or _dearest_speech(models, spoken)
+    seconds: Span | None = uploaded_seconds(audio_ms, model)
+    return estimate(body, model, audio_seconds=seconds, speech=speech)
+
+
+def require_within(found: Estimate | None, max_credits: int, what: str) -> None:
+    """
+    Refuse what may cost more than it may.
+
+    :param found: The estimate, judged by its top; None where it can't be told.
+    :param max_credits: The most that may be spent.
+    :param what: What is to be paid for, for the message.
+    :raises HedraValueError: With the estimate, the limit and what to do.
+    """
+    if found is None:
+        raise HedraValueError(
+            f"max_credits is {max_credits}, but what {what} will cost can't be told: its model is not in the "
+            "catalogue, publishes no price, or no length is known.",
+            param="max_credits",
+            remedy="Set duration_ms, or leave max_credits out. Nothing was submitted.",
+        )
+    if found.high > max_credits:
+        raise HedraValueError(
+            f"{what} may cost {found}, max_credits is {max_credits}.",
+            param="max_credits",
+            remedy="Raise max_credits, or ask for less: shorter, or fewer pixels. Nothing was submitted.",
+        )
+
+
+def require_available(found: Estimate, available: int | None, workspace_id: str | None) -> None:
+    """
+    Refuse what the balance can't pay.
+
+    :raises HedraInsufficientCreditsError: With what is needed and what is there.
+    """
+    if available is not None and found.high > available:
+        raise HedraInsufficientCreditsError(
+            f"{pool_name(workspace_id)} has {available} credits; up to {found.high} are needed.",
+            code="INSUFFICIENT_BALANCE",
+            credits_needed=found.high,
+            credits_available=available,
+            remedy="Add credits, or check workspace_id. Nothing was submitted.",
+        )
+
+
+def pool_name(workspace_id: str | None) -> str:
+    """Return how messages call the pool that is billed."""
+    return f"Workspace {workspace_id}" if workspace_id else "The key's default workspace"
+
+
+def _dearest_speech(models: Sequence[Model], wanted: Mapping[str, Any]) -> Model | None:
+    """Return the speech model that costs most a second: which one Hedra takes by default it does not say."""
+    if not wanted.get("text"):
+        return None
+    speech = [model for model in models if model.type == "text_to_speech"]
+    return max(speech, key=lambda m: float((m.pricing or {}).get("credits_per_second") or 0), default=None)

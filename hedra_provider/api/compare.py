@@ -1,0 +1,90 @@
+"""Whether two requests ask for the same thing: a request of ours, and the ``input`` of a generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from hedra_provider.api.requests import KNOWN_MODELS
+
+if TYPE_CHECKING:
+    from hedra_provider.api.answers import Model
+
+IDENTITY_FIELDS = frozenset({"generation_id", "generation_ids", "reserved_asset_id", "reserved_asset_ids"})
+"""Fields that say which generation it is, not what it shows; they are this package's to set."""
+
+_NO_CONTENT = IDENTITY_FIELDS | {"workspace_id", "agent_thread_id", "name", "type"}
+_MODEL_FIELDS = ("model_slug", "ai_model_id", "model_id")
+_DEFAULTS = {
+    "batch_size": 1,
+    "enhance_prompt": False,
+    "language": "auto",
+    "speed": 1.0,
+    "stability": 1.0,
+}
+"""What Hedra's v2 schema fills in where a request says nothing: an ``input`` may show it."""
+
+
+def differing_fields(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], models: Iterable[Model] = ()
+) -> tuple[str, ...]:
+    """
+    Compare a request with the ``input`` of a generation, which is documented to be the request as sent.
+
+    A model is the same whatever it is named by; numbers are the same whatever they are written as.
+
+    :param models: The catalogue, which tells the names of models that are not built in.
+    :return: Dotted names of the fields that differ.
+    """
+    found = ["model"] if _other_model(ours, theirs, tuple(models)) else []
+    return (*found, *_differing(ours, theirs, ""))
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str) -> list[str]:
+    found = []
+    for name in dict.fromkeys((*ours, *theirs)):
+        if name in _MODEL_FIELDS or name in _NO_CONTENT:
+            continue
+        mine, other = (side.get(name, _DEFAULTS.get(name)) for side in (ours, theirs))
+        if isinstance(mine, Mapping) and isinstance(other, Mapping):
+            found += _differing(mine, other, f"{prefix}{name}.")
+        elif not _equal(mine, other) and not (name in _DEFAULTS and None in (mine, other)):
+            found.append(prefix + name)
+    return found
+
+
+def _equal(mine: Any, other: Any) -> bool:
+    if mine == other or (isinstance(mine, str) and isinstance(other, str)):
+        return bool(mine == other)
+    one, another = _number(mine), _number(other)
+    return one is not None and one == another
+
+
+def _number(value: Any) -> Fraction | None:
+    """Read a number, also of a text: a template renders ``0.8`` as ``"0.8"``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return Fraction(str(value).strip())
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def _other_model(ours: Mapping[str, Any], theirs: Mapping[str, Any], models: tuple[Model, ...]) -> bool:
+    mine, other = _model_names(ours, models), _model_names(theirs, models)
+    return bool(mine and other and not mine & other)
+
+
+def _model_names(body: Mapping[str, Any], models: tuple[Model, ...]) -> set[str]:
+    """Return all names of a request's model: an id and a slug may mean the same one."""
+    names = {str(body[field]).lower() for field in _MODEL_FIELDS if body.get(field)}
+    pairs: list[tuple[str | None, str | None]] = [(known.id, known.slug) for known in KNOWN_MODELS.values()]
+    pairs += [(model.id, model.slug) for model in models]
+    # Twice: a slug of the catalogue leads to an id, and that to the slug that was valid before.
+    for _ in range(2):
+        for pair in pairs:
+            alike = {name.lower() for name in pair if name}
+            if alike & names:
+                names |= alike
+    return names

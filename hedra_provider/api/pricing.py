@@ -1,0 +1,187 @@
+"""What a request will cost, from what ``GET /models`` publishes.
+
+Hedra's formula (v2 schema, Pricing) in exact arithmetic::
+
+    ceil((base_cost + credits_per_second * seconds) * product(modifiers))
+
+An estimate is an estimate: 3.5 credits a second were measured where 3 were published.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hedra_provider.api.answers import Model
+
+SPOKEN_CHARACTERS_PER_SECOND = (10, 22)
+"""How slow and how fast a voice reads letters at speed 1.0; English is read at about 15."""
+
+SPOKEN_SYLLABLES_PER_SECOND = (3, 7)
+"""The same for scripts that write a syllable or more per sign: Chinese, Japanese, Korean."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """
+    A number that is known to lie between two others; judged by its top.
+
+    :param low: The least.
+    :param high: The most.
+    """
+
+    low: Fraction
+    high: Fraction
+
+    @classmethod
+    def exactly(cls, value: Fraction | int) -> Span:
+        """Return the span of one number."""
+        return cls(Fraction(value), Fraction(value))
+
+    def __add__(self, other: Span) -> Span:
+        return Span(self.low + other.low, self.high + other.high)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """
+    Credits that a request will cost.
+
+    :param low: At the least.
+    :param high: At the most, as far as can be known before; this is what limits are compared with.
+    """
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.high} credits" if self.low == self.high else f"{self.low} to {self.high} credits"
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(self.low + other.low, self.high + other.high)
+
+
+def price(pricing: Mapping[str, Any], seconds: Fraction, choices: Mapping[str, Any]) -> int | None:
+    """
+    Return the credits for one generation.
+
+    :param pricing: A model's ``pricing``.
+    :param seconds: Length of the output.
+    :param choices: What was chosen of each dimension, e.g. ``{"resolution": "720p"}``; of modifiers that are
+        not listed the factor is 1.
+    :return: None where the model publishes no price.
+    """
+    base, rate = _number(pricing.get("base_cost")), _number(pricing.get("credits_per_second"))
+    if base is None and rate is None:
+        return None
+    credits = (base or Fraction(0)) + (rate or Fraction(0)) * seconds
+    modifiers = pricing.get("modifiers")
+    for dimension, factors in (modifiers if isinstance(modifiers, Mapping) else {}).items():
+        chosen = choices.get(dimension)
+        if isinstance(chosen, bool):
+            chosen = str(chosen).lower()
+        if isinstance(factors, Mapping) and chosen in factors:
+            credits *= _number(factors[chosen]) or Fraction(1)
+    return math.ceil(credits)
+
+
+def estimate(
+    body: Mapping[str, Any], model: Model, *, audio_seconds: Span | None = None, speech: Model | None = None
+) -> Estimate | None:
+    """
+    Return what a request will cost.
+
+    :param body: The body of ``POST /generations``.
+    :param model: Its model, of the catalogue.
+    :param audio_seconds: How long its audio is, where there is one.
+    :param speech: The model of its inline speech, of the catalogue; it costs extra.
+    :return: None where it can't be told: no price is published, or no length is known.
+    """
+    inputs = body.get("generated_video_inputs") or {}
+    spoken = body.get("audio_generation") if not body.get("audio_id") else None
+    text = spoken or (body if body.get("type") == "text_to_speech" else None)
+    speech_seconds = spoken_seconds(str(text.get("text", "")), _number(text.get("speed"))) if text else None
+    length = _length(inputs, audio_seconds or speech_seconds, model)
+    total = _priced(model, length, {**body, **inputs})
+    if total is not None and spoken and speech is not None and speech_seconds is not None:
+        extra = _priced(speech, speech_seconds, {})
+        total = total + extra if extra else total
+    batch = body.get("batch_size")
+    times = batch if isinstance(batch, int) and batch > 1 else 1
+    return Estimate(total.low * times, total.high * times) if total else None
+
+
+def spoken_seconds(text: str, speed: Fraction | None = None) -> Span:
+    """
+    Return how long it may take to say a text.
+
+    :param speed: Of the speech; 1 by default.
+    """
+    signs = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    letters = len(text) - signs
+    pace = speed or Fraction(1)
+    slow, fast = (
+        (Fraction(letters, a) + Fraction(signs, b)) / pace
+        for a, b in zip(SPOKEN_CHARACTERS_PER_SECOND, SPOKEN_SYLLABLES_PER_SECOND, strict=True)
+    )
+    # Even a word takes a moment.
+    return Span(min(fast, slow), max(slow, Fraction(1)))
+
+
+def uploaded_seconds(duration_ms: int | None, model: Model | None) -> Span | None:
+    """
+    Return how long an uploaded audio is by what Hedra says of it.
+
+    The schema calls ``duration_ms`` "in seconds". A number that makes sense either way is taken as both.
+
+    :param duration_ms: What the asset says.
+    :param model: The model that it is for.
+    """
+    if not duration_ms or duration_ms < 0:
+        return None
+    as_milliseconds, as_seconds = Fraction(duration_ms, 1000), Fraction(duration_ms)
+    longest = Fraction(model.max_duration_ms, 1000) if model and model.max_duration_ms else Fraction(600)
+    return Span(as_milliseconds, as_seconds if as_seconds <= longest else as_milliseconds)
+
+
+def total(estimates: Iterable[Estimate]) -> Estimate:
+    """Return the sum."""
+    return sum(estimates, Estimate(0, 0))
+
+
+def _length(inputs: Mapping[str, Any], audio: Span | None, model: Model) -> Span | None:
+    """Return how long the output gets: what was asked for, else the audio, else the model's longest."""
+    asked = _number(inputs.get("duration_ms"))
+    if asked:
+        return Span.exactly(asked / 1000)
+    longest = Fraction(model.max_duration_ms, 1000) if model.max_duration_ms else None
+    if audio is None:
+        return Span(Fraction(0), longest) if longest else None
+    if longest is None or model.type != "video":
+        return audio
+    return Span(min(audio.low, longest), min(audio.high, longest))
+
+
+def _priced(model: Model, length: Span | None, choices: Mapping[str, Any]) -> Estimate | None:
+    pricing = model.pricing or {}
+    if length is None:
+        if _number(pricing.get("credits_per_second")):
+            return None
+        length = Span.exactly(0)
+    low, high = price(pricing, length.low, choices), price(pricing, length.high, choices)
+    return None if low is None or high is None else Estimate(low, high)
+
+
+def _number(value: Any) -> Fraction | None:
+    """Read a number of the JSON as what it says: its 0.1 is a tenth, not the nearest binary fraction."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        return None

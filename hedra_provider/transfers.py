@@ -1,0 +1,69 @@
+"""Results of Hedra, stored where the user wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hedra_provider.storage import named_destination, write_whole
+
+if TYPE_CHECKING:
+    from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.transfer import RemoteFile
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """
+    A file of Hedra's that was stored.
+
+    :param uri: Where.
+    :param size: Bytes.
+    :param asset_id: The asset that it is.
+    """
+
+    uri: str
+    size: int
+    asset_id: str | None
+
+
+def store_result(
+    client: HedraClient,
+    destination: str,
+    *,
+    generation_id: str | None = None,
+    asset_id: str | None = None,
+    asset_type: str | None = None,
+) -> StoredResult:
+    """
+    Fetch the file of a generation, or of an asset, and store it whole.
+
+    :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder, in
+        which the file is named after its id.
+    :param asset_type: The type of the asset, where ``asset_id`` is given.
+    :raises HedraError: If it could not be fetched or stored.
+    """
+    from hedra_provider.api.errors import HedraTransferError
+    from hedra_provider.api.transfer import asset_file, download, generation_file
+
+    def look() -> RemoteFile:
+        if generation_id:
+            return client.run(generation_file(generation_id))
+        return client.run(asset_file(str(asset_id), str(asset_type)))
+
+    found = look()
+    target = named_destination(destination, str(generation_id or asset_id), found.type)
+    urls = [found.url]
+
+    def fresh_url() -> str:
+        return urls.pop() if urls else look().url
+
+    try:
+        uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
+    except OSError as error:
+        raise HedraTransferError(
+            f"{target} can't be written: {error}.",
+            generation_id=generation_id,
+            remedy="The result stays at Hedra: a retry stores it without paying again.",
+        ) from error
+    return StoredResult(uri, size, found.asset_id)

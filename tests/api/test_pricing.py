@@ -1,0 +1,165 @@
+"""Prices: Hedra's formula in exact arithmetic, and spans where a length is not known."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hedra_provider.api.answers import Model
+from hedra_provider.api.pricing import (
+    Estimate,
+    Span,
+    estimate,
+    price,
+    spoken_seconds,
+    total,
+    uploaded_seconds,
+)
+
+PRICING = {
+    "base_cost": None,
+    "credits_per_second": 3,
+    "modifiers": {"resolution": {"540p": 0.5, "1080p": 2.0}},
+}
+AVATAR = Model(slug="a", type="video", max_duration_ms=600_000, pricing=PRICING)
+SPEECH = Model(slug="s", type="text_to_speech", pricing={"credits_per_second": 1, "modifiers": {}})
+
+
+def video(resolution: str = "720p", **fields: Any) -> dict[str, Any]:
+    inputs = {"resolution": resolution, "aspect_ratio": "9:16"}
+    return {"type": "video", "audio_id": "x", "generated_video_inputs": inputs} | fields
+
+
+@pytest.mark.parametrize(
+    ("pricing", "seconds", "choices", "credits"),
+    [
+        (PRICING, 10, {"resolution": "720p"}, 30),
+        (PRICING, 10, {"resolution": "540p"}, 15),
+        (PRICING, 10, {"resolution": "1080p"}, 60),
+        (PRICING, Fraction("6.7"), {}, 21),
+        ({"base_cost": 5, "modifiers": {"resolution": {"4K": 1.5}}}, 99, {"resolution": "4K"}, 8),
+        ({"base_cost": 1, "credits_per_second": 0.1, "modifiers": {}}, 30, {}, 4),
+        (
+            {"credits_per_second": 10, "modifiers": {"generate_audio": {"false": 0.7}}},
+            1,
+            {"generate_audio": False},
+            7,
+        ),
+        ({"base_cost": 0, "credits_per_second": None}, 1, {}, 0),
+        ({"modifiers": None, "credits_per_second": 2}, 1, {}, 2),
+        ({"modifiers": {}}, 1, {}, None),
+        ({}, 1, {}, None),
+    ],
+)
+def test_the_formula(pricing: dict[str, Any], seconds: Any, choices: dict[str, Any], credits: int | None):
+    assert price(pricing, Fraction(seconds), choices) == credits
+
+
+def test_a_tenth_is_a_tenth():
+    # In binary floating point 0.1 * 3 is more than 0.3, and its ceiling one credit too many.
+    assert (
+        price(
+            {"credits_per_second": 0.1, "modifiers": {"resolution": {"x": 10}}},
+            Fraction(3),
+            {"resolution": "x"},
+        )
+        == 3
+    )
+
+
+def test_a_known_length_is_one_price():
+    assert estimate(video(), AVATAR, audio_seconds=Span.exactly(10)) == Estimate(30, 30)
+    assert str(Estimate(30, 30)) == "30 credits"
+
+
+def test_what_is_asked_for_outweighs_the_audio():
+    inputs = {"resolution": "720p", "duration_ms": 2000}
+    body = video() | {"generated_video_inputs": inputs}
+    assert estimate(body, AVATAR, audio_seconds=Span.exactly(10)) == Estimate(6, 6)
+
+
+def test_an_unknown_length_is_judged_by_the_models_longest():
+    assert estimate(video(), AVATAR) == Estimate(0, 1800)
+    assert estimate(video(), Model(type="video", pricing=PRICING)) is None
+    assert estimate(video(), Model(type="video")) is None
+
+
+def test_inline_speech_is_a_span_and_costs_extra():
+    body = video(audio_id=None, audio_generation={"text": "x" * 220, "speed": 1.0})
+    assert estimate(body, AVATAR) == Estimate(30, 66)
+    assert estimate(body, AVATAR, speech=SPEECH) == Estimate(40, 88)
+    assert str(Estimate(40, 88)) == "40 to 88 credits"
+
+
+def test_speech_of_its_own():
+    assert estimate({"type": "text_to_speech", "text": "x" * 220}, SPEECH) == Estimate(10, 22)
+
+
+def test_a_batch_costs_each_variation():
+    assert estimate(video(batch_size=3), AVATAR, audio_seconds=Span.exactly(10)) == Estimate(90, 90)
+
+
+def test_signs_take_longer_than_letters():
+    assert spoken_seconds("你好" * 21).high == 14
+    assert spoken_seconds("ab" * 21).high < 5
+    assert spoken_seconds("x" * 100, Fraction("0.7")).high > spoken_seconds("x" * 100).high
+
+
+@pytest.mark.parametrize(
+    ("said", "span"),
+    [
+        (6700, Span(Fraction("6.7"), Fraction("6.7"))),
+        (30, Span(Fraction("0.03"), Fraction(30))),
+        (None, None),
+        (0, None),
+    ],
+)
+def test_a_duration_that_may_mean_two_things_is_taken_as_both(said: int | None, span: Span | None):
+    assert uploaded_seconds(said, AVATAR) == span
+
+
+numbers = st.none() | st.integers(0, 1000) | st.floats(0, 100, allow_nan=False).map(lambda x: round(x, 3))
+pricings = st.fixed_dictionaries(
+    {
+        "base_cost": numbers,
+        "credits_per_second": numbers,
+        "modifiers": st.dictionaries(
+            st.sampled_from(["resolution", "generate_audio"]),
+            st.dictionaries(
+                st.sampled_from(["540p", "720p", "true"]), st.floats(0.1, 5).map(lambda x: round(x, 2))
+            ),
+        ),
+    }
+)
+
+
+@given(pricings, st.fractions(0, 600), st.fractions(0, 600))
+def test_longer_is_never_cheaper(pricing: dict[str, Any], one: Fraction, other: Fraction):
+    short, long = (price(pricing, seconds, {"resolution": "540p"}) for seconds in sorted((one, other)))
+    assert (short is None) == (long is None)
+    assert short is None or long is None or short <= long
+
+
+@given(st.text(max_size=200), st.fractions(Fraction("0.7"), Fraction("1.2")))
+def test_a_span_is_one(text: str, speed: Fraction):
+    span = spoken_seconds(text, speed)
+    assert 0 <= span.low <= span.high
+
+
+@given(
+    pricings | st.dictionaries(st.text(), st.none() | st.text() | st.integers()),
+    st.integers(0, 10**6) | st.none(),
+)
+def test_any_pricing_can_be_read(pricing: dict[str, Any], longest: int | None):
+    model = Model(type="video", pricing=pricing, max_duration_ms=longest)
+    found = estimate(video(audio_generation={"text": "x", "speed": "fast"}, audio_id=None), model)
+    assert found is None or 0 <= found.low <= found.high
+
+
+def test_the_sum():
+    assert total([Estimate(1, 2), Estimate(3, 4)]) == Estimate(4, 6)
+    assert total([]) == Estimate(0, 0)
