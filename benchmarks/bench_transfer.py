@@ -36,6 +36,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import publish, text_table
@@ -157,7 +158,8 @@ def execute(plan: Mapping[str, str]) -> int:
     print("ready", flush=True)
     sys.stdin.readline()
     began = time.perf_counter()
-    result = operator.execute({})
+    task_instance = SimpleNamespace(xcom_push=lambda **_: None)
+    result = operator.execute({"ti": task_instance})
     seconds = time.perf_counter() - began
     print(json.dumps({"seconds": seconds, "result": result}), flush=True)
     # The last sample is of a process that still lives.

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
+
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
 
@@ -16,6 +20,23 @@ XCOM_ESTIMATE = "credit_estimate"
 
 XCOM_RESULT = "generation"
 """Pushed at the end, before success and before raising alike."""
+
+
+MULTIPLE_OUTPUTS = AIRFLOW_V_3_1_PLUS
+"""Whether Airflow itself can push a dict key by key: 3.0 fails the task over a value that is None."""
+
+
+def outputs(context: Context, result: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return what a task returns, its keys pushed one by one where Airflow does not do that.
+
+    :param result: On Airflow 3.0 its keys with the value None are not there for ``output["key"]``.
+    """
+    if not MULTIPLE_OUTPUTS:
+        for key, value in result.items():
+            if value is not None:
+                context["ti"].xcom_push(key=key, value=value)
+    return result
 
 
 def generation_result(

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from hedra_provider.hooks import HedraHook
-from hedra_provider.results import XCOM_RESULT, generation_result, read_row
+from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_row
 from hedra_provider.triggers import deferral, patience_seconds, read_event
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class HedraGenerationSensor(BaseSensorOperator):
         timeout: timedelta | float = 21_600.0,
         **kwargs: Any,
     ) -> None:
-        # A decorator passes an explicit False, partial() an explicit None: both mean "not said".
-        kwargs["multiple_outputs"] = kwargs.get("multiple_outputs") or True
+        # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
+        kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         self.generation_id = generation_id
         self.hedra_conn_id = hedra_conn_id
@@ -161,7 +161,7 @@ class HedraGenerationSensor(BaseSensorOperator):
         context["ti"].xcom_push(key=XCOM_RESULT, value=result)
         if generation.is_failed:
             self._fail(generation_error(generation.id, generation.error, generation.error_message))
-        return result
+        return outputs(context, result)
 
     def _fail(self, error: HedraError) -> NoReturn:
         """Fail for good: waiting again can't mend what a sensor finds."""

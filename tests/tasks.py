@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from airflow.sdk.exceptions import TaskDeferred
+from tests.airflow_names import TaskDeferred
 
 
 class TaskInstance(SimpleNamespace):

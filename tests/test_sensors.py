@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import (
+
+from hedra_provider.hooks import HedraHook
+from hedra_provider.sensors import HedraGenerationSensor
+from tests.airflow_names import (
     AirflowException,
     AirflowFailException,
     AirflowRescheduleException,
@@ -15,9 +18,6 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     TaskDeferred,
 )
-
-from hedra_provider.hooks import HedraHook
-from hedra_provider.sensors import HedraGenerationSensor
 from tests.tasks import TaskInstance, context_of, fire
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException
 
 from hedra_provider.api.errors import HedraRateLimitError, HedraWaitTimeoutError
 from hedra_provider.hooks import HedraHook
 from hedra_provider.triggers import HedraGenerationTrigger, read_event
+from tests.airflow_names import AirflowException
 from tests.tasks import fire
 
 if TYPE_CHECKING:

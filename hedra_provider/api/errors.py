@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_RETRYABLE_REASONS = {"MODERATION_OUTPUT_TRANSIENT": True, "MODERATION_LIKENESS": False}
-_RETRYABLE_CODES = {
+RETRYABLE_REASONS = {"MODERATION_OUTPUT_TRANSIENT": True, "MODERATION_LIKENESS": False}
+RETRYABLE_CODES = {
     "UNKNOWN": True,
     "INVALID_ARGUMENT": False,
     "NOT_FOUND": False,
@@ -59,21 +59,46 @@ _REASON_REMEDIES = {
     "MODERATION_OUTPUT_TRANSIENT": "Moderation stopped this output only; another attempt may pass.",
     "MODERATION_LIKENESS": "Change the image or video, not the prompt: its likeness was refused.",
 }
+_PASSES = "Give the task retries: this passes by itself."
+_FROM_THE_KEY = "Check the API key (the connection's password): v2 keys come from hedra.com/api-profile."
+_MAY_NOT = "The key may not do this: check workspace_id and the plan (API access needs a paid one)."
+_WHOSE = "Check the id, and that the connection's key and workspace are those that made it."
+_SLOW_DOWN = "Wait, or lower the parallelism with an Airflow pool."
 _CODE_REMEDIES = {
-    "MODERATION_FAILED": "Change the prompt, image or audio that moderation refused; repeating can't help.",
+    "UNKNOWN": _PASSES,
+    "INVALID_ARGUMENT": "Correct the request; nothing but a changed request can pass.",
+    "NOT_FOUND": _WHOSE,
+    "GONE": "It is gone: upload or generate it anew.",
+    "ALREADY_EXISTS": "Give the task retries: the next try finds what is there.",
+    "ALREADY_IN_PROGRESS": "Give the task retries: the next try finds what is there.",
+    "UNAUTHORIZED": _FROM_THE_KEY,
+    "PERMISSION_DENIED": _MAY_NOT,
     "INSUFFICIENT_BALANCE": _ADD_CREDITS,
     "MISSING_CREDITS": _ADD_CREDITS,
-    "INVALID_ARGUMENT": "Correct the request; nothing but a changed request can pass.",
+    "MODERATION_FAILED": "Change the prompt, image or audio that moderation refused; repeating can't help.",
+    "FAILED_PRECONDITION": "Do first what the message names, e.g. finish an upload.",
+    "DEADLINE_EXCEEDED": _PASSES,
+    "RESOURCE_EXHAUSTED": _SLOW_DOWN,
+    "UNAVAILABLE": _PASSES,
+    "INTERNAL": _PASSES,
 }
 _STATUS_REMEDIES = {
     400: "Correct the request.",
-    401: "Check the API key (the connection's password): v2 keys come from hedra.com/api-profile.",
+    401: _FROM_THE_KEY,
     402: _ADD_CREDITS,
-    403: "The key may not do this: check workspace_id and the plan (API access needs a paid one).",
-    404: "Check the id, and that the connection's key and workspace are those that made it.",
+    403: _MAY_NOT,
+    404: _WHOSE,
+    408: _PASSES,
+    409: "Give the task retries: the next try finds what is there.",
+    410: "It is gone: upload or generate it anew.",
     413: "Send a smaller file.",
     422: "Correct the request.",
-    429: "Too many requests or parallel generations: wait, or lower the parallelism with an Airflow pool.",
+    425: _PASSES,
+    429: _SLOW_DOWN,
+    500: _PASSES,
+    502: _PASSES,
+    503: _PASSES,
+    504: _PASSES,
 }
 
 
@@ -215,10 +240,10 @@ def is_retryable(reason_code: str | None, code: str | None, status_code: int | N
 
     :return: The verdict of the most specific fact that is known: reason code, code, HTTP status.
     """
-    if reason_code in _RETRYABLE_REASONS:
-        return _RETRYABLE_REASONS[reason_code]
-    if code in _RETRYABLE_CODES:
-        return _RETRYABLE_CODES[code]
+    if reason_code in RETRYABLE_REASONS:
+        return RETRYABLE_REASONS[reason_code]
+    if code in RETRYABLE_CODES:
+        return RETRYABLE_CODES[code]
     if status_code is None:
         return True
     return status_code in _RETRYABLE_STATUSES or status_code >= HTTPStatus.INTERNAL_SERVER_ERROR

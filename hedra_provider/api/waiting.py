@@ -47,7 +47,7 @@ class ProgressLog:
             parts.append(f"{progress:.0%}")
             if generation.eta_sec is not None:
                 parts.append(f"about {generation.eta_sec:.0f} s to go")
-        parts.append(f"after {elapsed_seconds:.0f} s")
+        parts.append(f"after {max(elapsed_seconds, 0.0):.0f} s")
         if next_look_seconds is not None:
             parts.append(f"next look in {next_look_seconds:.0f} s")
         self._tell(", ".join(parts) + ".")

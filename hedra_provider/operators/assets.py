@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
+from hedra_provider.results import outputs
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
 
@@ -46,7 +47,7 @@ class HedraUploadAssetOperator(HedraOperator):
                 asset_type=given(self.asset_type),
                 name=given(self.name),
             )
-        return {"asset_id": stored.asset_id, **about, "reused": stored.reused}
+        return outputs(context, {"asset_id": stored.asset_id, **about, "reused": stored.reused})
 
 
 class HedraDownloadOperator(HedraOperator):
@@ -109,9 +110,5 @@ class HedraDownloadOperator(HedraOperator):
                     asset_type=asset_type,
                 )
         self.log.info("Stored %s (%d bytes).", stored.uri, stored.size)
-        return {
-            "uri": stored.uri,
-            "bytes": stored.size,
-            "generation_id": generation_id,
-            "asset_id": stored.asset_id,
-        }
+        result = {"uri": stored.uri, "bytes": stored.size}
+        return outputs(context, result | {"generation_id": generation_id, "asset_id": stored.asset_id})

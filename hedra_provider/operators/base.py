@@ -9,6 +9,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from hedra_provider import identity
 from hedra_provider.hooks import HedraHook
+from hedra_provider.results import MULTIPLE_OUTPUTS
 from hedra_provider.storage import open_source
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class HedraOperator(BaseOperator):
         hedra_conn_id: str = HedraHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        # A decorator passes an explicit False, partial() an explicit None: both mean "not said".
-        kwargs["multiple_outputs"] = kwargs.get("multiple_outputs") or True
+        # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
+        kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
         super().__init__(**kwargs)
         self.workspace_id = workspace_id
         self.hedra_conn_id = hedra_conn_id

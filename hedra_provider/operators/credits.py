@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
 from hedra_provider.operators.submitting import whole_credits
+from hedra_provider.results import outputs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -58,13 +59,8 @@ class HedraCreditsCheckOperator(HedraOperator):
             if limit is not None:
                 require_within(found, limit, f"{len(rows)} requests together")
             require_available(found, available, workspace_id)
-        return {
-            "requests": len(rows),
-            "low": found.low,
-            "high": found.high,
-            "available": available,
-            "workspace_id": workspace_id,
-        }
+        result = {"requests": len(rows), "low": found.low, "high": found.high, "available": available}
+        return outputs(context, result | {"workspace_id": workspace_id})
 
     def _row(self, client: HedraClient, models: Sequence[Model], index: int, row: Any) -> Estimate:
         from hedra_provider.api.budget import estimate_request

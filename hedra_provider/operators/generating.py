@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import conf
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
 from hedra_provider.operators.submitting import ids_of, submit
-from hedra_provider.results import XCOM_RESULT, generation_result, read_row
+from hedra_provider.results import XCOM_RESULT, generation_result, outputs, read_row
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
 from hedra_provider.triggers import deferral, patience_seconds, read_event
@@ -202,7 +202,7 @@ class GeneratingOperator(HedraOperator):
             **facts,
         )
         context["ti"].xcom_push(key=XCOM_RESULT, value=result)
-        return result
+        return outputs(context, result)
 
     def _name(self) -> str | None:
         """Return the name that the request gives the result."""

@@ -1,0 +1,63 @@
+"""Writes docs/errors.md from the code that decides: ``python -m scripts.error_table``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hedra_provider.api import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "errors.md"
+
+HEAD = """# Which failures are retried, and what to do
+
+Made from `hedra_provider/api/errors.py` by `python -m scripts.error_table`. The most specific fact decides:
+the reason code, else the code, else the HTTP status; never the text. *Retried* means: left to the task's
+`retries`. What is not retried fails the task at once and uses up none.
+"""
+
+
+def table(title: str, rows: Sequence[tuple[str, bool, str | None]]) -> str:
+    """Return one table in Markdown."""
+    lines = [f"\n## {title}\n", "| | retried | what you do |", "|---|---|---|"]
+    lines += [f"| {name} | {'yes' if retried else 'no'} | {remedy or ''} |" for name, retried, remedy in rows]
+    return "\n".join(lines) + "\n"
+
+
+def text() -> str:
+    """Return the whole page."""
+    reasons = [(f"`{r}`", v, errors.remedy_for(r, None, None)) for r, v in errors.RETRYABLE_REASONS.items()]
+    codes = [(f"`{c}`", v, errors.remedy_for(None, c, None)) for c, v in errors.RETRYABLE_CODES.items()]
+    statuses = [
+        (
+            str(status),
+            errors.is_retryable(None, None, status),
+            errors.remedy_for(None, None, status),
+        )
+        for status in (400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 500, 502, 503, 504)
+    ]
+    kinds = [
+        (f"`{kind.__name__}`", kind.default_retryable, (kind.__doc__ or "").strip().splitlines()[0])
+        for kind in (
+            errors.HedraValueError,
+            errors.HedraConfigurationError,
+            errors.HedraTransportError,
+            errors.HedraProtocolError,
+            errors.HedraTransferError,
+            errors.HedraWaitTimeoutError,
+        )
+    ]
+    return (
+        HEAD
+        + table("Reason codes", reasons)
+        + table("Codes", codes)
+        + table("HTTP statuses", statuses)
+        + table("Without an answer of the API", kinds).replace("what you do", "what it is")
+    )
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text())
