@@ -480,6 +480,21 @@ def test_a_key_that_cannot_work(
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
+def test_a_killed_task_says_what_runs_on_and_costs(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+):
+    operator = avatar(portrait, voice, wait_for_completion=False)
+    operator.on_kill()
+    assert "nothing was submitted" in told()
+    operator.execute(context_of(TaskInstance()))
+    operator.on_kill()
+    (submission,) = hedra_sandbox.submissions
+    log = told()
+    assert f"Generation {submission['generation_id']}, if it was submitted, runs on" in log
+    assert f"costs {submission['credits']} credits" in log
+
+
+@pytest.mark.hedra_sandbox(seconds=3600)
 def test_the_deadline_is_the_earlier_of_two(hedra_sandbox: Sandbox, portrait: str, voice: str):
     from datetime import timedelta
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from hedra_provider import identity
 from hedra_provider.hooks import HedraHook
@@ -24,7 +25,8 @@ class HedraOperator(BaseOperator):
     The base of the operators.
 
     The dict that an operator returns is pushed key by key too (``multiple_outputs``), so that
-    ``operator.output["generation_id"]`` works in the tasks that follow.
+    ``operator.output["generation_id"]`` works in the tasks that follow. On Airflow 3.3 and later a retry
+    waits as long as Hedra asked (:class:`hedra_provider.retries.HedraRetryPolicy`), or as ``retry_policy`` says.
 
     :param workspace_id: The workspace that owns and pays, in place of the connection's.
     :param hedra_conn_id: The Airflow connection.
@@ -42,6 +44,10 @@ class HedraOperator(BaseOperator):
     ) -> None:
         # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
         kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
+        if AIRFLOW_V_3_3_PLUS:
+            from hedra_provider.retries import HedraRetryPolicy
+
+            kwargs["retry_policy"] = kwargs.get("retry_policy") or HedraRetryPolicy()
         super().__init__(**kwargs)
         self.workspace_id = workspace_id
         self.hedra_conn_id = hedra_conn_id

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.operators.submitting import Draft
+    from hedra_provider.operators.submitting import Chosen, Draft
 
 POLL_INTERVAL_SECONDS = 15.0
 TIMEOUT_SECONDS = 21_600.0
@@ -94,6 +94,7 @@ class GeneratingOperator(HedraOperator):
         self.poll_interval = _seconds("poll_interval", poll_interval, POLL_INTERVAL_SECONDS)
         self.timeout = _seconds("timeout", timeout, TIMEOUT_SECONDS)
         self.validate = validate
+        self._chosen: Chosen | None = None
 
     def draft_request(self, client: HedraClient) -> Draft:
         """
@@ -110,7 +111,8 @@ class GeneratingOperator(HedraOperator):
             if destination:
                 # Before anything is spent; a folder that can't be written to is found later all the same.
                 check_destination(str(destination))
-            generation = submit(self, context, client, self.draft_request(client)).generation
+            draft = self.draft_request(client)
+            generation = submit(self, context, client, draft, tell=self._remember).generation
             with self._paid_for(context, generation.id):
                 if not self.wait_for_completion and not generation.is_finished:
                     return self._push(context, generation)
@@ -131,11 +133,19 @@ class GeneratingOperator(HedraOperator):
                 return self._finish(context, generation, client)
 
     def on_kill(self) -> None:
-        """Say that nothing is lost: Hedra has no cancel."""
+        """Say what runs on, and that nothing is lost: Hedra has no cancel."""
+        if self._chosen is None:
+            self.log.warning("The task is being stopped; nothing was submitted by this try.")
+            return
         self.log.warning(
-            "The task is being stopped; a generation that it submitted runs on at Hedra and is paid for. "
-            "Clear the task: it adopts that generation without paying again."
+            "The task is being stopped. Generation %s, if it was submitted, runs on at Hedra and costs %s. "
+            "Clear the task: it adopts that generation without paying again.",
+            self._chosen.generation_id,
+            self._chosen.cost or "what Hedra charges",
         )
+
+    def _remember(self, chosen: Chosen) -> None:
+        self._chosen = chosen
 
     @contextmanager
     def _paid_for(self, context: Context, generation_id: str | None) -> Iterator[None]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.answers import Model
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.pricing import Estimate
     from hedra_provider.api.submit import Plan, Submission
     from hedra_provider.operators.generating import GeneratingOperator
 
@@ -35,6 +36,19 @@ class Draft:
     audio_ms: int | None = None
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """
+    What is about to be submitted, or was adopted.
+
+    :param generation_id: Its id.
+    :param cost: What it costs by the estimate, None where that can't be told.
+    """
+
+    generation_id: str
+    cost: str | None
+
+
 def ids_of(operator: GeneratingOperator, context: Context) -> Callable[[int], tuple[str, str]]:
     """Return the ids of this task run's generations: a function of the task run, over all its tries."""
     ti = context["ti"]
@@ -46,9 +60,18 @@ def ids_of(operator: GeneratingOperator, context: Context) -> Callable[[int], tu
     return identity.generation_ids(operator.hook.settings.namespace, str(key), payer=round_of_tries)
 
 
-def submit(operator: GeneratingOperator, context: Context, client: HedraClient, draft: Draft) -> Submission:
+def submit(
+    operator: GeneratingOperator,
+    context: Context,
+    client: HedraClient,
+    draft: Draft,
+    *,
+    tell: Callable[[Chosen], None],
+) -> Submission:
     """
     Submit once, or adopt what is there.
+
+    :param tell: Is told what was chosen, before it is submitted.
 
     :return: The generation to wait for.
     :raises HedraError: If it may not or could not be submitted.
@@ -63,8 +86,8 @@ def submit(operator: GeneratingOperator, context: Context, client: HedraClient, 
         plan_submission(draft.body, ids_of(operator, context), models=models, search=ti.try_number > 1)
     )
     _explain(operator, plan)
-    if plan.must_submit:
-        check_cost(operator, context, client, draft)
+    cost = check_cost(operator, context, client, draft) if plan.must_submit else None
+    tell(Chosen(plan.generation_id, str(cost) if cost else None))
     ti.xcom_push(key=XCOM_ID, value=plan.generation_id)
     try:
         submission = client.run(carry_out(draft.body, plan, models=models))
@@ -111,10 +134,13 @@ def refuse_ids(body: Mapping[str, Any]) -> None:
         )
 
 
-def check_cost(operator: GeneratingOperator, context: Context, client: HedraClient, draft: Draft) -> None:
+def check_cost(
+    operator: GeneratingOperator, context: Context, client: HedraClient, draft: Draft
+) -> Estimate | None:
     """
     Tell what the submit may cost, and refuse it where that is more than it may.
 
+    :return: The estimate, None where it can't be told, or was not worth a request.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
     from hedra_provider.api import calls
@@ -124,13 +150,13 @@ def check_cost(operator: GeneratingOperator, context: Context, client: HedraClie
     # Without a limit the estimate is a line in the log: not worth a request of its own.
     known = draft.catalogue and (draft.audio_ms is not None or not draft.body.get("audio_id"))
     if limit is None and not known:
-        return
+        return None
     found = client.run(estimate_request(draft.body, catalogue=draft.catalogue, audio_ms=draft.audio_ms))
     if found:
         operator.log.info("By Hedra's published prices this costs %s.", found)
         context["ti"].xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
     if limit is None:
-        return
+        return found
     require_within(found, limit, f"Task {operator.task_id}")
     workspace_id = draft.body.get("workspace_id")
     available = client.run(calls.get_credits()).available(workspace_id)
@@ -138,6 +164,7 @@ def check_cost(operator: GeneratingOperator, context: Context, client: HedraClie
         operator.log.warning(
             "%s has %d credits; this may cost %s.", pool_name(workspace_id), available, found
         )
+    return found
 
 
 def whole_credits(value: Any) -> int | None:
