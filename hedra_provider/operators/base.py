@@ -26,7 +26,8 @@ class HedraOperator(BaseOperator):
 
     The dict that an operator returns is pushed key by key too (``multiple_outputs``), so that
     ``operator.output["generation_id"]`` works in the tasks that follow. On Airflow 3.3 and later a retry
-    waits as long as Hedra asked (:class:`hedra_provider.retries.HedraRetryPolicy`), or as ``retry_policy`` says.
+    waits as long as Hedra asked (:class:`hedra_provider.retries.HedraRetryPolicy`), or as ``retry_policy``
+    says.
 
     :param workspace_id: The workspace that owns and pays, in place of the connection's.
     :param hedra_conn_id: The Airflow connection.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,7 @@ SETTINGS = {
     # A worker that died is missed after seconds, not after five minutes.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "6",
     # So is a scheduler.
     "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
@@ -64,10 +63,8 @@ class MortalAirflow(LocalAirflow):
         super().__exit__()
         for process in self._dead:
             # The workers that a killed scheduler left behind: a group keeps its number while it has members.
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
 
     @property
     def scheduler_pid(self) -> int:
@@ -143,8 +140,15 @@ class Story:
         )
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.hedra.stop()
+        if error is not None:
+            state, tries = self.airflow.glance(*self.key)
+            error.add_note(f"{self.run_id} is {state}.")
+            for number in range(1, tries + 1):
+                # A try that Airflow left out has no log.
+                with suppress(httpx.HTTPStatusError):
+                    error.add_note(f"The log of its try {number}:\n{self.log(number)}")
 
     # What is done to it
 
@@ -181,18 +185,18 @@ class Story:
             row["dag_run_id"] for row in self.airflow.call("GET", f"/dags/{self.dag_id}/dagRuns")["dag_runs"]
         ]
 
+    def wait_until_backfilled(self, seconds: float = 90.0) -> None:
+        """Wait until no backfill of the DAG is under way."""
+
+        def over() -> bool:
+            backfills = self.airflow.call("GET", "/backfills", dag_id=self.dag_id)["backfills"]
+            return all(backfill["completed_at"] for backfill in backfills)
+
+        wait(over, seconds, lambda: f"the end of the backfills of {self.dag_id}")
+
     def delete(self) -> None:
         """Delete the run."""
         self.airflow.call("DELETE", f"/dags/{self.dag_id}/dagRuns/{self.run_id}")
-
-    def block(self) -> None:
-        """Let a file be where the destination's folder should be."""
-        shutil.rmtree(self.folder)
-        self.folder.touch()
-
-    def unblock(self) -> None:
-        """Make storing possible."""
-        self.folder.unlink()
 
     def kill_worker(self, method: str, path: str, *, runner: bool = True) -> None:
         """
