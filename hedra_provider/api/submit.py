@@ -123,7 +123,7 @@ def plan_submission(
         generation_id, asset_id = ids_of(n)
         found = yield from calls.get_status(generation_id)
         if found is None and search:
-            found = yield from _search(generation_id)
+            found = yield from _search(_asked_for(generation_id))
         if found is None:
             return Plan(generation_id, asset_id, None, rule, differing)
         if found.is_failed:
@@ -188,7 +188,11 @@ def _why_ours(
     body: Mapping[str, Any], found: Generation, asset_id: str, models: tuple[Model, ...]
 ) -> Call[tuple[Rule, tuple[str, ...]]]:
     rows = yield from calls.list_generations([found.id])
-    asked = rows[0].input if rows else None
+    # An API that ignores ids answers with the newest: an older one is some pages away.
+    row = (
+        rows[0] if rows else (yield from _search(lambda candidate: candidate.id.lower() == found.id.lower()))
+    )
+    asked = row.input if row else None
     if asked is None:
         return Rule.NOT_COMPARABLE, ()
     differing = differing_fields(body, asked, models)
@@ -222,7 +226,7 @@ def _look_again(generation_id: str) -> Call[Generation | None]:
             found = yield from calls.get_status(generation_id)
             if found is not None:
                 return found
-        return (yield from _search(generation_id))
+        return (yield from _search(_asked_for(generation_id)))
     except HedraError as error:
         error.generation_id = generation_id
         error.message = (
@@ -232,12 +236,17 @@ def _look_again(generation_id: str) -> Call[Generation | None]:
         raise
 
 
-def _search(generation_id: str) -> Call[Generation | None]:
-    """Search the newest generations for one that was asked for under this id and got another."""
+def _asked_for(generation_id: str) -> Callable[[Generation], bool]:
+    """Match a generation that was asked for under this id, whatever id it got."""
+    return lambda row: str((row.input or {}).get("generation_id", "")).lower() == generation_id.lower()
+
+
+def _search(matches: Callable[[Generation], bool]) -> Call[Generation | None]:
+    """Search the newest generations for one."""
     for page in range(_SEARCHED_PAGES):
         rows = yield from calls.list_generations(limit=_PAGE_ROWS, offset=page * _PAGE_ROWS)
         for row in rows:
-            if str((row.input or {}).get("generation_id", "")).lower() == generation_id.lower():
+            if matches(row):
                 return row
         if len(rows) < _PAGE_ROWS:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hedra_provider import identity
 from hedra_provider.operators.base import given
@@ -18,7 +18,27 @@ if TYPE_CHECKING:
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.pricing import Estimate
     from hedra_provider.api.submit import Plan, Submission
-    from hedra_provider.operators.generating import GeneratingOperator
+    from hedra_provider.hooks import HedraHook
+
+
+class Payer(Protocol):
+    """The operator that submits; its fields are those of ``GeneratingOperator``."""
+
+    task_id: str
+    idempotency_key: str | None
+    max_credits: int | None
+
+    @property
+    def on_clear(self) -> str:
+        """What a clear means."""
+
+    @property
+    def hook(self) -> HedraHook:
+        """The hook of its connection."""
+
+    @property
+    def log(self) -> Any:
+        """Its log."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,7 @@ class Chosen:
     cost: str | None
 
 
-def ids_of(operator: GeneratingOperator, context: Context) -> Callable[[int], tuple[str, str]]:
+def ids_of(operator: Payer, context: Context) -> Callable[[int], tuple[str, str]]:
     """Return the ids of this task run's generations: a function of the task run, over all its tries."""
     ti = context["ti"]
     run = (ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
@@ -61,7 +81,7 @@ def ids_of(operator: GeneratingOperator, context: Context) -> Callable[[int], tu
 
 
 def submit(
-    operator: GeneratingOperator,
+    operator: Payer,
     context: Context,
     client: HedraClient,
     draft: Draft,
@@ -134,9 +154,7 @@ def refuse_ids(body: Mapping[str, Any]) -> None:
         )
 
 
-def check_cost(
-    operator: GeneratingOperator, context: Context, client: HedraClient, draft: Draft
-) -> Estimate | None:
+def check_cost(operator: Payer, context: Context, client: HedraClient, draft: Draft) -> Estimate | None:
     """
     Tell what the submit may cost, and refuse it where that is more than it may.
 
@@ -185,7 +203,7 @@ def whole_credits(value: Any) -> int | None:
         ) from None
 
 
-def _explain(operator: GeneratingOperator, plan: Plan) -> None:
+def _explain(operator: Payer, plan: Plan) -> None:
     """Say which rule chose the generation, and how to get another."""
     from hedra_provider.api.submit import Rule
 

@@ -368,6 +368,19 @@ def test_what_cannot_be_compared_is_adopted(account: Account):
     assert len(account.paid) == 1
 
 
+def test_an_api_that_ignores_ids_is_searched_page_by_page():
+    from hedra_provider.testing import Sandbox
+
+    with Sandbox(batch=False, media=False) as sandbox:
+        account = Account(sandbox, "sync")
+        account.submit()
+        for n in range(120):
+            account.run(calls.submit(account.body(f"Noise {n}")))
+        again = account.submit(account.body("Another prompt"), payer="cleared")
+        assert again.plan.rule is Rule.CHANGED
+        assert account.submit(payer="cleared").plan.rule is Rule.SAME
+
+
 def test_a_look_that_fails_submits_nothing(account: Account):
     status = "GET /generations/{id}/status"
     account.sandbox.faults({"on": status, "times": 99, "when": "before", "status": 503})
