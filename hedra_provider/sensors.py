@@ -1,4 +1,4 @@
-"""The sensor that waits for a generation."""
+"""The sensors: wait for a generation, or for credits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -16,9 +17,17 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from hedra_provider.failures import airflow_error
 from hedra_provider.hooks import HedraHook
 from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_row
-from hedra_provider.triggers import deferral, patience_seconds, read_event
+from hedra_provider.triggers import (
+    HedraCreditsTrigger,
+    HedraGenerationTrigger,
+    deferral,
+    patience_seconds,
+    read_credits_event,
+    read_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +39,75 @@ if TYPE_CHECKING:
     from hedra_provider.api.waiting import ProgressLog
 
 
-class HedraGenerationSensor(BaseSensorOperator):
+class HedraSensor(BaseSensorOperator):
+    """
+    The base of the sensors.
+
+    :param hedra_conn_id: The Airflow connection.
+    :param deferrable: Whether to wait in the triggerer, without a worker. Else ``mode`` says how to wait.
+    """
+
+    template_fields: Sequence[str] = ("hedra_conn_id",)
+    ui_color = "#efe9ff"
+
+    def __init__(
+        self,
+        *,
+        hedra_conn_id: str = HedraHook.default_conn_name,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
+        kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
+        super().__init__(**kwargs)
+        self.hedra_conn_id = hedra_conn_id
+        self.deferrable = deferrable
+
+    @cached_property
+    def hook(self) -> HedraHook:
+        """The hook of this sensor's connection."""
+        return HedraHook(self.hedra_conn_id)
+
+    def make_trigger(self, end_time: float) -> HedraGenerationTrigger | HedraCreditsTrigger:
+        """
+        Return what waits in the triggerer.
+
+        :param end_time: Epoch seconds at which it gives up.
+        """
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> Any:
+        """Look once; if it is not there yet, wait as the mode says."""
+        with self.hook:
+            if not self.deferrable:
+                return super().execute(context)
+            try:
+                found = self.poke(context)
+            except AirflowException as error:
+                # As BaseSensorOperator does in its own loop.
+                if self.soft_fail or self.never_fail:
+                    raise AirflowSkipException(f"Skipping: {error}") from error
+                raise
+        if isinstance(found, PokeReturnValue) and found.is_done:
+            return found.xcom_value
+        self.defer(**deferral(self.make_trigger(time.time() + patience_seconds(self))))
+        raise AssertionError("defer() raises")
+
+    def _fail(self, error: HedraError) -> NoReturn:
+        """Fail for good with what can't get better by itself."""
+        from hedra_provider.api.errors import HedraGenerationError, HedraWaitTimeoutError
+
+        message = f"{type(error).__name__}: {error}"
+        if isinstance(error, HedraWaitTimeoutError):
+            raise AirflowSensorTimeout(str(error)) from error
+        if isinstance(error, HedraGenerationError):
+            # Waiting again can't mend it, even where another generation might do better.
+            message += " Clear the task that submitted it; a retry of this sensor can't help."
+            raise AirflowFailException(message) from error
+        raise airflow_error(error) from error
+
+
+class HedraGenerationSensor(HedraSensor):
     """
     Wait until a generation is complete.
 
@@ -46,35 +123,18 @@ class HedraGenerationSensor(BaseSensorOperator):
     :param timeout: Seconds to wait.
     """
 
-    template_fields: Sequence[str] = ("generation_id", "hedra_conn_id")
-    ui_color = "#efe9ff"
+    template_fields: Sequence[str] = ("generation_id", *HedraSensor.template_fields)
 
     def __init__(
         self,
         *,
         generation_id: str,
-        hedra_conn_id: str = HedraHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: timedelta | float = 15.0,
         timeout: timedelta | float = 21_600.0,
         **kwargs: Any,
     ) -> None:
-        # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
-        kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         self.generation_id = generation_id
-        self.hedra_conn_id = hedra_conn_id
-        self.deferrable = deferrable
-
-    @property
-    def poll_interval(self) -> float:
-        """Seconds between two looks at the most, as the trigger calls it."""
-        return float(self.poke_interval)
-
-    @cached_property
-    def hook(self) -> HedraHook:
-        """The hook of this sensor's connection."""
-        return HedraHook(self.hedra_conn_id)
 
     @cached_property
     def _progress(self) -> ProgressLog:
@@ -86,16 +146,14 @@ class HedraGenerationSensor(BaseSensorOperator):
     def _began(self) -> float:
         return time.monotonic()
 
-    def execute(self, context: Context) -> Any:
-        """Look once; if it is not finished, wait as the mode says."""
-        with self.hook:
-            if not self.deferrable:
-                return super().execute(context)
-            found = self._poke_in_soft_fail(context)
-        if found:
-            return found.xcom_value
-        self.defer(**deferral(self, self.generation_id, time.time() + patience_seconds(self)))
-        raise AssertionError("defer() raises")
+    def make_trigger(self, end_time: float) -> HedraGenerationTrigger:
+        """Return what waits in the triggerer."""
+        return HedraGenerationTrigger(
+            generation_id=self.generation_id,
+            end_time=end_time,
+            hedra_conn_id=self.hedra_conn_id,
+            poll_interval=float(self.poke_interval),
+        )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """
@@ -129,24 +187,13 @@ class HedraGenerationSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger fired."""
-        from hedra_provider.api.errors import HedraError, HedraWaitTimeoutError
+        from hedra_provider.api.errors import HedraError
 
         with self.hook:
             try:
                 return self._result(context, read_event(event))
-            except HedraWaitTimeoutError as error:
-                raise AirflowSensorTimeout(str(error)) from error
             except HedraError as error:
                 self._fail(error)
-
-    def _poke_in_soft_fail(self, context: Context) -> PokeReturnValue:
-        """Poke as BaseSensorOperator does in its own loop: what may be soft is skipped."""
-        try:
-            return self.poke(context)
-        except AirflowFailException as error:
-            if self.soft_fail or self.never_fail:
-                raise AirflowSkipException(f"Skipping: {error}") from error
-            raise
 
     def _result(self, context: Context, generation: Generation) -> dict[str, Any]:
         """Leave the facts in XCom, and fail with a generation that failed."""
@@ -163,18 +210,91 @@ class HedraGenerationSensor(BaseSensorOperator):
             self._fail(generation_error(generation.id, generation.error, generation.error_message))
         return outputs(context, result)
 
-    def _fail(self, error: HedraError) -> NoReturn:
-        """Fail for good: waiting again can't mend what a sensor finds."""
-        from hedra_provider.api.errors import HedraGenerationError
-
-        message = f"{type(error).__name__}: {error}"
-        if isinstance(error, HedraGenerationError):
-            message += " Clear the task that submitted it; a retry of this sensor can't help."
-        raise AirflowFailException(message) from error
-
     def _elapsed_seconds(self, context: Context) -> float:
         """Seconds since the wait began; over all reschedules, which run in processes of their own."""
         if self.reschedule:
             first = context["ti"].get_first_reschedule_date(context)
             return (datetime.now(UTC) - first).total_seconds() if first else 0.0
         return time.monotonic() - self._began
+
+
+class HedraCreditsSensor(HedraSensor):
+    """
+    Wait until there are enough credits, e.g. before a batch, while somebody tops the account up.
+
+    Returns, and pushes key by key, ``{"available", "minimum", "workspace_id"}``.
+
+    :param minimum: Credits that shall be there.
+    :param workspace_id: Whose, in place of the connection's workspace.
+    :param poke_interval: Seconds between two looks.
+    :param timeout: Seconds to wait.
+    """
+
+    template_fields: Sequence[str] = ("minimum", "workspace_id", *HedraSensor.template_fields)
+
+    def __init__(
+        self,
+        *,
+        minimum: int,
+        workspace_id: str | None = None,
+        poke_interval: timedelta | float = 300.0,
+        timeout: timedelta | float = 86_400.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self.minimum = minimum
+        self.workspace_id = workspace_id
+
+    @property
+    def _workspace(self) -> str | None:
+        return str(self.workspace_id or "").strip() or self.hook.settings.workspace_id
+
+    def make_trigger(self, end_time: float) -> HedraCreditsTrigger:
+        """Return what waits in the triggerer."""
+        return HedraCreditsTrigger(
+            minimum=int(self.minimum),
+            end_time=end_time,
+            workspace_id=self._workspace,
+            hedra_conn_id=self.hedra_conn_id,
+            poll_interval=float(self.poke_interval),
+        )
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """
+        Look once.
+
+        A look that failed for a moment counts as "not yet": the next one comes after the interval.
+
+        :raises AirflowFailException: If Hedra refuses the key, or it knows no such workspace.
+        """
+        from hedra_provider.api import calls
+        from hedra_provider.api.errors import HedraConfigurationError, HedraError
+
+        try:
+            balance = self.hook.get_conn().run(calls.get_credits())
+            workspace_id = self._workspace
+            if workspace_id and workspace_id not in (balance.workspace_credit_pool or {}):
+                raise HedraConfigurationError(f"The key knows no workspace {workspace_id}.")
+        except HedraError as error:
+            if not error.retryable:
+                self._fail(error)
+            self.log.warning("A look at the balance failed: %s", error)
+            return PokeReturnValue(is_done=False)
+        available = balance.available(workspace_id)
+        self.log.info("%s credits are there, %s are waited for.", available, self.minimum)
+        if available is None or available < int(self.minimum):
+            return PokeReturnValue(is_done=False)
+        return PokeReturnValue(is_done=True, xcom_value=self._result(context, available))
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the trigger fired."""
+        from hedra_provider.api.errors import HedraError
+
+        try:
+            return self._result(context, read_credits_event(event))
+        except HedraError as error:
+            self._fail(error)
+
+    def _result(self, context: Context, available: int) -> dict[str, Any]:
+        result = {"available": available, "minimum": int(self.minimum), "workspace_id": self._workspace}
+        return outputs(context, result)

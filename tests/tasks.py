@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from tests.airflow_names import TaskDeferred
+from tests.airflow_names import AirflowRescheduleException, TaskDeferred
 
 
 class TaskInstance(SimpleNamespace):
@@ -48,3 +49,24 @@ def fire(trigger: Any) -> Any:
         return (await anext(again.run())).payload
 
     return asyncio.run(first())
+
+
+class SensorInstance(TaskInstance):
+    first_reschedule: datetime | None = None
+
+    def get_first_reschedule_date(self, context: Any) -> datetime | None:
+        return self.first_reschedule
+
+
+def wait(operator: Any, ti: SensorInstance | None = None) -> Any:
+    """Run the sensor as Airflow does: resume what defers, repeat what reschedules."""
+    ti = ti or SensorInstance()
+    for _ in range(50):
+        try:
+            return operator.execute(context_of(ti))
+        except TaskDeferred as deferred:
+            kwargs = {"event": fire(deferred.trigger)}
+            return operator.resume_execution(deferred.method_name, kwargs, context_of(ti))
+        except AirflowRescheduleException:
+            ti.first_reschedule = ti.first_reschedule or datetime.now(UTC)
+    raise AssertionError("rescheduled for ever")

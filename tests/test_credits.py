@@ -11,9 +11,16 @@ from hedra_provider.operators import (
     HedraCreditsCheckOperator,
     HedraUploadAssetOperator,
 )
-from tests.airflow_names import AirflowFailException
+from hedra_provider.sensors import HedraCreditsSensor
+from tests.airflow_names import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
 from tests.media import wav
-from tests.tasks import run
+from tests.tasks import SensorInstance, context_of, fire, run, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,3 +96,57 @@ def test_a_row_that_cannot_be_priced_is_named(hedra_sandbox: Sandbox, row: Any, 
 
 def test_an_empty_table_costs_nothing(hedra_sandbox: Sandbox):
     assert check([])["high"] == 0
+
+
+def sensor(minimum: Any, **changes: Any) -> HedraCreditsSensor:
+    return HedraCreditsSensor(task_id="wait", minimum=minimum, **({"poke_interval": 0.05} | changes))
+
+
+MODES = {"deferred": {"deferrable": True}, "poke": {}, "reschedule": {"mode": "reschedule"}}
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.hedra_sandbox(workspaces={"team": 70})
+def test_enough_credits(hedra_sandbox: Sandbox, mode: str):
+    expected = {"available": 70, "minimum": 70, "workspace_id": "team"}
+    assert wait(sensor("70", **MODES[mode])) == expected
+
+
+@pytest.mark.hedra_sandbox(credits=5)
+def test_credits_that_come_later(hedra_sandbox: Sandbox):
+    operator = sensor(10, deferrable=True)
+    with pytest.raises(TaskDeferred) as raised:
+        operator.execute(context_of(SensorInstance()))
+    hedra_sandbox.faults({"on": "GET /billing/credits", "skip": 2, "times": 9, "patch": {"remaining": 12}})
+    event = fire(raised.value.trigger)
+    assert operator.execute_complete(context_of(SensorInstance()), event=event)["available"] == 12
+
+
+@pytest.mark.parametrize("mode", ["deferred", "poke"])
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.hedra_sandbox(credits=5)
+def test_credits_that_never_come(hedra_sandbox: Sandbox, mode: str, soft: bool):
+    with pytest.raises(AirflowSkipException if soft else AirflowSensorTimeout):
+        wait(sensor(10, timeout=0.1, soft_fail=soft, **MODES[mode]))
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+@pytest.mark.hedra_sandbox(workspaces={"team": 70})
+def test_a_workspace_that_is_not_there_fails_at_once(hedra_sandbox: Sandbox, mode: str):
+    with pytest.raises(AirflowFailException, match="knows no workspace nobodys"):
+        wait(sensor(10, workspace_id="nobodys", **MODES[mode]))
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
+    hedra_sandbox.change_key("another")
+    with pytest.raises(AirflowFailException, match="Check the API key"):
+        wait(sensor(10, **MODES[mode]))
+
+
+@pytest.mark.parametrize(
+    "event", [None, {}, {"version": 1, "outcome": "rich"}, {"version": 1, "outcome": "enough"}]
+)
+def test_an_event_that_is_not_known_fails_loudly(hedra_sandbox: Sandbox, event: Any):
+    with pytest.raises(AirflowException, match="event"):
+        sensor(10).execute_complete(context_of(SensorInstance()), event=event)

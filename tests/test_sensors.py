@@ -13,12 +13,11 @@ from hedra_provider.sensors import HedraGenerationSensor
 from tests.airflow_names import (
     AirflowException,
     AirflowFailException,
-    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
-from tests.tasks import TaskInstance, context_of, fire
+from tests.tasks import SensorInstance, context_of, fire, wait
 
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
@@ -27,7 +26,7 @@ MODES = {"deferred": {"deferrable": True}, "poke": {}, "reschedule": {"mode": "r
 UNKNOWN = "00000000-0000-4000-8000-000000000001"
 
 
-def submitted(**fault: Any) -> str:
+def submitted() -> str:
     from hedra_provider.api import calls
 
     with HedraHook().get_conn() as client:
@@ -51,27 +50,6 @@ def sensor(generation_id: str, **changes: Any) -> HedraGenerationSensor:
     return HedraGenerationSensor(
         task_id="wait", generation_id=generation_id, **({"poke_interval": 0.05} | changes)
     )
-
-
-class SensorInstance(TaskInstance):
-    first_reschedule: datetime | None = None
-
-    def get_first_reschedule_date(self, context: Any) -> datetime | None:
-        return self.first_reschedule
-
-
-def wait(operator: HedraGenerationSensor, ti: SensorInstance | None = None) -> Any:
-    """Run the sensor as Airflow does: resume what defers, repeat what reschedules."""
-    ti = ti or SensorInstance()
-    for _ in range(50):
-        try:
-            return operator.execute(context_of(ti))
-        except TaskDeferred as deferred:
-            kwargs = {"event": fire(deferred.trigger)}
-            return operator.resume_execution(deferred.method_name, kwargs, context_of(ti))
-        except AirflowRescheduleException:
-            ti.first_reschedule = ti.first_reschedule or datetime.now(UTC)
-    raise AssertionError("rescheduled for ever")
 
 
 @pytest.mark.parametrize("mode", list(MODES))
@@ -156,3 +134,13 @@ def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
     hedra_sandbox.change_key("another")
     with pytest.raises(AirflowException, match="Check the API key"):
         wait(sensor(UNKNOWN, **MODES[mode]))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_an_outage_that_ended_the_wait_is_left_to_the_retries(hedra_sandbox: Sandbox, soft: bool):
+    failure = {"kind": "HedraServerError", "message": "down", "retryable": True, "retry_after": None}
+    event = {"version": 1, "generation_id": UNKNOWN, "outcome": "failed", "failure": failure}
+    operator = sensor(UNKNOWN, deferrable=True, soft_fail=soft)
+    with pytest.raises(AirflowSkipException if soft else AirflowException) as raised:
+        operator.resume_execution("execute_complete", {"event": event}, context_of(SensorInstance()))
+    assert not isinstance(raised.value, AirflowFailException)

@@ -78,21 +78,16 @@ def wait_until_finished(
     :raises HedraNotFoundError: If Hedra still does not know the id after two minutes.
     :raises HedraError: An error that can't get better, or the last of too many failures in a row.
     """
-    started, failures = clock(), 0
+    started = clock()
+    failures = Failures(f"generation {generation_id}", poll_interval, warn, chance)
     while True:
         try:
             generation = yield from calls.get_status(generation_id)
         except HedraError as error:
-            failures += 1
-            if not error.retryable or failures >= MAX_FAILURES:
-                error.generation_id = generation_id
-                raise
-            pause = pacing.back_off_seconds(
-                poll_interval=poll_interval, failures=failures, retry_after=error.retry_after, chance=chance()
-            )
-            warn(f"Look {failures} of {MAX_FAILURES} at generation {generation_id} failed: {error}")
+            error.generation_id = generation_id
+            pause = failures.one_more(error)
         else:
-            failures = 0
+            failures.over()
             age = clock() - started
             if generation is None:
                 if age > UNKNOWN_GRACE_SECONDS:
@@ -111,6 +106,88 @@ def wait_until_finished(
             raise timed_out(generation_id, clock() - started)
         # The last look falls on the deadline: a generation that is done by then is not missed.
         yield Pause(min(pause, left))
+
+
+def wait_for_credits(
+    minimum: int,
+    workspace_id: str | None,
+    *,
+    deadline: float,
+    poll_interval: float,
+    told: Callable[[str], None],
+    warn: Callable[[str], None],
+    clock: Callable[[], float] = time.time,
+    chance: Callable[[], float] = random.random,
+) -> Call[int]:
+    """
+    Look at the balance until it is enough.
+
+    :param minimum: Credits that shall be there.
+    :param workspace_id: Whose; None: the key's default pool.
+    :param told: Receives a line for each balance that differs from the one before.
+    :return: The credits that are there.
+    :raises HedraWaitTimeoutError: At the deadline.
+    :raises HedraError: An error that can't get better, or the last of too many failures in a row.
+    """
+    failures, last = Failures("the balance", poll_interval, warn, chance), None
+    while True:
+        try:
+            available = (yield from calls.get_credits()).available(workspace_id)
+        except HedraError as error:
+            pause = failures.one_more(error)
+        else:
+            failures.over()
+            if available is not None and available >= minimum:
+                return available
+            if available != last:
+                told(f"{available} credits are there, {minimum} are waited for.")
+            last, pause = available, poll_interval * (1.0 - pacing.JITTER * chance())
+        left = deadline - clock()
+        if left <= 0:
+            raise HedraWaitTimeoutError(f"Only {last} credits were there at the deadline, not {minimum}.")
+        yield Pause(min(pause, left))
+
+
+class Failures:
+    """
+    Looks that failed in a row.
+
+    :param what: What is looked at, for messages.
+    :param poll_interval: Seconds between two looks.
+    :param warn: Receives a line for each failed look.
+    :param chance: Random numbers in [0, 1) for the jitter.
+    """
+
+    def __init__(
+        self, what: str, poll_interval: float, warn: Callable[[str], None], chance: Callable[[], float]
+    ) -> None:
+        self._what = what
+        self._poll_interval = poll_interval
+        self._warn = warn
+        self._chance = chance
+        self._count = 0
+
+    def one_more(self, error: HedraError) -> float:
+        """
+        Count a failure.
+
+        :return: Seconds until the next look.
+        :raises HedraError: The error, if it can't get better or was one too many.
+        """
+        self._count += 1
+        if not error.retryable or self._count >= MAX_FAILURES:
+            raise error
+        self._warn(f"Look {self._count} of {MAX_FAILURES} at {self._what} failed: {error}")
+        return pacing.back_off_seconds(
+            poll_interval=self._poll_interval,
+            failures=self._count,
+            retry_after=error.retry_after,
+            chance=self._chance(),
+        )
+
+    def over(self) -> None:
+        """Begin anew after a look that worked."""
+        self._count = 0
 
 
 def unknown_generation(generation_id: str) -> HedraNotFoundError:

@@ -15,7 +15,7 @@ from hedra_provider.operators.submitting import ids_of, submit
 from hedra_provider.results import XCOM_RESULT, generation_result, outputs, read_row
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
-from hedra_provider.triggers import deferral, patience_seconds, read_event
+from hedra_provider.triggers import HedraGenerationTrigger, deferral, patience_seconds, read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -121,7 +121,13 @@ class GeneratingOperator(HedraOperator):
                     generation = self._wait_here(client, generation.id, end_time)
                 if generation.is_finished:
                     return self._finish(context, generation, client)
-        self.defer(**deferral(self, generation.id, end_time))
+        trigger = HedraGenerationTrigger(
+            generation_id=generation.id,
+            end_time=end_time,
+            hedra_conn_id=self.hedra_conn_id,
+            poll_interval=self.poll_interval,
+        )
+        self.defer(**deferral(trigger))
         raise AssertionError("defer() raises")
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
