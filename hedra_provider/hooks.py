@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -136,19 +137,28 @@ class HedraHook(BaseHook):
 
     def submit_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> Submission:
         """
-        Submit a generation once for this key: what runs or is complete under it is adopted.
+        Submit a generation once for this key: what has this request is adopted, another request is another.
 
         :param request: The body of ``POST /generations``, without ids.
         :param idempotency_key: What the generation is for, e.g. ``"shop/row-17"``.
         :return: The generation, to wait for, and how it was chosen.
         :raises HedraError: If it could not be submitted.
         """
+        from hedra_provider.api.requests import refuse_ids
         from hedra_provider.api.submit import submit_once
 
-        ids = identity.generation_ids(self.settings.namespace, idempotency_key)
-        body = {"workspace_id": self.settings.workspace_id, **request}
-        with self.get_conn() as client:
-            return client.run(submit_once({k: v for k, v in body.items() if v is not None}, ids))
+        sent = {"workspace_id": self.settings.workspace_id, **request}
+        body = {name: value for name, value in sent.items() if value is not None}
+        refuse_ids(body)
+        # No task run stands for this caller: only the same request is the same payer.
+        payer = json.dumps(body, sort_keys=True, default=str)
+        ids = identity.generation_ids(self.settings.namespace, idempotency_key, payer=payer)
+        was_open = self._client is not None and not self._client.http.is_closed
+        try:
+            return self.get_conn().run(submit_once(body, ids))
+        finally:
+            if not was_open:
+                self.close()
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the credits; return whether that worked, and the workspace and balance or the reason."""

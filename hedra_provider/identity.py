@@ -36,17 +36,18 @@ def account_namespace(api_key: str, id_namespace: str | None = None) -> uuid.UUI
 
 
 def task_run_key(
-    dag_id: str, run_id: str, task_id: str, map_index: int, *, max_tries: int | None = None
+    dag_id: str, run_id: str, task_id: str, map_index: int, *, max_tries: int | None = None, began: str = ""
 ) -> str:
     """
     Return the key of a task run: the same over all its tries.
 
     :param max_tries: Airflow's number that stays as it is over retries and deferrals and moves on a clear
         (seen on 3.0.6 to 3.3.2): with it, each clear makes another key.
+    :param began: When the run began, with ``max_tries``: it stays as it is over retries and deferrals too.
     """
     parts = [dag_id, run_id, task_id, str(map_index)]
     if max_tries is not None:
-        parts.append(str(max_tries))
+        parts += [str(max_tries), began]
     return "\0".join(parts)
 
 

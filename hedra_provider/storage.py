@@ -62,6 +62,8 @@ def check_destination(destination: str) -> None:
     try:
         target = _local(destination)
         if target is None:
+            if not destination.endswith("/") and not _remote(destination).name:
+                raise ValueError("it names no file; end it with / to name the file after its id")
             _remote(destination)
             return
         folder = target if destination.endswith("/") else target.parent
@@ -94,6 +96,8 @@ def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str,
             copy.flush()
             path.fs.put_file(copy.name, path.path)
         return destination, size
+    # A link stays a link: what it points to is replaced.
+    target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
@@ -128,8 +132,11 @@ def named_destination(destination: str, file_id: str, asset_type: str | None) ->
 
 def _local(uri: str) -> Path | None:
     """Return a path of this machine, None for a URI of another storage."""
-    if uri.startswith("file://"):
-        return Path(uri.removeprefix("file://")).absolute()
+    if uri.startswith("file:"):
+        path = uri.removeprefix("file:").removeprefix("//").removeprefix("localhost")
+        if not path.startswith("/"):
+            raise ValueError("a file: URI needs an absolute path, e.g. file:///tmp/a.mp4")
+        return Path(path)
     # Never by ObjectStoragePath: its versions take "a:b", "~" and relative paths for different things.
     return None if "://" in uri else Path(uri).expanduser().absolute()
 

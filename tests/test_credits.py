@@ -86,6 +86,8 @@ def test_what_is_there(hedra_sandbox: Sandbox):
     ("row", "says"),
     [
         ({"audio": "/a/path.wav", "model": "no/such"}, r"requests\[0\].*can't be told"),
+        ({"audio": "/a/path.wav"}, r"requests\[0\]: how long '/a/path.wav' is can't be told"),
+        ({}, r"requests\[0\] has neither"),
         ("text", r"requests\[0\] is str, not a dict"),
     ],
 )

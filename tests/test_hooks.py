@@ -178,3 +178,27 @@ def test_submit_once_bills_the_connections_workspace(hedra_sandbox: Sandbox):
     body = {"type": "text_to_speech", "voice_id": voice.id, "text": "Hello"}
     hook.submit_once(body, idempotency_key="greeting")
     assert hedra_sandbox.submissions[0]["workspace"] == "team"
+
+
+def test_submit_once_leaves_a_client_of_the_users_open(hedra_sandbox: Sandbox):
+    with HedraHook() as hook:
+        client = hook.get_conn()
+        voice = client.run(calls.list_voices())[0]
+        body = {"type": "text_to_speech", "voice_id": voice.id, "text": "Hello"}
+        hook.submit_once(body, idempotency_key="greeting")
+        assert client.run(calls.get_credits()).remaining
+    another = HedraHook()
+    another.submit_once(body, idempotency_key="greeting")
+    assert another.get_conn() is not client
+
+
+def test_submit_once_never_gives_one_requests_result_to_another(hedra_sandbox: Sandbox):
+    hook = HedraHook()
+    with hook.get_conn() as client:
+        voice = client.run(calls.list_voices())[0]
+    body = {"type": "text_to_speech", "voice_id": voice.id, "text": "Hello"}
+    one = hook.submit_once(body, idempotency_key="k")
+    other = hook.submit_once(body | {"text": "Bye"}, idempotency_key="k")
+    assert one.generation.id != other.generation.id
+    with pytest.raises(HedraValueError, match="generation_id"):
+        hook.submit_once(body | {"generation_id": "x"}, idempotency_key="k")

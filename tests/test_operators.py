@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -609,6 +610,86 @@ def test_a_download_is_named_by_what_it_is(hedra_sandbox: Sandbox, tmp_path: Pat
     request = {"type": "text_to_speech", "voice_id": voice, "text": "Hi"}
     made = run(HedraGenerateOperator(task_id="speech", request=request, destination=f"{tmp_path}/"))
     assert made["uri"] == f"file://{tmp_path}/{made['generation_id']}.mp3"
+
+
+def test_what_it_cost_is_not_worth_failing_for(hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told):
+    hedra_sandbox.faults({"on": "GET /generations", "times": 9, "when": "before", "status": 400})
+    result = run(avatar(portrait, voice))
+    assert result["status"] == "complete"
+    assert result["credit_cost"] is None
+    assert "could not be read" in told()
+
+
+def test_each_url_is_a_fresh_one(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, monkeypatch
+):
+    made = run(avatar(portrait, voice))
+    before = len(hedra_sandbox.requests("GET", "/generations/{id}/status"))
+    seen: list[str] = []
+
+    def twice(client: Any, fresh_url: Callable[[], str], file: Any) -> int:
+        seen.extend([fresh_url(), fresh_url()])
+        return 0
+
+    monkeypatch.setattr("hedra_provider.api.transfer.download", twice)
+    operator = HedraDownloadOperator(
+        task_id="d", generation_id=made["generation_id"], destination=str(tmp_path / "a.mp4")
+    )
+    run(operator)
+    assert len(seen) == 2
+    assert len(hedra_sandbox.requests("GET", "/generations/{id}/status")) == before + 2
+
+
+def test_a_file_that_is_too_large_is_not_sent(hedra_sandbox: Sandbox, voice: str, tmp_path: Path):
+    large = tmp_path / "large.png"
+    large.write_bytes(png() + b"0" * 21 * 1024 * 1024)
+    with pytest.raises(AirflowFailException, match=r"has \d+ bytes; the model takes"):
+        run(avatar(str(large), voice))
+    assert hedra_sandbox.requests("POST") == []
+
+
+@pytest.mark.hedra_sandbox(workspaces={"team": 4}, credits=9999, seconds=3600)
+def test_a_low_balance_warns(hedra_sandbox: Sandbox, portrait: str, told: Told, tmp_path: Path):
+    (tmp_path / "long.wav").write_bytes(wav(20))
+    with pytest.raises(AirflowFailException, match="Workspace team was to pay"):
+        run(avatar(portrait, str(tmp_path / "long.wav"), max_credits=500))
+    assert "Workspace team has 4 credits; this may cost" in told()
+
+
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_a_run_that_was_made_anew_is_another_payer(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    def submit(prompt: str, began: str) -> str:
+        ti = TaskInstance()
+        context = context_of(ti) | {"dag_run": SimpleNamespace(start_date=began)}
+        avatar(portrait, voice, wait_for_completion=False, text_prompt=prompt).execute(context)
+        return ti.xcoms["generation_id"]
+
+    first = submit("Old", "monday")
+    assert submit("Rendered anew", "monday") == first
+    assert submit("Old", "tuesday") == first
+    assert submit("New", "tuesday") != first
+    assert len(hedra_sandbox.submissions) == 2
+
+
+@pytest.mark.hedra_sandbox(duplicate_id="ignore")
+def test_a_failed_generation_with_a_foreign_id_is_retried(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    hedra_sandbox.faults({"on": "POST /generations", "times": 1, "generation_error": FAILURES["INTERNAL"][0]})
+    with pytest.raises(AirflowException) as raised:
+        run(avatar(portrait, voice))
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("value", ["10.9", True, "inf", "many", [1]])
+def test_credits_are_whole(hedra_sandbox: Sandbox, portrait: str, voice: str, value: Any):
+    with pytest.raises(AirflowFailException, match="not a whole number of credits"):
+        run(avatar(portrait, voice, max_credits=value))
+    assert hedra_sandbox.submissions == []
+
+
+@pytest.mark.parametrize("body", ["video", [1], None])
+def test_a_request_that_is_no_dict(hedra_sandbox: Sandbox, body: Any):
+    with pytest.raises(AirflowFailException, match="not a dict"):
+        run(HedraGenerateOperator(task_id="t", request=body))
 
 
 @pytest.mark.parametrize("value", [None, False, True])

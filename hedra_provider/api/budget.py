@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api import calls
 from hedra_provider.api.errors import HedraInsufficientCreditsError, HedraValueError
-from hedra_provider.api.pricing import Estimate, Span, estimate, uploaded_seconds
+from hedra_provider.api.pricing import Estimate, Span, estimate, price, spoken_seconds, uploaded_seconds
 from hedra_provider.api.requests import find_model
 
 if TYPE_CHECKING:
@@ -88,8 +88,9 @@ def pool_name(workspace_id: str | None) -> str:
 
 
 def _dearest_speech(models: Sequence[Model], wanted: Mapping[str, Any]) -> Model | None:
-    """Return the speech model that costs most a second: which one Hedra takes by default it does not say."""
+    """Return the speech model that costs most for a text: which one Hedra takes by itself it does not say."""
     if not wanted.get("text"):
         return None
+    longest = spoken_seconds(str(wanted["text"])).high
     speech = [model for model in models if model.type == "text_to_speech"]
-    return max(speech, key=lambda m: float((m.pricing or {}).get("credits_per_second") or 0), default=None)
+    return max(speech, key=lambda model: price(model.pricing or {}, longest, {}) or 0, default=None)

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.api.requests import KNOWN_MODELS
+from hedra_provider.api.requests import IDENTITY_FIELDS, KNOWN_MODELS
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Model
-
-IDENTITY_FIELDS = frozenset({"generation_id", "generation_ids", "reserved_asset_id", "reserved_asset_ids"})
-"""Fields that say which generation it is, not what it shows; they are this package's to set."""
 
 _NO_CONTENT = IDENTITY_FIELDS | {"workspace_id", "agent_thread_id", "name", "type"}
 _MODEL_FIELDS = ("model_slug", "ai_model_id", "model_id")

@@ -26,6 +26,10 @@ SPOKEN_SYLLABLES_PER_SECOND = (3, 7)
 """The same for scripts that write a syllable or more per sign: Chinese, Japanese, Korean."""
 
 
+LONGEST_SECONDS = Fraction(600)
+"""The longest audio that a model of Hedra's is documented to take."""
+
+
 @dataclass(frozen=True)
 class Span:
     """
@@ -100,17 +104,18 @@ def estimate(
     :param model: Its model, of the catalogue.
     :param audio_seconds: How long its audio is, where there is one.
     :param speech: The model of its inline speech, of the catalogue; it costs extra.
-    :return: None where it can't be told: no price is published, or no length is known.
+    :return: None where it can't be told: a price is not published, or no length is known.
     """
     inputs = body.get("generated_video_inputs") or {}
     spoken = body.get("audio_generation") if not body.get("audio_id") else None
     text = spoken or (body if body.get("type") == "text_to_speech" else None)
     speech_seconds = spoken_seconds(str(text.get("text", "")), _number(text.get("speed"))) if text else None
-    length = _length(inputs, audio_seconds or speech_seconds, model)
+    heard = _from(audio_seconds or speech_seconds, _number(body.get("audio_start_ms")))
+    length = _length(inputs, heard, model)
     total = _priced(model, length, {**body, **inputs})
-    if total is not None and spoken and speech is not None and speech_seconds is not None:
-        extra = _priced(speech, speech_seconds, {})
-        total = total + extra if extra else total
+    if spoken and speech_seconds is not None:
+        extra = _priced(speech, speech_seconds, {}) if speech is not None else None
+        total = total + extra if total and extra else None
     batch = body.get("batch_size")
     times = batch if isinstance(batch, int) and batch > 1 else 1
     return Estimate(total.low * times, total.high * times) if total else None
@@ -145,13 +150,21 @@ def uploaded_seconds(duration_ms: int | None, model: Model | None) -> Span | Non
     if not duration_ms or duration_ms < 0:
         return None
     as_milliseconds, as_seconds = Fraction(duration_ms, 1000), Fraction(duration_ms)
-    longest = Fraction(model.max_duration_ms, 1000) if model and model.max_duration_ms else Fraction(600)
+    longest = max(Fraction((model and model.max_duration_ms) or 0, 1000), LONGEST_SECONDS)
     return Span(as_milliseconds, as_seconds if as_seconds <= longest else as_milliseconds)
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
     """Return the sum."""
     return sum(estimates, Estimate(0, 0))
+
+
+def _from(audio: Span | None, start_ms: Fraction | None) -> Span | None:
+    """Return what is heard of an audio: a start above 0 crops it, one below prepends silence."""
+    if audio is None or not start_ms:
+        return audio
+    zero = Fraction(0)
+    return Span(max(audio.low - start_ms / 1000, zero), max(audio.high - start_ms / 1000, zero))
 
 
 def _length(inputs: Mapping[str, Any], audio: Span | None, model: Model) -> Span | None:

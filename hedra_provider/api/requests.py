@@ -219,6 +219,31 @@ def require_one_voice(audio: str | None, text: str | None, voice_id: str | None)
         )
 
 
+IDENTITY_FIELDS = frozenset({"generation_id", "generation_ids", "reserved_asset_id", "reserved_asset_ids"})
+"""Fields that say which generation it is, not what it shows; they are this package's to set."""
+
+
+def refuse_ids(body: Mapping[str, Any]) -> None:
+    """
+    Refuse a body that sets what identifies a generation, or that asks for several.
+
+    :raises HedraValueError: Naming the field.
+    """
+    own = sorted(IDENTITY_FIELDS & body.keys())
+    if own:
+        raise HedraValueError(
+            f"request: {', '.join(own)} is set by this package.",
+            param=own[0],
+            remedy="Use idempotency_key to say what the generation is for.",
+        )
+    if body.get("batch_size") not in (None, 1, "1"):
+        raise HedraValueError(
+            f"request: batch_size is {body['batch_size']!r}; one generation is waited for.",
+            param="batch_size",
+            remedy="Map a task over the variations instead.",
+        )
+
+
 def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body with the extra fields laid over it, mappings within mappings too."""
     result = dict(body)

@@ -123,7 +123,7 @@ def plan_submission(
         generation_id, asset_id = ids_of(n)
         found = yield from calls.get_status(generation_id)
         if found is None and search:
-            found = yield from _search(_asked_for(generation_id))
+            found = yield from _search(_asked_for(generation_id, asset_id))
         if found is None:
             return Plan(generation_id, asset_id, None, rule, differing)
         if found.is_failed:
@@ -158,13 +158,19 @@ def carry_out(
     waited, refusals, doubts = 0.0, 0, 0
     while True:
         try:
-            return Submission((yield from calls.submit(request)), plan, answered=True)
+            made = yield from calls.submit(request)
+            if made.asset_id and not _same(made.asset_id, plan.asset_id):
+                # An id that exists may be answered with what is there, perhaps another's.
+                yield from _require_ours(body, made, plan, tuple(models), {Rule.CHANGED})
+            return Submission(made, plan, answered=True)
         except HedraError as error:
             error.generation_id = plan.generation_id
             if _is_doubtful(error):
-                found = yield from _look_again(plan.generation_id)
+                found = yield from _look_again(plan.generation_id, plan.asset_id)
                 if found is not None:
-                    yield from _require_ours(body, found, plan, tuple(models))
+                    yield from _require_ours(
+                        body, found, plan, tuple(models), {Rule.CHANGED, Rule.NOT_COMPARABLE}
+                    )
                     return Submission(found, plan, answered=False)
                 doubts += 1
                 if doubts > 1:
@@ -194,7 +200,8 @@ def _why_ours(
     )
     asked = row.input if row else None
     if asked is None:
-        return Rule.NOT_COMPARABLE, ()
+        ours = _same(found.asset_id or "", asset_id)
+        return (Rule.PAID_BY_US if ours else Rule.NOT_COMPARABLE), ()
     differing = differing_fields(body, asked, models)
     if not differing:
         return Rule.SAME, ()
@@ -203,21 +210,22 @@ def _why_ours(
 
 
 def _require_ours(
-    body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...]
+    body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...], refused: set[Rule]
 ) -> Call[None]:
     """Refuse a generation that came up under our id while we submitted, but of another request."""
     rule, differing = yield from _why_ours(body, found, plan.asset_id, models)
-    if rule is Rule.CHANGED and not found.is_failed:
+    if rule in refused:
+        fields = ", ".join(differing)
+        how = f"it differs in {fields}" if fields else "Hedra does not tell yet what was asked of it"
         raise HedraConflictError(
-            f"Generation {plan.generation_id} was taken by another request meanwhile; it differs in "
-            f"{', '.join(differing)}.",
+            f"Generation {found.id} was there before this submit: {how}.",
             generation_id=plan.generation_id,
             retryable=True,
             remedy="Two tasks share an idempotency_key: give each its own. A retry makes another generation.",
         )
 
 
-def _look_again(generation_id: str) -> Call[Generation | None]:
+def _look_again(generation_id: str, asset_id: str) -> Call[Generation | None]:
     """Look until a minute has passed without a trace of it."""
     try:
         for seconds in (0.0, *LOOK_AGAIN_SECONDS):
@@ -226,7 +234,7 @@ def _look_again(generation_id: str) -> Call[Generation | None]:
             found = yield from calls.get_status(generation_id)
             if found is not None:
                 return found
-        return (yield from _search(_asked_for(generation_id)))
+        return (yield from _search(_asked_for(generation_id, asset_id)))
     except HedraError as error:
         error.generation_id = generation_id
         error.message = (
@@ -236,9 +244,22 @@ def _look_again(generation_id: str) -> Call[Generation | None]:
         raise
 
 
-def _asked_for(generation_id: str) -> Callable[[Generation], bool]:
-    """Match a generation that was asked for under this id, whatever id it got."""
-    return lambda row: str((row.input or {}).get("generation_id", "")).lower() == generation_id.lower()
+def _same(one: str, other: str) -> bool:
+    return one.lower() == other.lower()
+
+
+def _asked_for(generation_id: str, asset_id: str) -> Callable[[Generation], bool]:
+    """Match a generation that was asked for under this id, or makes this asset, whatever id it got."""
+
+    def matches(row: Generation) -> bool:
+        asked = row.input or {}
+        return (
+            _same(str(asked.get("generation_id", "")), generation_id)
+            or _same(str(asked.get("reserved_asset_id", "")), asset_id)
+            or _same(row.asset_id or "", asset_id)
+        )
+
+    return matches
 
 
 def _search(matches: Callable[[Generation], bool]) -> Call[Generation | None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
 from hedra_provider.operators.generating import GeneratingOperator
-from hedra_provider.operators.submitting import Draft, refuse_ids
+from hedra_provider.operators.submitting import Draft
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,6 +118,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
             check_against_model,
             find_model,
             not_in_catalogue,
+            refuse_ids,
             require_one_voice,
         )
 

@@ -68,7 +68,7 @@ class HedraCreditsCheckOperator(HedraOperator):
 
         if not isinstance(row, Mapping):
             raise HedraValueError(f"requests[{index}] is {type(row).__name__}, not a dict.", param="requests")
-        body = row if "type" in row else _avatar_body(row, models)
+        body = row if "type" in row else _avatar_body(row, models, f"requests[{index}]")
         found = client.run(estimate_request(body, catalogue=models))
         if found is None:
             raise HedraValueError(
@@ -80,8 +80,9 @@ class HedraCreditsCheckOperator(HedraOperator):
         return found
 
 
-def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
+def _avatar_body(row: Mapping[str, Any], models: Sequence[Model], where: str) -> dict[str, Any]:
     """Return what makes the price of the avatar video that these arguments ask for."""
+    from hedra_provider.api.errors import HedraValueError
     from hedra_provider.api.requests import is_uuid, model_fields
 
     audio, text = given(row.get("audio")), given(row.get("text"))
@@ -91,8 +92,16 @@ def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, A
         **model_fields(str(given(row.get("model")) or "avatar"), models),
         "generated_video_inputs": inputs,
     }
-    if isinstance(audio, str) and is_uuid(audio):
-        body["audio_id"] = audio
+    if audio and not is_uuid(str(audio)) and "duration_ms" not in inputs:
+        raise HedraValueError(
+            f"{where}: how long {audio!r} is can't be told from here.",
+            param="requests",
+            remedy="Give duration_ms, or upload it first and give its asset id.",
+        )
+    if not audio and not text and "duration_ms" not in inputs:
+        raise HedraValueError(f"{where} has neither audio, text nor duration_ms.", param="requests")
+    if audio and is_uuid(str(audio)):
+        body["audio_id"] = str(audio)
     elif text:
         body["audio_generation"] = {"text": text, "speed": given(row.get("speed")) or 1.0}
     return body

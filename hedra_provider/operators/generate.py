@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
 from hedra_provider.operators.generating import GeneratingOperator
-from hedra_provider.operators.submitting import Draft, refuse_ids
+from hedra_provider.operators.submitting import Draft
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from hedra_provider.api.client import HedraClient
 
@@ -39,9 +40,16 @@ class HedraGenerateOperator(GeneratingOperator):
         """
         from hedra_provider.api import calls
         from hedra_provider.api.errors import HedraValueError
-        from hedra_provider.api.requests import check_against_model, find_model, not_in_catalogue
+        from hedra_provider.api.requests import (
+            check_against_model,
+            find_model,
+            not_in_catalogue,
+            refuse_ids,
+        )
 
-        body = dict(self.request or {})
+        if not isinstance(self.request, Mapping):
+            raise HedraValueError(f"request is {type(self.request).__name__}, not a dict.", param="request")
+        body = dict(self.request)
         if not isinstance(body.get("type"), str):
             raise HedraValueError(
                 "request: its type is missing.", param="type", remedy="Give e.g. 'type': 'video'."

@@ -156,20 +156,25 @@ class GeneratingOperator(HedraOperator):
     @contextmanager
     def _paid_for(self, context: Context, generation_id: str | None) -> Iterator[None]:
         """Let no retry follow where it could not find again what is paid for."""
-        from hedra_provider.api.errors import HedraError
+        from hedra_provider.api.errors import HedraError, HedraGenerationError
         from hedra_provider.api.submit import MAX_GENERATIONS_PER_KEY
 
         try:
             yield
+        except HedraGenerationError:
+            # It ended: there is nothing to lose, and a retry makes another.
+            raise
         except HedraError as error:
+            if not (error.retryable and generation_id):
+                raise
             nth = ids_of(self, context)
-            ours = {nth(n)[0] for n in range(MAX_GENERATIONS_PER_KEY)}
-            if error.retryable and generation_id and generation_id.lower() not in ours:
+            if generation_id.lower() not in {nth(n)[0] for n in range(MAX_GENERATIONS_PER_KEY)}:
                 error.retryable = False
                 error.message += (
-                    f" Not retried: Hedra gave generation {generation_id} an id of its own: a retry might "
-                    "pay again. Fetch it with HedraGenerationSensor and HedraDownloadOperator."
+                    f" Not retried: a retry would not find generation {generation_id} and might pay again: "
+                    "Hedra gave it an id of its own, or the API key was rotated."
                 )
+                error.remedy = "Wait for it by HedraGenerationSensor, fetch it by HedraDownloadOperator."
             raise
 
     def _wait_here(self, client: HedraClient, generation_id: str, end_time: float) -> Generation:

@@ -10,7 +10,7 @@ from hedra_provider.operators.base import given
 from hedra_provider.results import XCOM_ESTIMATE, XCOM_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -73,7 +73,9 @@ def ids_of(operator: Payer, context: Context) -> Callable[[int], tuple[str, str]
     """Return the ids of this task run's generations: a function of the task run, over all its tries."""
     ti = context["ti"]
     run = (ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
-    round_of_tries = identity.task_run_key(*run, max_tries=ti.max_tries)
+    # A run that was deleted and made again is another payer, though it has the same id.
+    began = getattr(context.get("dag_run"), "start_date", None)
+    round_of_tries = identity.task_run_key(*run, max_tries=ti.max_tries, began=str(began or ""))
     key = given(operator.idempotency_key)
     if key is None:
         key = round_of_tries if operator.on_clear == "new" else identity.task_run_key(*run)
@@ -98,6 +100,7 @@ def submit(
     """
     from hedra_provider.api.budget import pool_name
     from hedra_provider.api.errors import HedraInsufficientCreditsError
+    from hedra_provider.api.requests import refuse_ids
     from hedra_provider.api.submit import carry_out, plan_submission
 
     refuse_ids(draft.body)
@@ -123,35 +126,12 @@ def submit(
             plan.generation_id,
         )
         ti.xcom_push(key=XCOM_ID, value=generation.id)
+        tell(Chosen(generation.id, str(cost) if cost else None))
     elif submission.answered:
         operator.log.info("Submitted generation %s.", generation.id)
     elif plan.must_submit:
         operator.log.info("Found generation %s: the submit had got through.", generation.id)
     return submission
-
-
-def refuse_ids(body: Mapping[str, Any]) -> None:
-    """
-    Refuse a body that sets what identifies a generation, or that asks for several.
-
-    :raises HedraValueError: Naming the field.
-    """
-    from hedra_provider.api.compare import IDENTITY_FIELDS
-    from hedra_provider.api.errors import HedraValueError
-
-    own = sorted(IDENTITY_FIELDS & body.keys())
-    if own:
-        raise HedraValueError(
-            f"request: {', '.join(own)} is the operator's to set.",
-            param=own[0],
-            remedy="Use idempotency_key to say what the generation is for.",
-        )
-    if body.get("batch_size") not in (None, 1, "1"):
-        raise HedraValueError(
-            f"request: batch_size is {body['batch_size']!r}; this operator waits for one generation.",
-            param="batch_size",
-            remedy="Map the task over its variations instead.",
-        )
 
 
 def check_cost(operator: Payer, context: Context, client: HedraClient, draft: Draft) -> Estimate | None:
@@ -196,11 +176,11 @@ def whole_credits(value: Any) -> int | None:
 
     value = given(value)
     try:
-        return None if value is None else int(value)
-    except (TypeError, ValueError):
-        raise HedraValueError(
-            f"max_credits: {value!r} is not a whole number of credits.", param="max_credits"
-        ) from None
+        if value is None or (not isinstance(value, bool) and float(value).is_integer()):
+            return None if value is None else int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise HedraValueError(f"max_credits: {value!r} is not a whole number of credits.", param="max_credits")
 
 
 def _explain(operator: Payer, plan: Plan) -> None:

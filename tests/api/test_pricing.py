@@ -82,6 +82,20 @@ def test_what_is_asked_for_outweighs_the_audio():
     assert estimate(body, AVATAR, audio_seconds=Span.exactly(10)) == Estimate(6, 6)
 
 
+@pytest.mark.parametrize(
+    ("start_ms", "seconds"), [(-5000, 15), (5000, 5), (20_000, 0), ("-5000", 15), (0, 10)]
+)
+def test_where_the_audio_begins_counts(start_ms: Any, seconds: int):
+    body = video(audio_start_ms=start_ms)
+    assert estimate(body, AVATAR, audio_seconds=Span.exactly(10)) == Estimate(3 * seconds, 3 * seconds)
+
+
+def test_an_audio_beyond_the_models_longest_is_cut_there():
+    short = Model(type="video", max_duration_ms=8000, pricing=PRICING)
+    assert estimate(video(), short, audio_seconds=Span.exactly(10)) == Estimate(24, 24)
+    assert estimate(video(), short, audio_seconds=uploaded_seconds(10, short)) == Estimate(1, 24)
+
+
 def test_an_unknown_length_is_judged_by_the_models_longest():
     assert estimate(video(), AVATAR) == Estimate(0, 1800)
     assert estimate(video(), Model(type="video", pricing=PRICING)) is None
@@ -90,7 +104,8 @@ def test_an_unknown_length_is_judged_by_the_models_longest():
 
 def test_inline_speech_is_a_span_and_costs_extra():
     body = video(audio_id=None, audio_generation={"text": "x" * 220, "speed": 1.0})
-    assert estimate(body, AVATAR) == Estimate(30, 66)
+    # Without a price for the speech the whole can't be told.
+    assert estimate(body, AVATAR) is None
     assert estimate(body, AVATAR, speech=SPEECH) == Estimate(40, 88)
     assert str(Estimate(40, 88)) == "40 to 88 credits"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from hedra_provider import identity
@@ -22,7 +24,7 @@ from hedra_provider.api.errors import (
     HedraTransportError,
 )
 from hedra_provider.api.files import SizedFile
-from hedra_provider.api.submit import LOOK_AGAIN_SECONDS, Rule, plan_submission, submit_once
+from hedra_provider.api.submit import LOOK_AGAIN_SECONDS, Rule, carry_out, plan_submission, submit_once
 from hedra_provider.api.transfer import store_asset
 from tests.media import png, wav
 
@@ -358,6 +360,118 @@ def test_a_look_that_fails_after_a_lost_answer_says_that_it_may_cost(account: Ac
     )
     with pytest.raises(HedraAuthenticationError, match="may be running and paid for"):
         account.submit()
+
+
+@pytest.mark.parametrize("mode", ["conflict", "return", "error"])
+@pytest.mark.parametrize("list_lags", [False, True])
+def test_rows_that_race_on_one_key_whatever_a_duplicate_answers(mode: str, list_lags: bool):
+    from hedra_provider.testing import Sandbox
+
+    with Sandbox(duplicate_id=mode, seconds=600, media=False) as sandbox:
+        account = Account(sandbox, "sync")
+        account.submit(account.body("Row 1"), payer="row 1")
+        status = f"GET /generations/{ids()(0)}/status"
+        faults = [{"on": status, "times": 1, "when": "before", "status": 404}]
+        if list_lags and mode != "return":
+            faults += [{"on": "GET /generations", "times": 9, "patch": {"data": []}}]
+        # The second row looked before the first one had submitted.
+        sandbox.faults(*faults)
+        body, mine = account.body("Row 2"), ids_of(payer="row 2")
+        plan = account.run(plan_submission(body, mine))
+        assert plan.must_submit
+        with pytest.raises(HedraConflictError) as raised:
+            account.run(carry_out(body, plan))
+        assert raised.value.retryable
+        sandbox.faults()
+        assert account.submit(account.body("Row 2"), payer="row 2").generation.id == ids()(1)
+        assert [row["request"]["generated_video_inputs"]["text_prompt"] for row in account.paid] == [
+            "Row 1",
+            "Row 2",
+        ]
+
+
+class Forgetful:
+    """An API that gives its own ids and does not tell what was asked of it, but keeps to asset ids."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.lost = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            asked = json.loads(request.content)
+            row = {"id": f"own-{len(self.rows)}", "asset_id": asked["reserved_asset_id"], "status": "queued"}
+            self.rows.append(row)
+            if self.lost:
+                self.lost -= 1
+                raise httpx.ReadTimeout("lost")
+            return httpx.Response(200, json=row)
+        if request.url.path.endswith("/status"):
+            return httpx.Response(404)
+        return httpx.Response(200, json={"data": self.rows})
+
+    def submit(self) -> Any:
+        with HedraClient("k", transport=httpx.MockTransport(self), sleep=lambda seconds: None) as client:
+            return client.run(submit_once({"type": "video"}, ids_of()))
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_an_api_that_keeps_to_asset_ids_alone_is_paid_once(lost: int):
+    api = Forgetful()
+    api.lost = lost
+    assert api.submit().generation.id == "own-0"
+    assert api.submit().generation.id == "own-0"
+    assert len(api.rows) == 1
+
+
+def answering(submits: list[Any], pauses: list[float]) -> tuple[HedraClient, list[str]]:
+    """A client of an API that knows no generation, and answers submits by this list."""
+    seen: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request.method)
+        if request.method == "GET" and request.url.path.endswith("/status"):
+            return httpx.Response(404)
+        if request.method == "GET":
+            return httpx.Response(200, json={"data": []})
+        answer = submits.pop(0) if submits else 200
+        if isinstance(answer, Exception):
+            raise answer
+        asked = json.loads(request.content)
+        row = {"id": asked["generation_id"], "asset_id": asked["reserved_asset_id"], "status": "queued"}
+        return httpx.Response(answer, json=row if answer == 200 else {})
+
+    return HedraClient("k", transport=httpx.MockTransport(handler), sleep=pauses.append), seen
+
+
+def test_a_408_is_doubtful():
+    pauses: list[float] = []
+    client, seen = answering([408], pauses)
+    client.run(submit_once({"type": "video"}, ids_of()))
+    assert sum(pauses) == 60
+    assert seen.count("POST") == 2
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow")], ids=["refused", "slow"]
+)
+def test_a_connection_that_never_came_about_is_not(error: Exception):
+    pauses: list[float] = []
+    client, seen = answering([error], pauses)
+    client.run(submit_once({"type": "video"}, ids_of()))
+    assert 1 <= sum(pauses) < 2
+    assert seen.count("POST") == 2
+
+
+def test_a_status_of_another_generation_is_no_answer():
+    from hedra_provider.api.errors import HedraProtocolError
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"id": "another", "status": "complete"})
+
+    with HedraClient("k", transport=httpx.MockTransport(handler)) as client:
+        with pytest.raises(HedraProtocolError, match="answered with another"):
+            client.run(calls.get_status("mine"))
 
 
 def test_what_cannot_be_compared_is_adopted(account: Account):
