@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
+from tests.api.accounts import Account
+
+if TYPE_CHECKING:
+    from hedra_provider.testing import Sandbox
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -43,3 +47,17 @@ class Driver:
 @pytest.fixture(params=["sync", "async"])
 def driver(request: pytest.FixtureRequest) -> Driver:
     return Driver(request.param)
+
+
+@pytest.fixture(params=["sync", "async"])
+def account(hedra_sandbox: Sandbox, request: pytest.FixtureRequest) -> Account:
+    return Account(hedra_sandbox, request.param)
+
+
+@pytest.fixture
+def forgetful() -> Iterator[Account]:
+    """An account of an API that gives every generation an id of its own."""
+    from hedra_provider.testing import Sandbox
+
+    with Sandbox(duplicate_id="ignore") as sandbox:
+        yield Account(sandbox, "sync")
