@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVENT_VERSION = 1
+FIRST_LOOK_SECONDS = 3.0
+"""How long the trigger waits before its first look. The task has just looked; and a scheduler under load
+may fail a task that is back from the triggerer before it noticed that the task went there (seen on 3.3.2).
+"""
+
 DEFER_GRACE_SECONDS = 300.0
 """How much later than the trigger's own deadline Airflow's cruder one strikes."""
 
@@ -82,6 +87,7 @@ class HedraGenerationTrigger(BaseTrigger):
                 poll_interval=self.poll_interval,
                 log=log,
                 warn=self.log.warning,
+                first_look_after=min(self.poll_interval, FIRST_LOOK_SECONDS),
             )
 
         generation, failure = await _run(self, wait)

@@ -60,6 +60,7 @@ def wait_until_finished(
     poll_interval: float,
     log: ProgressLog,
     warn: Callable[[str], None],
+    first_look_after: float = 0.0,
     clock: Callable[[], float] = time.time,
     chance: Callable[[], float] = random.random,
 ) -> Call[Generation]:
@@ -71,6 +72,7 @@ def wait_until_finished(
     :param poll_interval: Seconds between two looks at the most.
     :param log: Is shown every look.
     :param warn: Receives a line for each failed look.
+    :param first_look_after: Seconds until the first look.
     :param clock: Tells epoch seconds.
     :param chance: Random numbers in [0, 1) for the jitter.
     :return: The finished generation: its status is ``complete`` or ``error``.
@@ -80,6 +82,8 @@ def wait_until_finished(
     """
     started = clock()
     failures = Failures(f"generation {generation_id}", poll_interval, warn, chance)
+    if first_look_after > 0 and deadline > started:
+        yield Pause(min(first_look_after, deadline - started))
     while True:
         try:
             generation = yield from calls.get_status(generation_id)

@@ -31,7 +31,9 @@ class World:
         self.warned: list[str] = []
         self._answer = answer
 
-    def wait(self, *, timeout: float = 3600.0, poll_interval: float = 15.0) -> Any:
+    def wait(
+        self, *, timeout: float = 3600.0, poll_interval: float = 15.0, first_look_after: float = 0.0
+    ) -> Any:
         def handler(request: httpx.Request) -> httpx.Response:
             self.looks.append(self.now - self.began)
             return self._answer(self.now - self.began)
@@ -47,6 +49,7 @@ class World:
                     poll_interval=poll_interval,
                     log=ProgressLog(self.told.append),
                     warn=self.warned.append,
+                    first_look_after=first_look_after,
                     clock=lambda: self.now,
                     chance=lambda: 0.0,
                 )
@@ -61,6 +64,15 @@ def test_it_looks_at_the_interval_until_complete():
     world = World(lambda now: status("complete" if now >= 40 else "processing", progress=now / 40))
     assert world.wait().is_complete
     assert world.looks == [0, 15, 30, 45]
+
+
+def test_the_first_look_may_come_later():
+    world = World(lambda now: status("complete"))
+    world.wait(first_look_after=3.0)
+    assert world.looks == [3]
+    world = World(lambda now: status("complete"))
+    world.wait(first_look_after=3.0, timeout=1)
+    assert world.looks == [1]
 
 
 def test_an_estimate_brings_the_look_forward():
