@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tests.operators.helpers import Told
 
 
-
 @pytest.fixture
 def portrait(tmp_path: Path) -> str:
     path = tmp_path / "portrait.png"
