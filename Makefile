@@ -15,7 +15,7 @@ MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/a
 unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-oldest demo demo-live test test-oldest lint types airflow sandbox bench clean
+.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test test-oldest lint types airflow sandbox bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: says what it
 
 test: venv-dev  ## the whole test suite; ARGS="-k submit" for some of it
 	@$(PY) -m pytest $(ARGS)
+
+crash-test: venv-dev  ## workers, scheduler and triggerer killed, tasks cleared in every state: one payment
+	@$(PY) -m pytest -m crash tests/system $(ARGS)
 
 test-oldest: venv-oldest  ## the tests of the Airflow layer on Airflow 3.0
 	@$(OLDEST)/bin/python -m pytest --ignore=tests/api --ignore=tests/sandbox $(ARGS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from hedra_provider.testing import Sandbox
-from scripts.local_airflow import LocalAirflow
+from scripts.airflow_home import migrate
+from scripts.local_airflow import FINISHED, LocalAirflow
 from tests.system import processes
 
 if TYPE_CHECKING:
@@ -28,9 +30,14 @@ if TYPE_CHECKING:
     import psutil
 
 TASK = "avatar"
-AT_ONCE = 7
+AT_ONCE = 6
+CALLS_AT_MOST = 5
 FOREVER = 36_000.0
 """Seconds on the sandbox's clock that only a test lets pass."""
+SETTLED_SECONDS = 5.0
+"""After which the executor has noted that a worker is done. Were the same try resumed before, or made again
+by a new run of a deleted one's name, Airflow may take that for a worker that died, and fail the task.
+"""
 
 SETTINGS = {
     "AIRFLOW__CORE__PARALLELISM": "8",
@@ -38,12 +45,20 @@ SETTINGS = {
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
     # A worker that died is missed after seconds, not after five minutes.
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "6",
     # So is a scheduler.
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "40",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
 }
+
+IDS_ARE_USED_ONCE = """
+CREATE TRIGGER IF NOT EXISTS ids_are_used_once BEFORE DELETE ON trigger
+WHEN OLD.id = (SELECT max(id) FROM trigger) BEGIN SELECT RAISE(IGNORE); END
+"""
+"""SQLite gives the id of a deleted row to the next one, and a triggerer that still runs the old trigger takes
+it for the new one. So a row goes only when a younger one has come.
+"""
 
 
 class MortalAirflow(LocalAirflow):
@@ -51,13 +66,23 @@ class MortalAirflow(LocalAirflow):
 
     def __init__(self, home: Path, dags_folder: Path) -> None:
         # SQLite lets one write at a time: who writes waits for longer than five seconds.
-        database = f"sqlite:///{home}/airflow.db?timeout=60"
+        database = f"sqlite:///{home}/airflow.db?timeout=20"
         super().__init__(home, dags_folder, {**SETTINGS, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database})
+        # Airflow itself says so before this client gives up.
+        self._http.timeout = httpx.Timeout(90.0)
         self._writing = threading.Lock()
         self._watching = threading.Lock()
         self._seen: dict[tuple[str, str], tuple[str | None, int]] = {}
         self._seen_at = float("-inf")
         self._dead: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> MortalAirflow:
+        """Start everything, on a database in which the ids of triggers are as unique as in PostgreSQL."""
+        migrate(self.home, self.env, self.log_file("migrate"))
+        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
+            database.execute(IDS_ARE_USED_ONCE)
+        super().__enter__()
+        return self
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
@@ -97,11 +122,22 @@ class MortalAirflow(LocalAirflow):
         return self._seen.get((dag_id, run_id), (None, 0))
 
     def call(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        """Call the REST API; changes go one by one, and :meth:`glance` sees them."""
+        """
+        Call the REST API; changes go one by one, and :meth:`glance` sees them.
+
+        What a locked database refused was not done, and is asked again.
+        """
         if method == "GET":
             return super().call(method, path, body, **params)
         with self._writing:
-            answer = super().call(method, path, body, **params)
+            for left in range(CALLS_AT_MOST, 0, -1):
+                try:
+                    answer = super().call(method, path, body, **params)
+                    break
+                except httpx.HTTPStatusError as error:
+                    if not error.response.is_server_error or left == 1:
+                        raise
+                    time.sleep(2)
         with self._watching:
             self._seen_at = float("-inf")
         return answer
@@ -122,7 +158,7 @@ class Story:
         self.connection = f"hedra_{name}"
         self.folder = folder / name
         self.destination = f"{self.folder}/avatar.mp4"
-        self.hedra = Sandbox(**{"media": False, "queue_seconds": 0.0, **options})
+        self.hedra = Sandbox(**{"media": False, "queue_seconds": 0.0, "seconds": FOREVER, **options})
         self.parts_of_the_dead: set[str] = set()
 
     def __enter__(self) -> Story:
@@ -168,7 +204,9 @@ class Story:
         self.airflow.call("POST", "/variables", {"key": f"prompt_{self.run_id}", "value": "A singing person"})
 
     def clear(self) -> None:
-        """Clear the task."""
+        """Clear the task. If it has ended, its run shall have, too: the scheduler may be about to say so."""
+        if self.airflow.glance(*self.key)[0] in FINISHED:
+            self.airflow.wait_for_run(*self.key)
         self.airflow.clear(self.dag_id, self.run_id, [TASK])
 
     def backfill(self, days: tuple[str, str], reprocess: str) -> list[str]:
@@ -196,6 +234,8 @@ class Story:
 
     def delete(self) -> None:
         """Delete the run."""
+        self.airflow.wait_for_run(*self.key)
+        time.sleep(SETTLED_SECONDS)
         self.airflow.call("DELETE", f"/dags/{self.dag_id}/dagRuns/{self.run_id}")
 
     def kill_worker(self, method: str, path: str, *, runner: bool = True) -> None:
@@ -242,16 +282,27 @@ class Story:
         wait(there, seconds, lambda: f"{self.run_id} to be {states}; it is {self.airflow.glance(*self.key)}")
         return self.airflow.glance(*self.key)[1]
 
-    def finish(self, *, try_number: int = 1, seconds: float = 150.0) -> int:
-        """Let the generation that the task waits for become complete; return the try that succeeded."""
+    def finish(self, ending: str = "success", *, try_number: int = 1, seconds: float = 150.0) -> int:
+        """
+        Let the generation that the deferred task waits for become complete.
 
-        def succeeded() -> bool:
+        :param ending: The state that the task then comes to.
+        :return: The try that came to it.
+        """
+        deferred_since: float | None = None
+
+        def ended() -> bool:
+            nonlocal deferred_since
             state, tried = self.airflow.glance(*self.key)
             if state == "deferred" and tried >= try_number:
-                self.hedra.advance(FOREVER)
-            return state == "success" and tried >= try_number
+                deferred_since = deferred_since or time.monotonic()
+                if time.monotonic() - deferred_since > SETTLED_SECONDS:
+                    self.hedra.advance(FOREVER)
+            else:
+                deferred_since = None
+            return state == ending and tried >= try_number
 
-        wait(succeeded, seconds, lambda: f"{self.run_id} to succeed; it is {self.airflow.glance(*self.key)}")
+        wait(ended, seconds, lambda: f"{self.run_id} to be {ending}; it is {self.airflow.glance(*self.key)}")
         return self.airflow.glance(*self.key)[1]
 
     def paid(self) -> list[dict[str, Any]]:

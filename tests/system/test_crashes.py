@@ -1,0 +1,111 @@
+"""A worker, a scheduler or a triggerer is killed at the worst moments: one payment, and the whole file.
+
+The sandbox holds the request of that moment, its socket tells which process sent it, and that process dies by
+SIGKILL. Nobody cleans up after it: Airflow misses its heartbeat and tries again.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.system.stories import FOREVER, Story
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from tests.system.stories import Begin, MortalAirflow
+
+pytestmark = pytest.mark.crash
+
+HELD_SECONDS = 50
+LOOK = ("GET", "/generations/{id}/status")
+SUBMIT = ("POST", "/generations")
+ROW = ("GET", "/generations")
+UPLOAD = ("POST", "/assets/{id}/upload")
+FILE = ("GET", "/files/{id}")
+
+
+def held(method: str, path: str, **more: Any) -> dict[str, Any]:
+    return {"on": f"{method} {path}", "delay_seconds": HELD_SECONDS, **more}
+
+
+@dataclass(frozen=True)
+class Killed:
+    """
+    A worker that is killed.
+
+    :param at: The request that is held then.
+    :param faults: What the sandbox does; nothing after the death.
+    :param runner: Whether the process that runs the code is killed too, or its supervisor alone.
+    :param seconds: How long the generation takes.
+    """
+
+    at: tuple[str, str]
+    faults: tuple[dict[str, Any], ...]
+    runner: bool = True
+    seconds: float = FOREVER
+    media: bool = False
+
+    def __call__(self, begin: Begin) -> None:
+        """Kill it, and see the next try end well."""
+        with begin("crashed", seconds=self.seconds, media=self.media) as story:
+            story.hedra.faults(*self.faults)
+            story.start()
+            story.kill_worker(*self.at, runner=self.runner)
+            story.finish(try_number=2)
+            story.assert_paid(1)
+
+
+STORIES: dict[str, Callable[[Begin], None]] = {
+    "during the upload": Killed(UPLOAD, (held(*UPLOAD),)),
+    "after the upload": Killed(UPLOAD, (held(*UPLOAD, when="after"),)),
+    "before the submit": Killed(LOOK, (held(*LOOK),)),
+    "after the submit": Killed(SUBMIT, (held(*SUBMIT, when="after"),)),
+    # The code goes on without its supervisor, and the next try begins beside it.
+    "its supervisor alone, before the submit": Killed(LOOK, (held(*LOOK),), runner=False),
+    "its supervisor alone, after the submit": Killed(SUBMIT, (held(*SUBMIT, when="after"),), runner=False),
+    "before the download": Killed(ROW, (held(*ROW),), seconds=2),
+    "during the download": Killed(
+        FILE, ({"on": " ".join(FILE), "cut_at": 100}, held(*FILE)), seconds=2, media=True
+    ),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_killed_worker_pays_once(told: dict[str, Future[None]], story: str):
+    told[story].result()
+
+
+def test_a_killed_scheduler_and_triggerer_pay_once(
+    told: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
+):
+    for story in told.values():
+        # What this kills is nobody else's.
+        story.exception()
+    with ExitStack() as stack:
+        submitting, waiting = (
+            stack.enter_context(Story(mortal_airflow, tmp_path, name, "crashed", seconds=FOREVER))
+            for name in ("submitting", "waiting")
+        )
+        waiting.start()
+        waiting.wait_for("deferred")
+        submitting.hedra.faults(held(*SUBMIT, when="after"))
+        submitting.start()
+        submitting.wait_until_held(*SUBMIT)
+        # The worker that submits lives on, as an orphan; the next scheduler gives its task to another.
+        mortal_airflow.kill("scheduler")
+        mortal_airflow.kill("triggerer")
+        submitting.hedra.faults()
+        waiting.hedra.advance(FOREVER)
+        mortal_airflow.revive("scheduler")
+        mortal_airflow.revive("triggerer")
+        assert waiting.finish() == 1
+        waiting.assert_paid(1)
+        submitting.finish()
+        submitting.assert_paid(1)
