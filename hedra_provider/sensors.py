@@ -189,6 +189,11 @@ class HedraGenerationSensor(HedraSensor):
         """Go on after the trigger fired."""
         from hedra_provider.api.errors import HedraError
 
+        told = event.get("generation_id") if isinstance(event, dict) else None
+        if told and told.lower() != self.generation_id.lower():
+            # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+            self.log.warning("An event tells of another generation, %s; the wait goes on.", told)
+            self.defer(**deferral(self.make_trigger(time.time() + patience_seconds(self))))
         with self.hook:
             try:
                 return self._result(context, read_event(event))

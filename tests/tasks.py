@@ -19,6 +19,10 @@ class TaskInstance(SimpleNamespace):
         self.xcoms: dict[str, Any] = {}
         self.pushed: list[str] = []
 
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms.get(key)
+
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = value
         self.pushed.append(key)

@@ -144,3 +144,11 @@ def test_an_outage_that_ended_the_wait_is_left_to_the_retries(hedra_sandbox: San
     with pytest.raises(AirflowSkipException if soft else AirflowException) as raised:
         operator.resume_execution("execute_complete", {"event": event}, context_of(SensorInstance()))
     assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_the_event_of_another_trigger_is_not_taken(hedra_sandbox: Sandbox):
+    event = fire(sensor(submitted()).make_trigger(9e9))
+    operator = sensor(submitted(), deferrable=True)
+    with pytest.raises(TaskDeferred) as raised:
+        operator.execute_complete(context_of(SensorInstance()), event=event)
+    assert raised.value.trigger.generation_id == operator.generation_id

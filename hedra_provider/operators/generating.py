@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
 from hedra_provider.operators.submitting import ids_of, submit
-from hedra_provider.results import XCOM_RESULT, generation_result, outputs, read_row
+from hedra_provider.results import XCOM_ID, XCOM_RESULT, generation_result, outputs, read_row
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
 from hedra_provider.triggers import HedraGenerationTrigger, deferral, patience_seconds, read_event
@@ -121,8 +121,26 @@ class GeneratingOperator(HedraOperator):
                     generation = self._wait_here(client, generation.id, end_time)
                 if generation.is_finished:
                     return self._finish(context, generation, client)
+        return self._defer_for(generation.id, end_time)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Go on after the trigger fired: fetch what is complete, fail with what failed."""
+        told = event.get("generation_id") if isinstance(event, dict) else None
+        mine = self._submitted_id(context)
+        if told and mine and told.lower() != mine.lower():
+            # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+            self.log.warning(
+                "An event tells of generation %s; this task waits for %s, and goes on.", told, mine
+            )
+            self._defer_for(mine, time.time() + patience_seconds(self))
+        with as_airflow_errors(), self._paid_for(context, told):
+            generation = read_event(event)
+            with self.hook.get_conn() as client:
+                return self._finish(context, generation, client)
+
+    def _defer_for(self, generation_id: str, end_time: float) -> NoReturn:
         trigger = HedraGenerationTrigger(
-            generation_id=generation.id,
+            generation_id=generation_id,
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self.poll_interval,
@@ -130,13 +148,11 @@ class GeneratingOperator(HedraOperator):
         self.defer(**deferral(trigger))
         raise AssertionError("defer() raises")
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger fired: fetch what is complete, fail with what failed."""
-        told = event.get("generation_id") if isinstance(event, dict) else None
-        with as_airflow_errors(), self._paid_for(context, told):
-            generation = read_event(event)
-            with self.hook.get_conn() as client:
-                return self._finish(context, generation, client)
+    def _submitted_id(self, context: Context) -> str | None:
+        """Return the generation that this try submitted or adopted, as it said itself."""
+        ti = context["ti"]
+        found = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_ID, map_indexes=ti.map_index)
+        return found if isinstance(found, str) else None
 
     def on_kill(self) -> None:
         """Say what runs on, and that nothing is lost: Hedra has no cancel."""

@@ -12,7 +12,7 @@ from hedra_provider.operators import (
 )
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.media import wav
-from tests.tasks import TaskInstance, context_of, run
+from tests.tasks import TaskInstance, context_of, fire, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -231,3 +231,29 @@ def test_a_failed_generation_with_a_foreign_id_is_retried(hedra_sandbox: Sandbox
     with pytest.raises(AirflowException) as raised:
         run(avatar(portrait, voice))
     assert not isinstance(raised.value, AirflowFailException)
+
+
+@pytest.mark.hedra_sandbox(seconds=60)
+def test_the_event_of_another_trigger_is_not_taken(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path
+):
+    target = tmp_path / "a.mp4"
+    operators = [
+        avatar(portrait, voice, text_prompt=f"Round {n}", deferrable=True, destination=str(target))
+        for n in (1, 2)
+    ]
+    rounds = [TaskInstance(), TaskInstance(try_number=3, max_tries=4)]
+    triggers = []
+    for operator, ti in zip(operators, rounds, strict=True):
+        with pytest.raises(TaskDeferred) as raised:
+            operator.execute(context_of(ti))
+        triggers.append(raised.value.trigger)
+    hedra_sandbox.advance(60)
+    old, new = (fire(trigger) for trigger in triggers)
+    with pytest.raises(TaskDeferred) as raised:
+        operators[1].execute_complete(context_of(rounds[1]), event=old)
+    assert raised.value.trigger.generation_id == new["generation_id"] != old["generation_id"]
+    assert not target.exists()
+    result = operators[1].execute_complete(context_of(rounds[1]), event=new)
+    assert result["generation_id"] == new["generation_id"]
+    assert target.exists()
