@@ -21,14 +21,16 @@ import sys
 import threading
 import time
 import wave
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 import av
 from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OUT = Path(__file__).parent / "results" / "sandbox.json"
 STATUS_TARGET_PER_SECOND = 1000
