@@ -144,18 +144,42 @@ class HedraHook(BaseHook):
         :return: The generation, to wait for, and how it was chosen.
         :raises HedraError: If it could not be submitted.
         """
-        from hedra_provider.api.requests import refuse_ids
+        from hedra_provider.api.errors import HedraValueError
+
+        if request.get("batch_size") not in (None, 1):
+            raise HedraValueError(
+                "request: batch_size asks for several generations.",
+                param="batch_size",
+                remedy="Use submit_batch_once().",
+            )
+        return self.submit_batch_once(request, idempotency_key=idempotency_key)[0]
+
+    def submit_batch_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> list[Submission]:
+        """
+        Submit a batch once for this key: :meth:`submit_once` for each of its variations, in one request.
+
+        :param request: The body of ``POST /generations`` with ``batch_size``, without ids.
+        :param idempotency_key: What the batch is for. One more variation later costs that one alone.
+        :return: The variations' generations, in their order.
+        :raises HedraError: If they could not be submitted.
+        """
+        from hedra_provider.api.requests import batch_size, refuse_ids
         from hedra_provider.api.submit import submit_once
 
         sent = {"workspace_id": self.settings.workspace_id, **request}
-        body = {name: value for name, value in sent.items() if value is not None}
+        size = batch_size(sent)
+        body = {name: value for name, value in sent.items() if value is not None and name != "batch_size"}
         refuse_ids(body)
         # No task run stands for this caller: only the same request is the same payer.
         payer = json.dumps(body, sort_keys=True, default=str)
-        ids = identity.generation_ids(self.settings.namespace, idempotency_key, payer=payer)
+        namespace = self.settings.namespace
+        ids_of_each = [
+            identity.generation_ids(namespace, idempotency_key, variation, payer=payer)
+            for variation in range(size)
+        ]
         was_open = self._client is not None and not self._client.http.is_closed
         try:
-            return self.get_conn().run(submit_once(body, ids))
+            return self.get_conn().run(submit_once(body, ids_of_each))
         finally:
             if not was_open:
                 self.close()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.answers import Generation
@@ -15,11 +17,17 @@ if TYPE_CHECKING:
 XCOM_ID = "generation_id"
 """Pushed before the submit, so that what was paid for can be found whatever happens next."""
 
+XCOM_IDS = "generation_ids"
+"""The same for a batch: the ids of all its variations."""
+
 XCOM_ESTIMATE = "credit_estimate"
 """``{"low", "high"}`` in credits, pushed before a submit where it could be told."""
 
 XCOM_RESULT = "generation"
 """Pushed at the end, before success and before raising alike."""
+
+XCOM_RESULTS = "generations"
+"""The same for a batch: a list, one dict for each variation."""
 
 
 MULTIPLE_OUTPUTS = AIRFLOW_V_3_1_PLUS
@@ -82,18 +90,18 @@ def generation_result(
     }
 
 
-def read_row(client: HedraClient, generation_id: str, log: Any) -> Generation | None:
+def read_rows(client: HedraClient, generation_ids: Sequence[str], log: Any) -> dict[str, Generation]:
     """
-    Read what a generation cost, its length and its size: welcome, but not worth failing a paid task for.
+    Read what generations cost, their length and size: welcome, but not worth failing a paid task for.
 
-    :return: Its row of ``GET /generations``, None where that could not be read.
+    :return: Their rows of ``GET /generations`` by id, as far as they could be read.
     """
     from hedra_provider.api import calls
     from hedra_provider.api.errors import HedraError
 
     try:
-        rows = client.run(calls.list_generations([generation_id]))
+        rows = client.run(calls.list_generations(generation_ids))
     except HedraError as error:
-        log.warning("What generation %s cost could not be read: %s", generation_id, error)
-        return None
-    return rows[0] if rows else None
+        log.warning("What generation %s cost could not be read: %s", ", ".join(generation_ids), error)
+        return {}
+    return {row.id: row for row in rows}

@@ -17,16 +17,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from hedra_provider.events import read_credits_event, read_event, told_ids
 from hedra_provider.failures import airflow_error
 from hedra_provider.hooks import HedraHook
-from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_row
+from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 from hedra_provider.triggers import (
     HedraCreditsTrigger,
     HedraGenerationTrigger,
     deferral,
     patience_seconds,
-    read_credits_event,
-    read_event,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +89,11 @@ class HedraSensor(BaseSensorOperator):
                 raise
         if isinstance(found, PokeReturnValue) and found.is_done:
             return found.xcom_value
-        self.defer(**deferral(self.make_trigger(time.time() + patience_seconds(self))))
+        return self._defer()
+
+    def _defer(self) -> NoReturn:
+        end_time = time.time() + patience_seconds(self)
+        self.defer(**deferral(self.make_trigger(end_time), end_time=end_time))
         raise AssertionError("defer() raises")
 
     def _fail(self, error: HedraError) -> NoReturn:
@@ -149,7 +152,7 @@ class HedraGenerationSensor(HedraSensor):
     def make_trigger(self, end_time: float) -> HedraGenerationTrigger:
         """Return what waits in the triggerer."""
         return HedraGenerationTrigger(
-            generation_id=self.generation_id,
+            generation_ids=[self.generation_id],
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=float(self.poke_interval),
@@ -189,14 +192,15 @@ class HedraGenerationSensor(HedraSensor):
         """Go on after the trigger fired."""
         from hedra_provider.api.errors import HedraError
 
-        told = event.get("generation_id") if isinstance(event, dict) else None
-        if told and told.lower() != self.generation_id.lower():
+        told = told_ids(event)
+        if told and told != [self.generation_id.lower()]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("An event tells of another generation, %s; the wait goes on.", told)
-            self.defer(**deferral(self.make_trigger(time.time() + patience_seconds(self))))
+            self._defer()
         with self.hook:
             try:
-                return self._result(context, read_event(event))
+                (generation,) = read_event(event)
+                return self._result(context, generation)
             except HedraError as error:
                 self._fail(error)
 
@@ -206,7 +210,7 @@ class HedraGenerationSensor(HedraSensor):
 
         result = generation_result(
             generation,
-            row=read_row(self.hook.get_conn(), generation.id, self.log),
+            row=read_rows(self.hook.get_conn(), [generation.id], self.log).get(generation.id),
             hedra_conn_id=self.hedra_conn_id,
             workspace_id=self.hook.settings.workspace_id,
         )

@@ -4,24 +4,26 @@ starts again costs nothing.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from hedra_provider.events import EVENT_VERSION, failed, told
 from hedra_provider.hooks import HedraHook
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.calls import Call
-    from hedra_provider.api.errors import HedraError
+    from hedra_provider.api.pacing import Turns
 
 T = TypeVar("T")
 
-EVENT_VERSION = 1
 FIRST_LOOK_SECONDS = 3.0
 """How long the trigger waits before its first look. The task has just looked; and a scheduler under load
 may fail a task that is back from the triggerer before it noticed that the task went there (seen on 3.3.2).
@@ -30,16 +32,18 @@ may fail a task that is back from the triggerer before it noticed that the task 
 DEFER_GRACE_SECONDS = 300.0
 """How much later than the trigger's own deadline Airflow's cruder one strikes."""
 
+_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Turns]] = WeakKeyDictionary()
+
 
 class HedraGenerationTrigger(BaseTrigger):
     """
-    Wait until a generation is complete or failed.
+    Wait until generations are complete or failed: one, or all the variations of a batch.
 
-    Fires one event: ``{"version", "generation_id", "outcome", "generation", "failure"}``. ``outcome`` is
-    ``complete`` or ``error`` (then ``generation`` holds what Hedra said, without URLs), ``timeout`` or
-    ``failed`` (then ``failure`` holds ``kind``, ``message`` and ``retryable``).
+    Fires one event: ``{"version", "generation_ids", "outcome", "generations", "failure"}``. ``outcome`` is
+    ``finished`` (then ``generations`` holds what Hedra said of each, without URLs), ``timeout`` or ``failed``
+    (then ``failure`` holds ``kind``, ``message``, ``retryable``, ``retry_after`` and ``generation_id``).
 
-    :param generation_id: The generation.
+    :param generation_ids: The generations.
     :param hedra_conn_id: The Airflow connection.
     :param poll_interval: Seconds between two looks at the most.
     :param end_time: Epoch seconds at which the wait is given up. Not a monotonic time: another triggerer, on
@@ -49,13 +53,13 @@ class HedraGenerationTrigger(BaseTrigger):
     def __init__(
         self,
         *,
-        generation_id: str,
+        generation_ids: Sequence[str],
         end_time: float,
         hedra_conn_id: str = "hedra_default",
         poll_interval: float = 15.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
-        self.generation_id = generation_id
+        self.generation_ids = list(generation_ids)
         self.end_time = end_time
         self.hedra_conn_id = hedra_conn_id
         self.poll_interval = poll_interval
@@ -65,7 +69,7 @@ class HedraGenerationTrigger(BaseTrigger):
         return (
             "hedra_provider.triggers.HedraGenerationTrigger",
             {
-                "generation_id": self.generation_id,
+                "generation_ids": self.generation_ids,
                 "end_time": self.end_time,
                 "hedra_conn_id": self.hedra_conn_id,
                 "poll_interval": self.poll_interval,
@@ -76,24 +80,27 @@ class HedraGenerationTrigger(BaseTrigger):
         """Wait, and fire the one event."""
         from hedra_provider.api.waiting import ProgressLog, wait_until_finished
 
-        log = ProgressLog(self.log.info)
-        event: dict[str, Any] = {"version": EVENT_VERSION, "generation_id": self.generation_id}
-        event |= {"generation": None, "failure": None}
+        event: dict[str, Any] = {"version": EVENT_VERSION, "generation_ids": self.generation_ids}
+        event |= {"generations": [], "failure": None}
 
-        def wait() -> Call[Generation]:
-            return wait_until_finished(
-                self.generation_id,
-                deadline=self.end_time,
-                poll_interval=self.poll_interval,
-                log=log,
-                warn=self.log.warning,
-                first_look_after=min(self.poll_interval, FIRST_LOOK_SECONDS),
-            )
+        def wait() -> Call[list[Generation]]:
+            found: list[Generation] = []
+            for generation_id in self.generation_ids:
+                finished = yield from wait_until_finished(
+                    generation_id,
+                    deadline=self.end_time,
+                    poll_interval=self.poll_interval,
+                    log=ProgressLog(self.log.info),
+                    warn=self.log.warning,
+                    first_look_after=min(self.poll_interval, FIRST_LOOK_SECONDS),
+                )
+                found += [finished]
+            return found
 
-        generation, failure = await _run(self, wait)
-        if generation is not None:
-            outcome = "complete" if generation.is_complete else "error"
-            yield TriggerEvent(event | {"outcome": outcome, "generation": _told(generation)})
+        generations, failure = await _run(self, wait)
+        if generations is not None:
+            facts = [told(generation) for generation in generations]
+            yield TriggerEvent(event | {"outcome": "finished", "generations": facts})
         else:
             yield TriggerEvent(event | failure)
 
@@ -161,6 +168,71 @@ class HedraCreditsTrigger(BaseTrigger):
         yield TriggerEvent(event | (failure or {"outcome": "enough"}))
 
 
+class HedraTurnTrigger(BaseTrigger):
+    """
+    Wait until it is a task's turn to submit again, after Hedra refused it for its rate limit.
+
+    Tasks that were refused together do not come back together: one triggerer lets one task of a connection go
+    every second. Asks Hedra nothing. Fires one event: ``{"version", "outcome", "first_id", "request", "cost",
+    "refused_since"}``, ``outcome`` being ``turn``; the others are what the task left here.
+
+    :param resume_at: Epoch seconds before which it is not this task's turn.
+    :param refused_since: Epoch seconds of the first refusal.
+    :param first_id: The first generation id of the task's key, which tells whose turn it is.
+    :param request: The body to submit; None if the refusal came before it was made.
+    :param cost: What it costs by the estimate.
+    :param hedra_conn_id: The Airflow connection.
+    """
+
+    def __init__(
+        self,
+        *,
+        resume_at: float,
+        refused_since: float,
+        first_id: str,
+        request: Mapping[str, Any] | None = None,
+        cost: str | None = None,
+        hedra_conn_id: str = "hedra_default",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
+        self.resume_at = resume_at
+        self.refused_since = refused_since
+        self.first_id = first_id
+        self.request = request
+        self.cost = cost
+        self.hedra_conn_id = hedra_conn_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments that make this trigger again."""
+        return (
+            "hedra_provider.triggers.HedraTurnTrigger",
+            {
+                "resume_at": self.resume_at,
+                "refused_since": self.refused_since,
+                "first_id": self.first_id,
+                "request": self.request,
+                "cost": self.cost,
+                "hedra_conn_id": self.hedra_conn_id,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the turn, and fire the one event."""
+        await asyncio.sleep(max(0.0, self.resume_at - time.time()))
+        await asyncio.sleep(_turns(self.hedra_conn_id).take(time.monotonic()))
+        left = {"first_id": self.first_id, "request": self.request, "cost": self.cost}
+        event = {"version": EVENT_VERSION, "outcome": "turn", "refused_since": self.refused_since}
+        yield TriggerEvent(event | left)
+
+
+def _turns(hedra_conn_id: str) -> Turns:
+    """Return the turns of a connection on the running loop."""
+    from hedra_provider.api.pacing import Turns
+
+    of_this_loop = _TURNS.setdefault(asyncio.get_running_loop(), {})
+    return of_this_loop.setdefault(hedra_conn_id, Turns())
+
+
 async def _run(
     trigger: HedraGenerationTrigger | HedraCreditsTrigger, wait: Callable[[], Call[T]]
 ) -> tuple[T | None, dict[str, Any]]:
@@ -183,35 +255,15 @@ async def _run(
                 return await client.run(wait()), {}
         except HedraAuthenticationError as error:
             if key_was_read_anew:
-                return None, _failed(error)
+                return None, failed(error)
             key_was_read_anew = True
             trigger.log.warning("Hedra refused the key; reading connection %s anew.", trigger.hedra_conn_id)
         except HedraWaitTimeoutError as error:
-            return None, _failed(error, "timeout")
+            return None, failed(error, "timeout")
         except HedraError as error:
-            return None, _failed(error)
+            return None, failed(error)
         except AirflowNotFoundException as error:
-            return None, _failed(HedraConfigurationError(str(error)))
-
-
-def _failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
-    """Return what an event says of an error."""
-    failure = {
-        "kind": type(error).__name__,
-        "message": str(error),
-        "retryable": error.retryable,
-        "retry_after": error.retry_after,
-    }
-    return {"outcome": outcome, "failure": failure}
-
-
-def _told(generation: Generation) -> dict[str, Any]:
-    """Return what an event, which is stored in Airflow's database, may tell: no URLs."""
-    from hedra_provider.api.error_answers import cleaned
-
-    facts = {"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"}
-    told: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))
-    return told
+            return None, failed(HedraConfigurationError(str(error)))
 
 
 def patience_seconds(task: Any) -> float:
@@ -226,64 +278,21 @@ def patience_seconds(task: Any) -> float:
     return float(min(task.timeout, limit.total_seconds()) if limit else task.timeout)
 
 
-def deferral(trigger: HedraGenerationTrigger | HedraCreditsTrigger) -> dict[str, Any]:
-    """Return the arguments of ``defer()`` for a trigger: Airflow's own time limit is the later one."""
-    patience = max(0.0, trigger.end_time - time.time())
+def deferral(
+    trigger: HedraGenerationTrigger | HedraCreditsTrigger | HedraTurnTrigger,
+    *,
+    end_time: float,
+    method_name: str = "execute_complete",
+) -> dict[str, Any]:
+    """
+    Return the arguments of ``defer()`` for a trigger: Airflow's own time limit is the later one.
+
+    :param end_time: Epoch seconds at which the trigger gives up, or has fired.
+    :param method_name: Where the task goes on.
+    """
+    patience = max(0.0, end_time - time.time())
     return {
         "trigger": trigger,
-        "method_name": "execute_complete",
+        "method_name": method_name,
         "timeout": timedelta(seconds=patience + DEFER_GRACE_SECONDS),
     }
-
-
-def read_event(event: Mapping[str, Any] | None) -> Generation:
-    """
-    Return the finished generation that an event tells of.
-
-    :param event: What :class:`HedraGenerationTrigger` fired.
-    :return: The generation; its status is ``complete`` or ``error``.
-    :raises HedraError: What the trigger could not get past, e.g. a deadline.
-    :raises AirflowException: If the event is none of this version's.
-    """
-    from hedra_provider.api.answers import Generation
-
-    known = _known(event)
-    if known.get("outcome") in ("complete", "error") and known.get("generation"):
-        return Generation.model_validate(known["generation"] | {"status": known["outcome"]})
-    raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")
-
-
-def read_credits_event(event: Mapping[str, Any] | None) -> int:
-    """
-    Return the credits that an event tells of.
-
-    :param event: What :class:`HedraCreditsTrigger` fired.
-    :raises HedraError: What the trigger could not get past, e.g. a deadline.
-    :raises AirflowException: If the event is none of this version's.
-    """
-    known = _known(event)
-    if known.get("outcome") == "enough" and isinstance(known.get("available"), int):
-        return int(known["available"])
-    raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")
-
-
-def _known(event: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return an event of this version; raise the error that it tells of."""
-    from hedra_provider.api import errors
-
-    if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
-        raise AirflowException(
-            f"The trigger fired an event that this version does not know: {event!r}. Were worker and "
-            "triggerer upgraded together? Clear the task: it adopts its generation without paying again."
-        )
-    failure = event.get("failure")
-    if event.get("outcome") in ("timeout", "failed") and failure:
-        kind = getattr(errors, str(failure.get("kind")), errors.HedraError)
-        known = isinstance(kind, type) and issubclass(kind, errors.HedraError)
-        raise (kind if known else errors.HedraError)(
-            str(failure.get("message")),
-            retryable=bool(failure.get("retryable")),
-            retry_after=failure.get("retry_after"),
-            generation_id=event.get("generation_id"),
-        )
-    return event

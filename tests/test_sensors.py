@@ -69,7 +69,7 @@ def test_deferred_it_waits_without_a_worker(hedra_sandbox: Sandbox):
         operator.execute(context_of(SensorInstance()))
     assert raised.value.method_name == "execute_complete"
     hedra_sandbox.advance(3600)
-    assert fire(raised.value.trigger)["outcome"] == "complete"
+    assert fire(raised.value.trigger)["outcome"] == "finished"
 
 
 @pytest.mark.parametrize("mode", list(MODES))
@@ -96,7 +96,7 @@ def test_a_deferred_wait_that_fails_later_is_soft_too(hedra_sandbox: Sandbox):
         operator.execute(context_of(SensorInstance()))
     hedra_sandbox.advance(3600)
     event = fire(raised.value.trigger)
-    assert event["outcome"] == "error"
+    assert event["generations"][0]["status"] == "error"
     with pytest.raises(AirflowSkipException):
         operator.resume_execution("execute_complete", {"event": event}, context_of(SensorInstance()))
 
@@ -139,7 +139,7 @@ def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
 @pytest.mark.parametrize("soft", [False, True])
 def test_an_outage_that_ended_the_wait_is_left_to_the_retries(hedra_sandbox: Sandbox, soft: bool):
     failure = {"kind": "HedraServerError", "message": "down", "retryable": True, "retry_after": None}
-    event = {"version": 1, "generation_id": UNKNOWN, "outcome": "failed", "failure": failure}
+    event = {"version": 1, "generation_ids": [UNKNOWN], "outcome": "failed", "failure": failure}
     operator = sensor(UNKNOWN, deferrable=True, soft_fail=soft)
     with pytest.raises(AirflowSkipException if soft else AirflowException) as raised:
         operator.resume_execution("execute_complete", {"event": event}, context_of(SensorInstance()))
@@ -151,4 +151,4 @@ def test_the_event_of_another_trigger_is_not_taken(hedra_sandbox: Sandbox):
     operator = sensor(submitted(), deferrable=True)
     with pytest.raises(TaskDeferred) as raised:
         operator.execute_complete(context_of(SensorInstance()), event=event)
-    assert raised.value.trigger.generation_id == operator.generation_id
+    assert raised.value.trigger.generation_ids == [operator.generation_id]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hedra_provider.api.errors import HedraRateLimitError, HedraWaitTimeoutError
+from hedra_provider.events import read_event
 from hedra_provider.hooks import HedraHook
-from hedra_provider.triggers import HedraGenerationTrigger, read_event
+from hedra_provider.triggers import HedraGenerationTrigger
 from tests.airflow_names import AirflowException
 from tests.tasks import fire
 
@@ -30,7 +31,7 @@ def speech() -> str:
 
 
 def trigger(generation_id: str, **changes: Any) -> HedraGenerationTrigger:
-    arguments = {"generation_id": generation_id, "end_time": time.time() + 60, "poll_interval": 0.05}
+    arguments = {"generation_ids": [generation_id], "end_time": time.time() + 60, "poll_interval": 0.05}
     return HedraGenerationTrigger(**(arguments | changes))
 
 
@@ -46,11 +47,12 @@ def test_it_is_made_again_from_what_it_serializes():
 
 def test_the_event_tells_no_url_and_no_key(hedra_sandbox: Sandbox):
     event = fire(trigger(speech()))
-    assert event["outcome"] == "complete"
+    assert event["outcome"] == "finished"
     text = json.dumps(event)
     assert "http" not in text
     assert hedra_sandbox.api_key not in text
-    assert read_event(event).is_complete
+    (generation,) = read_event(event)
+    assert generation.is_complete
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
@@ -67,7 +69,7 @@ def test_a_triggerer_that_dies_costs_nothing(hedra_sandbox: Sandbox):
 
     asyncio.run(killed())
     hedra_sandbox.advance(3600)
-    assert fire(one)["outcome"] == "complete"
+    assert fire(one)["outcome"] == "finished"
     assert len(hedra_sandbox.submissions) == 1
     methods = [row["method"] for row in hedra_sandbox.ledger()["requests"]]
     assert set(methods[methods.index("POST") + 1 :]) == {"GET"}
@@ -82,7 +84,7 @@ def test_a_deadline_that_passed_while_no_triggerer_ran(hedra_sandbox: Sandbox):
 
 
 def test_what_is_complete_at_the_deadline_is_not_missed(hedra_sandbox: Sandbox):
-    assert fire(trigger(speech(), end_time=time.time() - 1))["outcome"] == "complete"
+    assert fire(trigger(speech(), end_time=time.time() - 1))["outcome"] == "finished"
 
 
 def test_a_connection_that_cannot_work_reaches_the_task(monkeypatch: pytest.MonkeyPatch):
@@ -95,7 +97,13 @@ def test_a_connection_that_cannot_work_reaches_the_task(monkeypatch: pytest.Monk
 
 def test_an_error_keeps_its_kind_over_the_event():
     failure = {"kind": "HedraRateLimitError", "message": "slow down", "retryable": True, "retry_after": 9.0}
-    event = {"version": 1, "generation_id": "g", "outcome": "failed", "generation": None, "failure": failure}
+    event = {
+        "version": 1,
+        "generation_ids": ["g"],
+        "outcome": "failed",
+        "generations": [],
+        "failure": failure,
+    }
     with pytest.raises(HedraRateLimitError, match="slow down") as raised:
         read_event(event)
     assert raised.value.retry_after == 9.0
@@ -107,12 +115,18 @@ def test_an_error_of_a_newer_version_is_an_error_all_the_same(kind: str):
     from hedra_provider.api.errors import HedraError
 
     failure = {"kind": kind, "message": "hm", "retryable": False, "retry_after": None}
-    event = {"version": 1, "generation_id": "g", "outcome": "failed", "generation": None, "failure": failure}
+    event = {
+        "version": 1,
+        "generation_ids": ["g"],
+        "outcome": "failed",
+        "generations": [],
+        "failure": failure,
+    }
     with pytest.raises(HedraError, match="hm"):
         read_event(event)
 
 
-@pytest.mark.parametrize("outcome", ["complete", "error", "timeout", "failed", "other"])
+@pytest.mark.parametrize("outcome", ["finished", "timeout", "failed", "other"])
 def test_an_event_without_its_facts_fails_loudly(outcome: str):
     with pytest.raises(AirflowException, match="unknown outcome"):
-        read_event({"version": 1, "generation_id": "g", "outcome": outcome})
+        read_event({"version": 1, "generation_ids": ["g"], "outcome": outcome})

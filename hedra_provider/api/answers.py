@@ -84,13 +84,22 @@ class CreatedAsset(Answer):
     upload_url: Lenient[str] = None
 
 
-class Batch(Answer):
-    """One variation of a batch, in the answer to ``POST /generations``."""
+class Variation(Answer):
+    """One variation of a batch, in the answer to ``POST /generations``; without an id if it failed."""
 
     id: Lenient[str] = None
     asset_id: Lenient[str] = None
     status: Lenient[str] = None
-    error: Lenient[str] = None
+    error: Any = None
+
+    def as_generation(self, generation_id: str, generation_type: str | None) -> Generation:
+        """
+        Return it as the generation that it is.
+
+        :param generation_id: The id that was asked for, where the variation has none.
+        """
+        facts = self.model_dump() | {"id": self.id or generation_id, "type": generation_type}
+        return Generation.model_validate(facts)
 
 
 class Generation(Answer):
@@ -116,7 +125,7 @@ class Generation(Answer):
     credit_cost: Lenient[int] = None
     input: Lenient[dict[str, Any]] = None
     asset: Lenient[Asset] = None
-    batch_results: Lenient[list[Batch]] = None
+    batch_results: Lenient[list[Variation]] = None
 
     @property
     def is_complete(self) -> bool:

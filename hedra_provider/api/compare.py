@@ -11,10 +11,9 @@ from hedra_provider.api.requests import IDENTITY_FIELDS, KNOWN_MODELS
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Model
 
-_NO_CONTENT = IDENTITY_FIELDS | {"workspace_id", "agent_thread_id", "name", "type"}
+_NO_CONTENT = IDENTITY_FIELDS | {"batch_size", "workspace_id", "agent_thread_id", "name", "type"}
 _MODEL_FIELDS = ("model_slug", "ai_model_id", "model_id")
 _DEFAULTS = {
-    "batch_size": 1,
     "enhance_prompt": False,
     "language": "auto",
     "speed": 1.0,

@@ -30,6 +30,8 @@ from hedra_provider.api.errors import (
 if TYPE_CHECKING:
     import httpx
 
+    from hedra_provider.api.answers import Generation
+
 MAX_MESSAGE_LENGTH = 600
 
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
@@ -150,6 +152,20 @@ def generation_error(generation_id: str, error: Any, error_message: str | None) 
         credits_available=facts.credits_available,
         remedy=remedy_for(facts.reason_code, facts.code, None),
     )
+
+
+def failures_error(generations: Sequence[Generation]) -> HedraGenerationError:
+    """
+    Build the error of generations of which some ended in ``error``: of one, or of a batch.
+
+    :param generations: All of them, those that are complete too.
+    :return: The error of the one that failed; of several, one that no retry can help comes first.
+    """
+    errors = [generation_error(one.id, one.error, one.error_message) for one in generations if one.is_failed]
+    error = min(errors, key=lambda one: one.retryable)
+    if len(generations) > 1:
+        error.message = f"{len(errors)} of {len(generations)} variations failed. {error.message}"
+    return error
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:

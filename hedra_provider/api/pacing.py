@@ -40,3 +40,39 @@ def back_off_seconds(
     """
     grown = min(max(poll_interval, FLOOR_SECONDS) * 2.0 ** min(failures - 1, 10), 300.0)
     return max(grown * (0.5 + 0.5 * chance), retry_after or 0.0)
+
+
+TURN_GAP_SECONDS = 1.0
+"""Between two tasks that are let go to submit again: few of many that wait will find a free place."""
+
+
+def turn_delay_seconds(*, waited: float, retry_after: float | None, chance: float) -> float:
+    """
+    Return how long a task that was refused for the rate limit waits before its next turn.
+
+    :param waited: Seconds since its first refusal.
+    :param retry_after: Seconds the API asked for.
+    :param chance: A random number in [0, 1).
+    :return: Seconds: from 15 on, longer the longer it has waited, up to five minutes; never less than the
+        API asked for.
+    """
+    return max(min(15.0 + 0.25 * waited, 300.0), retry_after or 0.0) * (1.0 + 0.25 * chance)
+
+
+class Turns:
+    """Gives one turn after the other, at least a gap apart."""
+
+    def __init__(self, gap_seconds: float = TURN_GAP_SECONDS) -> None:
+        self._gap = gap_seconds
+        self._next = float("-inf")
+
+    def take(self, now: float) -> float:
+        """
+        Take the next free turn.
+
+        :param now: Seconds of a monotonic clock.
+        :return: Seconds until it comes.
+        """
+        turn = max(now, self._next)
+        self._next = turn + self._gap
+        return turn - now

@@ -223,9 +223,13 @@ IDENTITY_FIELDS = frozenset({"generation_id", "generation_ids", "reserved_asset_
 """Fields that say which generation it is, not what it shows; they are this package's to set."""
 
 
+MAX_BATCH_SIZE = 8
+"""Variations that Hedra's v2 schema lets one request ask for."""
+
+
 def refuse_ids(body: Mapping[str, Any]) -> None:
     """
-    Refuse a body that sets what identifies a generation, or that asks for several.
+    Refuse a body that sets what identifies a generation.
 
     :raises HedraValueError: Naming the field.
     """
@@ -236,12 +240,26 @@ def refuse_ids(body: Mapping[str, Any]) -> None:
             param=own[0],
             remedy="Use idempotency_key to say what the generation is for.",
         )
-    if body.get("batch_size") not in (None, 1, "1"):
+
+
+def batch_size(body: Mapping[str, Any]) -> int:
+    """
+    Return how many variations a body asks for; 1 where it does not say.
+
+    :raises HedraValueError: If it is not a whole number that Hedra takes.
+    """
+    asked = body.get("batch_size")
+    try:
+        size = 1 if asked is None else int(str(asked).strip())
+    except ValueError:
+        size = 0
+    if not 1 <= size <= MAX_BATCH_SIZE:
         raise HedraValueError(
-            f"request: batch_size is {body['batch_size']!r}; one generation is waited for.",
+            f"batch_size: {asked!r} is not a whole number from 1 to {MAX_BATCH_SIZE}.",
             param="batch_size",
-            remedy="Map a task over the variations instead.",
+            remedy="Map a task over more variations.",
         )
+    return size
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ answer that might mean "it is there" leads to another look.
 
 The id of the result (``reserved_asset_id``) is ours too. It is made from who pays, so a generation tells
 whether this very task run paid for it, even when its request reads differently by now.
+
+A batch (``batch_size`` above 1) is several generations, the variations, each with ids of its own: each is
+looked for, adopted or submitted for itself, and what is missing of them is asked for together.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -102,7 +105,12 @@ class Submission:
 
 
 def plan_submission(
-    body: Mapping[str, Any], ids_of: IdsOf, *, models: Iterable[Model] = (), search: bool = False
+    body: Mapping[str, Any],
+    ids_of: IdsOf,
+    *,
+    models: Iterable[Model] = (),
+    search: bool = False,
+    taken: Collection[str] = (),
 ) -> Call[Plan]:
     """
     Look which generation belongs to a request; reads only.
@@ -116,6 +124,7 @@ def plan_submission(
     :param models: The catalogue, to know models by all their names.
     :param search: Also search the newest generations for one that was asked for under this id and got
         another: worth it on a retry, for an API that does not keep to our ids.
+    :param taken: Ids of generations that belong to other variations of the same batch.
     """
     models = tuple(models)
     rule, differing = Rule.NEW, tuple[str, ...]()
@@ -123,7 +132,7 @@ def plan_submission(
         generation_id, asset_id = ids_of(n)
         found = yield from calls.get_status(generation_id)
         if found is None and search:
-            found = yield from _search(_asked_for(generation_id, asset_id))
+            found = yield from _search(_asked_for(generation_id, asset_id, taken))
         if found is None:
             return Plan(generation_id, asset_id, None, rule, differing)
         if found.is_failed:
@@ -138,56 +147,122 @@ def plan_submission(
     )
 
 
-def carry_out(
+def plan_batch(
     body: Mapping[str, Any],
-    plan: Plan,
+    ids_of_each: Iterable[IdsOf],
     *,
     models: Iterable[Model] = (),
-    chance: Callable[[], float] = random.random,
-) -> Call[Submission]:
+    search: bool = False,
+) -> Call[list[Plan]]:
     """
-    Submit what a plan says, or adopt what it found.
+    Look which generations belong to the variations of a batch: :func:`plan_submission` for each.
 
+    :param ids_of_each: For each variation, the n-th ids of its key.
+    """
+    models, plans = tuple(models), list[Plan]()
+    for ids_of in ids_of_each:
+        taken = {plan.found.id for plan in plans if plan.found}
+        plans.append((yield from plan_submission(body, ids_of, models=models, search=search, taken=taken)))
+    return plans
+
+
+def carry_out(
+    body: Mapping[str, Any],
+    plans: Sequence[Plan],
+    *,
+    models: Iterable[Model] = (),
+    refused_wait_seconds: float = REFUSED_WAIT_SECONDS,
+    chance: Callable[[], float] = random.random,
+) -> Call[list[Submission]]:
+    """
+    Submit what plans say, in one request, and adopt what they found.
+
+    :param plans: One, or one for each variation of a batch.
+    :param refused_wait_seconds: How long a submit that surely was not taken is repeated in place.
     :param chance: Random numbers in [0, 1): many that were refused together must not come back together.
-    :raises HedraConflictError: If another request took the id meanwhile: the next try finds another.
+    :return: A submission for each plan, in their order.
+    :raises HedraConflictError: If another request took an id meanwhile: the next try finds another.
     :raises HedraError: If it was refused, or if it is not known whether it was: the next try looks again.
     """
-    if plan.found is not None:
-        return Submission(plan.found, plan, answered=False)
-    request = {**body, "generation_id": plan.generation_id, "reserved_asset_id": plan.asset_id}
+    models = tuple(models)
+    done = {plan.generation_id: Submission(plan.found, plan, answered=False) for plan in plans if plan.found}
     waited, refusals, doubts = 0.0, 0, 0
-    while True:
+    while missing := [plan for plan in plans if plan.generation_id not in done]:
         try:
-            made = yield from calls.submit(request)
-            if made.asset_id and not _same(made.asset_id, plan.asset_id):
-                # An id that exists may be answered with what is there, perhaps another's.
-                yield from _require_ours(body, made, plan, tuple(models), {Rule.CHANGED})
-            return Submission(made, plan, answered=True)
+            made = yield from calls.submit(_with_ids(body, missing))
+            for plan, generation in _told_apart(made, missing):
+                if generation.asset_id and not _same(generation.asset_id, plan.asset_id):
+                    # An id that exists may be answered with what is there, perhaps another's.
+                    yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
+                done[plan.generation_id] = Submission(generation, plan, answered=True)
         except HedraError as error:
-            error.generation_id = plan.generation_id
+            error.generation_id = missing[0].generation_id
             if _is_doubtful(error):
-                found = yield from _look_again(plan.generation_id, plan.asset_id)
-                if found is not None:
-                    yield from _require_ours(
-                        body, found, plan, tuple(models), {Rule.CHANGED, Rule.NOT_COMPARABLE}
-                    )
-                    return Submission(found, plan, answered=False)
-                doubts += 1
+                found = yield from _look_again(missing)
+                for plan in (plan for plan in missing if plan.generation_id in found):
+                    generation = found[plan.generation_id]
+                    refused = {Rule.CHANGED, Rule.NOT_COMPARABLE}
+                    yield from _require_ours(body, generation, plan, models, refused)
+                    done[plan.generation_id] = Submission(generation, plan, answered=False)
+                doubts += len(found) < len(missing)
                 if doubts > 1:
                     error.message += " (twice, and Hedra knows nothing of it)"
                     raise
                 continue
-            pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0))
-            if not _was_not_taken(error) or waited + pause > REFUSED_WAIT_SECONDS:
+            pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
+            if not _was_not_taken(error) or waited + pause > refused_wait_seconds:
                 raise
             refusals, waited = refusals + 1, waited + pause
-            yield Pause(pause * (1.0 + 0.25 * chance()))
+            yield Pause(pause)
+    return [done[plan.generation_id] for plan in plans]
 
 
-def submit_once(body: Mapping[str, Any], ids_of: IdsOf) -> Call[Submission]:
-    """Plan and carry out in one: see :func:`plan_submission` and :func:`carry_out`."""
-    plan = yield from plan_submission(body, ids_of, search=True)
-    return (yield from carry_out(body, plan))
+def submit_once(body: Mapping[str, Any], ids_of_each: Iterable[IdsOf]) -> Call[list[Submission]]:
+    """
+    Plan and carry out in one: see :func:`plan_batch` and :func:`carry_out`.
+
+    :param ids_of_each: For each variation, the n-th ids of its key; one for a request that is no batch.
+    """
+    plans = yield from plan_batch(body, ids_of_each, search=True)
+    return (yield from carry_out(body, plans))
+
+
+def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
+    """Return the request for these generations; Hedra's schema names a batch's ids by other fields."""
+    request = {name: value for name, value in body.items() if name != "batch_size"}
+    if len(plans) == 1:
+        return request | {"generation_id": plans[0].generation_id, "reserved_asset_id": plans[0].asset_id}
+    return request | {
+        "batch_size": len(plans),
+        "generation_ids": [plan.generation_id for plan in plans],
+        "reserved_asset_ids": [plan.asset_id for plan in plans],
+    }
+
+
+def _told_apart(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Generation]]:
+    """
+    Return which generation of a submit's answer is whose: by its id, else by its place.
+
+    :raises HedraProtocolError: If the answer does not tell of all of them.
+    """
+    if len(plans) == 1:
+        return [(plans[0], made)]
+    results = list(made.batch_results or [])
+    if len(results) != len(plans):
+        raise HedraProtocolError(
+            f"Hedra's answer to a batch of {len(plans)} tells of {len(results)} generations."
+        )
+    by_id = {(result.id or "").lower(): result for result in results}
+    ours = {plan.generation_id.lower() for plan in plans}
+    # What failed at once has no id; and an API that does not keep to our ids gives others.
+    rest = [result for result in results if (result.id or "").lower() not in ours]
+    told = []
+    for plan in plans:
+        result = by_id.get(plan.generation_id.lower()) or (rest.pop(0) if rest else None)
+        if result is None:
+            raise HedraProtocolError("Hedra's answer to a batch tells of one generation twice.")
+        told.append((plan, result.as_generation(plan.generation_id, made.type)))
+    return told
 
 
 def _why_ours(
@@ -205,8 +280,8 @@ def _why_ours(
     differing = differing_fields(body, asked, models)
     if not differing:
         return Rule.SAME, ()
-    payer = str(asked.get("reserved_asset_id") or found.asset_id or "")
-    return (Rule.PAID_BY_US if payer.lower() == asset_id.lower() else Rule.CHANGED), differing
+    payers = _named(asked, "reserved_asset_id") or {(found.asset_id or "").lower()}
+    return (Rule.PAID_BY_US if asset_id.lower() in payers else Rule.CHANGED), differing
 
 
 def _require_ours(
@@ -225,21 +300,32 @@ def _require_ours(
         )
 
 
-def _look_again(generation_id: str, asset_id: str) -> Call[Generation | None]:
-    """Look until a minute has passed without a trace of it."""
+def _look_again(plans: Sequence[Plan]) -> Call[dict[str, Generation]]:
+    """Look until all are found, or a minute has passed without a trace of some; return those found."""
+    found: dict[str, Generation] = {}
+    missing = list(plans)
     try:
         for seconds in (0.0, *LOOK_AGAIN_SECONDS):
             if seconds:
                 yield Pause(seconds)
-            found = yield from calls.get_status(generation_id)
-            if found is not None:
+            for plan in missing:
+                generation = yield from calls.get_status(plan.generation_id)
+                if generation is not None:
+                    found[plan.generation_id] = generation
+            missing = [plan for plan in missing if plan.generation_id not in found]
+            if not missing:
                 return found
-        return (yield from _search(_asked_for(generation_id, asset_id)))
+        for plan in missing:
+            taken = {generation.id for generation in found.values()}
+            generation = yield from _search(_asked_for(plan.generation_id, plan.asset_id, taken))
+            if generation is not None:
+                found[plan.generation_id] = generation
+        return found
     except HedraError as error:
-        error.generation_id = generation_id
+        error.generation_id = plans[0].generation_id
         error.message = (
-            f"Generation {generation_id} may be running and paid for: its submit got no clear answer, and "
-            f"looking for it failed. {error.message}"
+            f"Generation {', '.join(plan.generation_id for plan in plans)} may be running and paid for: the "
+            f"submit got no clear answer, and looking for it failed. {error.message}"
         )
         raise
 
@@ -248,18 +334,29 @@ def _same(one: str, other: str) -> bool:
     return one.lower() == other.lower()
 
 
-def _asked_for(generation_id: str, asset_id: str) -> Callable[[Generation], bool]:
+def _asked_for(
+    generation_id: str, asset_id: str, taken: Collection[str] = ()
+) -> Callable[[Generation], bool]:
     """Match a generation that was asked for under this id, or makes this asset, whatever id it got."""
 
     def matches(row: Generation) -> bool:
+        if row.id in taken:
+            return False
+        if _same(row.id, generation_id) or _same(row.asset_id or "", asset_id):
+            return True
         asked = row.input or {}
-        return (
-            _same(str(asked.get("generation_id", "")), generation_id)
-            or _same(str(asked.get("reserved_asset_id", "")), asset_id)
-            or _same(row.asset_id or "", asset_id)
-        )
+        ids, assets = _named(asked, "generation_id"), _named(asked, "reserved_asset_id")
+        # In a batch, a row that has an id that was asked for is that variation and no other.
+        return row.id.lower() not in ids and (generation_id.lower() in ids or asset_id.lower() in assets)
 
     return matches
+
+
+def _named(asked: Mapping[str, Any], field: str) -> set[str]:
+    """Return the ids that a request names in a field, or in its plural."""
+    many = asked.get(f"{field}s")
+    ids = [asked.get(field), *(many if isinstance(many, list) else [])]
+    return {str(one).lower() for one in ids if one}
 
 
 def _search(matches: Callable[[Generation], bool]) -> Call[Generation | None]:

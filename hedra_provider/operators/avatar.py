@@ -115,6 +115,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         """
         from hedra_provider.api import calls
         from hedra_provider.api.requests import (
+            batch_size,
             check_against_model,
             find_model,
             not_in_catalogue,
@@ -125,6 +126,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         image, audio = str(given(self.image) or ""), str(given(self.audio) or "") or None
         require_one_voice(audio, given(self.text), given(self.voice_id))
         refuse_ids(given(self.extra_request) or {})
+        batch_size(given(self.extra_request) or {})
         catalogue: list[Model] = []
         # Checked without the account first: what is wrong in itself needs no key and no request.
         self._body(_asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue)

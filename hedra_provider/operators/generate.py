@@ -22,7 +22,8 @@ class HedraGenerateOperator(GeneratingOperator):
     Further parameters, what a retry does and what is returned:
     :class:`hedra_provider.operators.generating.GeneratingOperator`.
 
-    :param request: The body, with ``type`` and without ids.
+    :param request: The body, with ``type`` and without ids. With a ``batch_size`` above 1 its variations are
+        paid for, adopted and replaced one by one.
     """
 
     template_fields: Sequence[str] = ("request", *GeneratingOperator.template_fields)
@@ -41,6 +42,7 @@ class HedraGenerateOperator(GeneratingOperator):
         from hedra_provider.api import calls
         from hedra_provider.api.errors import HedraValueError
         from hedra_provider.api.requests import (
+            batch_size,
             check_against_model,
             find_model,
             not_in_catalogue,
@@ -55,6 +57,7 @@ class HedraGenerateOperator(GeneratingOperator):
                 "request: its type is missing.", param="type", remedy="Give e.g. 'type': 'video'."
             )
         refuse_ids(body)
+        batch_size(body)
         own_workspace = given(self.workspace_id) or given(body.get("workspace_id"))
         workspace_id = own_workspace or self.hook.settings.workspace_id
         if workspace_id:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
+from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
-from hedra_provider.operators.submitting import ids_of, submit
-from hedra_provider.results import XCOM_ID, XCOM_RESULT, generation_result, outputs, read_row
+from hedra_provider.operators.submitting import Draft, ids_of, submit
+from hedra_provider.results import (
+    XCOM_ID,
+    XCOM_IDS,
+    XCOM_RESULT,
+    XCOM_RESULTS,
+    generation_result,
+    outputs,
+    read_rows,
+)
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
-from hedra_provider.triggers import HedraGenerationTrigger, deferral, patience_seconds, read_event
+from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +34,8 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.operators.submitting import Chosen, Draft
+    from hedra_provider.api.errors import HedraError
+    from hedra_provider.operators.submitting import Chosen
 
 POLL_INTERVAL_SECONDS = 15.0
 TIMEOUT_SECONDS = 21_600.0
@@ -39,8 +50,15 @@ class GeneratingOperator(HedraOperator):
     :func:`hedra_provider.results.generation_result`; ``generation_id`` is pushed before the submit, and
     ``credit_estimate`` where it could be told.
 
+    A request with a ``batch_size`` makes several variations, each of them paid for once; one that failed is
+    replaced by a retry, alone. Their ids are pushed as ``generation_ids`` before the submit, their dicts as
+    ``generations``; ``generation`` is that of the first which is complete.
+
+    A submit that Hedra refuses for its rate limit is repeated in place for 30 s. Then, with ``deferrable``,
+    the task waits in the triggerer for its turn and goes on at the submit, without using up a retry.
+
     :param destination: Where to store the result: a local path or a URI that ObjectStoragePath opens; ending
-        in ``/`` it is a folder. None: the file stays at Hedra.
+        in ``/`` it is a folder, as it must be for a batch. None: the file stays at Hedra.
     :param idempotency_key: What the generation is for, e.g. ``"shop/{{ task.name }}"``: runs and tasks that
         share it share the generation, unless their requests differ. By default one per task run.
     :param on_clear: What a clear of the task means: ``adopt`` gives back what was paid for unless the request
@@ -50,7 +68,7 @@ class GeneratingOperator(HedraOperator):
     :param wait_for_completion: Whether to wait; without it the task ends right after the submit.
     :param deferrable: Whether to wait in the triggerer, without a worker.
     :param poll_interval: Seconds between two looks at the most.
-    :param timeout: Seconds to wait for the generation.
+    :param timeout: Seconds to wait for the generation; and, before, for a turn to submit it.
     :param validate: Whether to check the request against the limits that its model publishes.
     """
 
@@ -106,53 +124,134 @@ class GeneratingOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit once, and wait: here, in the triggerer, or not at all."""
-        destination = given(self.destination)
+        from hedra_provider.api.submit import REFUSED_WAIT_SECONDS
+
         with as_airflow_errors(), self.hook.get_conn() as client:
-            if destination:
-                # Before anything is spent; a folder that can't be written to is found later all the same.
-                check_destination(str(destination))
-            draft = self.draft_request(client)
-            generation = submit(self, context, client, draft, tell=self._remember).generation
-            with self._paid_for(context, generation.id):
-                if not self.wait_for_completion and not generation.is_finished:
-                    return self._push(context, generation)
-                end_time = time.time() + patience_seconds(self)
-                if not generation.is_finished and not self.deferrable:
-                    generation = self._wait_here(client, generation.id, end_time)
-                if generation.is_finished:
-                    return self._finish(context, generation, client)
-        return self._defer_for(generation.id, end_time)
+            return self._generate(context, client, refused_wait_seconds=REFUSED_WAIT_SECONDS)
+
+    def execute_turn(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Go on at the submit, after the trigger told that it is this task's turn."""
+        left = read_turn_event(event, ids_of(self, context)(0)[0])
+        draft = Draft(left["request"], cost=left.get("cost")) if left.get("request") else None
+        with as_airflow_errors(), self.hook.get_conn() as client:
+            return self._generate(context, client, draft=draft, refused_since=left.get("refused_since"))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger fired: fetch what is complete, fail with what failed."""
-        told = event.get("generation_id") if isinstance(event, dict) else None
-        mine = self._submitted_id(context)
-        if told and mine and told.lower() != mine.lower():
+        told, mine = told_ids(event), self._submitted_ids(context, event)
+        if mine and told != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
-            self.log.warning(
-                "An event tells of generation %s; this task waits for %s, and goes on.", told, mine
-            )
+            self.log.warning("An event tells of %s; this task waits for %s, and goes on.", told, mine)
             self._defer_for(mine, time.time() + patience_seconds(self))
         with as_airflow_errors(), self._paid_for(context, told):
-            generation = read_event(event)
+            generations = read_event(event)
             with self.hook.get_conn() as client:
-                return self._finish(context, generation, client)
+                return self._finish(context, generations, client)
 
-    def _defer_for(self, generation_id: str, end_time: float) -> NoReturn:
+    def _generate(
+        self,
+        context: Context,
+        client: HedraClient,
+        *,
+        draft: Draft | None = None,
+        refused_since: float | None = None,
+        refused_wait_seconds: float = 0.0,
+    ) -> dict[str, Any]:
+        """
+        Draft, submit, wait.
+
+        :param draft: What to submit, where an earlier turn made it.
+        :param refused_since: Epoch seconds of the first refusal for the rate limit.
+        :param refused_wait_seconds: How long a refused submit is repeated in place.
+        """
+        from hedra_provider.api.errors import HedraRateLimitError
+
+        try:
+            draft = draft or self._checked_draft(client)
+            submissions = submit(
+                self, context, client, draft, tell=self._remember, refused_wait_seconds=refused_wait_seconds
+            )
+        except HedraRateLimitError as error:
+            self._defer_for_turn(context, error, draft, refused_since or time.time())
+            raise
+        generations = [submission.generation for submission in submissions]
+        ids = [generation.id for generation in generations]
+        with self._paid_for(context, ids):
+            end_time = time.time() + patience_seconds(self)
+            running = [generation.id for generation in generations if not generation.is_finished]
+            if running and not self.wait_for_completion:
+                return self._push(context, self._results(generations))
+            if running and self.deferrable:
+                self._defer_for(ids, end_time)
+            waited = {one: self._wait_here(client, one, end_time) for one in running}
+            generations = [waited.get(generation.id, generation) for generation in generations]
+            return self._finish(context, generations, client)
+
+    def _checked_draft(self, client: HedraClient) -> Draft:
+        from hedra_provider.api.errors import HedraValueError
+        from hedra_provider.api.requests import batch_size
+
+        destination = given(self.destination)
+        if destination:
+            # Before anything is spent; a folder that can't be written to is found later all the same.
+            check_destination(str(destination))
+        draft = self.draft_request(client)
+        if destination and batch_size(draft.body) > 1 and not str(destination).endswith("/"):
+            raise HedraValueError(
+                f"destination: {destination!r} names one file, but a batch makes several.",
+                param="destination",
+                remedy="End it with / to name each file after its generation. Nothing was submitted.",
+            )
+        return draft
+
+    def _defer_for_turn(
+        self, context: Context, error: HedraError, draft: Draft | None, refused_since: float
+    ) -> None:
+        """Wait in the triggerer for another turn to submit, unless it was waited for long enough."""
+        from hedra_provider.api.pacing import turn_delay_seconds
+
+        now = time.time()
+        delay = turn_delay_seconds(
+            waited=now - refused_since,
+            retry_after=error.retry_after,
+            chance=random.random(),  # noqa: S311
+        )
+        if not self.deferrable or now + delay > refused_since + patience_seconds(self):
+            return
+        self.log.info("%s Waiting for a turn to submit in the triggerer, %.0f s at least.", error, delay)
+        trigger = HedraTurnTrigger(
+            resume_at=now + delay,
+            refused_since=refused_since,
+            first_id=ids_of(self, context)(0)[0],
+            request=draft.body if draft else None,
+            cost=self._chosen.cost if self._chosen else None,
+            hedra_conn_id=self.hedra_conn_id,
+        )
+        self.defer(**deferral(trigger, end_time=now + patience_seconds(self), method_name="execute_turn"))
+
+    def _defer_for(self, generation_ids: Sequence[str], end_time: float) -> NoReturn:
         trigger = HedraGenerationTrigger(
-            generation_id=generation_id,
+            generation_ids=generation_ids,
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self.poll_interval,
         )
-        self.defer(**deferral(trigger))
+        self.defer(**deferral(trigger, end_time=end_time))
         raise AssertionError("defer() raises")
 
-    def _submitted_id(self, context: Context) -> str | None:
-        """Return the generation that this try submitted or adopted, as it said itself."""
+    def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
+        """Return the generations that this try submitted or adopted, as it said itself."""
         ti = context["ti"]
-        found = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_ID, map_indexes=ti.map_index)
-        return found if isinstance(found, str) else None
+
+        def pushed(key: str) -> Any:
+            return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
+
+        first = pushed(XCOM_ID)
+        if not isinstance(first, str):
+            return []
+        if told_ids(event) == [first.lower()]:
+            return [first]
+        return list(pushed(XCOM_IDS) or [first])
 
     def on_kill(self) -> None:
         """Say what runs on, and that nothing is lost: Hedra has no cancel."""
@@ -162,7 +261,7 @@ class GeneratingOperator(HedraOperator):
         self.log.warning(
             "The task is being stopped. Generation %s, if it was submitted, runs on at Hedra and costs %s. "
             "Clear the task: it adopts that generation without paying again.",
-            self._chosen.generation_id,
+            self._chosen,
             self._chosen.cost or "what Hedra charges",
         )
 
@@ -170,7 +269,7 @@ class GeneratingOperator(HedraOperator):
         self._chosen = chosen
 
     @contextmanager
-    def _paid_for(self, context: Context, generation_id: str | None) -> Iterator[None]:
+    def _paid_for(self, context: Context, generation_ids: Sequence[str]) -> Iterator[None]:
         """Let no retry follow where it could not find again what is paid for."""
         from hedra_provider.api.errors import HedraError, HedraGenerationError
         from hedra_provider.api.submit import MAX_GENERATIONS_PER_KEY
@@ -181,13 +280,18 @@ class GeneratingOperator(HedraOperator):
             # It ended: there is nothing to lose, and a retry makes another.
             raise
         except HedraError as error:
-            if not (error.retryable and generation_id):
+            if not error.retryable:
                 raise
-            nth = ids_of(self, context)
-            if generation_id.lower() not in {nth(n)[0] for n in range(MAX_GENERATIONS_PER_KEY)}:
+            found_again = {
+                ids_of(self, context, variation)(n)[0]
+                for variation in range(len(generation_ids))
+                for n in range(MAX_GENERATIONS_PER_KEY)
+            }
+            lost = [one for one in generation_ids if one.lower() not in found_again]
+            if lost:
                 error.retryable = False
                 error.message += (
-                    f" Not retried: a retry would not find generation {generation_id} and might pay again: "
+                    f" Not retried: a retry would not find generation {', '.join(lost)} and might pay again: "
                     "Hedra gave it an id of its own, or the API key was rotated."
                 )
                 error.remedy = "Wait for it by HedraGenerationSensor, fetch it by HedraDownloadOperator."
@@ -205,40 +309,58 @@ class GeneratingOperator(HedraOperator):
         )
         return client.run(wait)
 
-    def _finish(self, context: Context, generation: Generation, client: HedraClient) -> dict[str, Any]:
-        """Read what it cost, store the file, and leave the facts in XCom whether that works or not."""
-        from hedra_provider.api.error_answers import generation_error
+    def _finish(
+        self, context: Context, generations: Sequence[Generation], client: HedraClient
+    ) -> dict[str, Any]:
+        """Read what it cost, store what is complete, and leave the facts in XCom whatever happens."""
+        from hedra_provider.api.error_answers import failures_error
 
-        row = read_row(client, generation.id, self.log)
-        if generation.is_failed:
-            self._push(context, generation, row=row)
-            raise generation_error(generation.id, generation.error, generation.error_message)
-        uri, size = None, None
+        rows = read_rows(client, [generation.id for generation in generations], self.log)
+        results = self._results(generations, rows)
+        destination = given(self.destination)
         try:
-            destination = given(self.destination)
-            if destination:
-                stored = store_result(client, str(destination), generation_id=generation.id)
-                uri, size = stored.uri, stored.size
+            for generation, result in zip(generations, results, strict=True):
+                if destination and generation.is_complete:
+                    stored = store_result(client, str(destination), generation_id=generation.id)
+                    result |= {"uri": stored.uri, "bytes": stored.size}
         finally:
-            result = self._push(context, generation, row=row, uri=uri, size=size)
-        cost = result["credit_cost"]
-        self.log.info(
-            "Generation %s is complete; it cost %s credits. %s",
-            generation.id,
-            "an unknown number of" if cost is None else cost,
-            f"Stored {uri} ({size} bytes)." if uri else "Its file stays at Hedra: no destination is set.",
-        )
-        return result
+            said = self._push(context, results)
+        if any(generation.is_failed for generation in generations):
+            raise failures_error(generations)
+        for result in results:
+            cost, uri = result["credit_cost"], result["uri"]
+            self.log.info(
+                "Generation %s is complete; it cost %s credits. %s",
+                result["generation_id"],
+                "an unknown number of" if cost is None else cost,
+                f"Stored {uri} ({result['bytes']} bytes)."
+                if uri
+                else "Its file stays at Hedra: no destination is set.",
+            )
+        return said
 
-    def _push(self, context: Context, generation: Generation, **facts: Any) -> dict[str, Any]:
-        result = generation_result(
-            generation,
-            hedra_conn_id=self.hedra_conn_id,
-            name=self._name(),
-            workspace_id=self.paying_workspace,
-            **facts,
-        )
+    def _results(
+        self, generations: Sequence[Generation], rows: Mapping[str, Generation] | None = None
+    ) -> list[dict[str, Any]]:
+        return [
+            generation_result(
+                generation,
+                row=(rows or {}).get(generation.id),
+                hedra_conn_id=self.hedra_conn_id,
+                name=self._name(),
+                workspace_id=self.paying_workspace,
+            )
+            for generation in generations
+        ]
+
+    def _push(self, context: Context, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Leave the facts in XCom; return those of the first generation that is complete."""
+        from hedra_provider.api.answers import COMPLETE
+
+        result = next((one for one in results if one["status"] == COMPLETE), results[0])
         context["ti"].xcom_push(key=XCOM_RESULT, value=result)
+        if len(results) > 1:
+            context["ti"].xcom_push(key=XCOM_RESULTS, value=list(results))
         return outputs(context, result)
 
     def _name(self) -> str | None:

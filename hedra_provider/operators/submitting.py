@@ -1,4 +1,4 @@
-"""What happens around the one call that costs: which generation it is, what it may cost, who pays."""
+"""What happens around the one call that costs: which generations they are, what they may cost, who pays."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hedra_provider import identity
 from hedra_provider.operators.base import given
-from hedra_provider.results import XCOM_ESTIMATE, XCOM_ID
+from hedra_provider.results import XCOM_ESTIMATE, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.answers import Model
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.pricing import Estimate
     from hedra_provider.api.submit import Plan, Submission
     from hedra_provider.hooks import HedraHook
 
@@ -46,14 +45,16 @@ class Draft:
     """
     A request that is ready to be submitted, and what was learnt while it was made.
 
-    :param body: The body, without ids.
+    :param body: The body, without ids; of a batch it has the ``batch_size``.
     :param catalogue: The account's models, where they were asked for.
     :param audio_ms: What Hedra said of the length of its audio.
+    :param cost: What it costs by an estimate that was made, and compared with ``max_credits``, before.
     """
 
-    body: dict[str, Any]
+    body: Mapping[str, Any]
     catalogue: Sequence[Model] = ()
     audio_ms: int | None = None
+    cost: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,23 @@ class Chosen:
     """
     What is about to be submitted, or was adopted.
 
-    :param generation_id: Its id.
-    :param cost: What it costs by the estimate, None where that can't be told.
+    :param generation_ids: The generation, or all variations of a batch.
+    :param cost: What they cost by the estimate, None where that can't be told.
     """
 
-    generation_id: str
+    generation_ids: tuple[str, ...]
     cost: str | None
 
+    def __str__(self) -> str:
+        return ", ".join(self.generation_ids)
 
-def ids_of(operator: Payer, context: Context) -> Callable[[int], tuple[str, str]]:
-    """Return the ids of this task run's generations: a function of the task run, over all its tries."""
+
+def ids_of(operator: Payer, context: Context, variation: int = 0) -> Callable[[int], tuple[str, str]]:
+    """
+    Return the ids of this task run's generations: a function of the task run, over all its tries.
+
+    :param variation: Which one of a batch.
+    """
     ti = context["ti"]
     run = (ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
     # A run that was deleted and made again is another payer, though it has the same id.
@@ -79,7 +87,8 @@ def ids_of(operator: Payer, context: Context) -> Callable[[int], tuple[str, str]
     key = given(operator.idempotency_key)
     if key is None:
         key = round_of_tries if operator.on_clear == "new" else identity.task_run_key(*run)
-    return identity.generation_ids(operator.hook.settings.namespace, str(key), payer=round_of_tries)
+    namespace = operator.hook.settings.namespace
+    return identity.generation_ids(namespace, str(key), variation, payer=round_of_tries)
 
 
 def submit(
@@ -89,35 +98,52 @@ def submit(
     draft: Draft,
     *,
     tell: Callable[[Chosen], None],
-) -> Submission:
+    refused_wait_seconds: float,
+) -> list[Submission]:
     """
     Submit once, or adopt what is there.
 
     :param tell: Is told what was chosen, before it is submitted.
-
-    :return: The generation to wait for.
+    :param refused_wait_seconds: How long a submit that Hedra refuses for its rate limit is repeated in place.
+    :return: The generation to wait for, or those of a batch.
     :raises HedraError: If it may not or could not be submitted.
     """
     from hedra_provider.api.budget import pool_name
     from hedra_provider.api.errors import HedraInsufficientCreditsError
-    from hedra_provider.api.requests import refuse_ids
-    from hedra_provider.api.submit import carry_out, plan_submission
+    from hedra_provider.api.requests import batch_size, refuse_ids
+    from hedra_provider.api.submit import carry_out, plan_batch
 
-    refuse_ids(draft.body)
-    ti, models = context["ti"], draft.catalogue
-    plan = client.run(
-        plan_submission(draft.body, ids_of(operator, context), models=models, search=ti.try_number > 1)
-    )
-    _explain(operator, plan)
-    cost = check_cost(operator, context, client, draft) if plan.must_submit else None
-    tell(Chosen(plan.generation_id, str(cost) if cost else None))
-    ti.xcom_push(key=XCOM_ID, value=plan.generation_id)
+    body, ti, models = draft.body, context["ti"], draft.catalogue
+    refuse_ids(body)
+    ids_of_each = [ids_of(operator, context, variation) for variation in range(batch_size(body))]
+    plans = client.run(plan_batch(body, ids_of_each, models=models, search=ti.try_number > 1))
+    for plan in plans:
+        _explain(operator, plan)
+    cost = draft.cost or check_cost(operator, context, client, draft, sum(p.must_submit for p in plans))
+
+    def remember(generation_ids: list[str]) -> None:
+        tell(Chosen(tuple(generation_ids), cost))
+        ti.xcom_push(key=XCOM_ID, value=generation_ids[0])
+        if len(generation_ids) > 1:
+            ti.xcom_push(key=XCOM_IDS, value=generation_ids)
+
+    remember([plan.generation_id for plan in plans])
     try:
-        submission = client.run(carry_out(draft.body, plan, models=models))
+        submissions = client.run(
+            carry_out(body, plans, models=models, refused_wait_seconds=refused_wait_seconds)
+        )
     except HedraInsufficientCreditsError as error:
-        error.message += f". {pool_name(draft.body.get('workspace_id'))} was to pay."
+        error.message += f". {pool_name(body.get('workspace_id'))} was to pay."
         raise
-    generation = submission.generation
+    for submission in submissions:
+        _tell_outcome(operator, submission)
+    if any(submission.id_mismatch for submission in submissions):
+        remember([submission.generation.id for submission in submissions])
+    return submissions
+
+
+def _tell_outcome(operator: Payer, submission: Submission) -> None:
+    generation, plan = submission.generation, submission.plan
     if submission.id_mismatch:
         operator.log.error(
             "Hedra made generation %s although %s was asked for: it does not keep to our ids. Going on with "
@@ -125,36 +151,39 @@ def submit(
             generation.id,
             plan.generation_id,
         )
-        ti.xcom_push(key=XCOM_ID, value=generation.id)
-        tell(Chosen(generation.id, str(cost) if cost else None))
     elif submission.answered:
         operator.log.info("Submitted generation %s.", generation.id)
     elif plan.must_submit:
         operator.log.info("Found generation %s: the submit had got through.", generation.id)
-    return submission
 
 
-def check_cost(operator: Payer, context: Context, client: HedraClient, draft: Draft) -> Estimate | None:
+def check_cost(
+    operator: Payer, context: Context, client: HedraClient, draft: Draft, generations: int
+) -> str | None:
     """
     Tell what the submit may cost, and refuse it where that is more than it may.
 
-    :return: The estimate, None where it can't be told, or was not worth a request.
+    :param generations: How many are to be submitted.
+    :return: The estimate in words, None where it can't be told, or was not worth a request.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
     from hedra_provider.api import calls
     from hedra_provider.api.budget import estimate_request, pool_name, require_within
 
+    if not generations:
+        return None
     limit = whole_credits(operator.max_credits)
     # Without a limit the estimate is a line in the log: not worth a request of its own.
     known = draft.catalogue and (draft.audio_ms is not None or not draft.body.get("audio_id"))
     if limit is None and not known:
         return None
-    found = client.run(estimate_request(draft.body, catalogue=draft.catalogue, audio_ms=draft.audio_ms))
+    body = {**draft.body, "batch_size": generations}
+    found = client.run(estimate_request(body, catalogue=draft.catalogue, audio_ms=draft.audio_ms))
     if found:
         operator.log.info("By Hedra's published prices this costs %s.", found)
         context["ti"].xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
     if limit is None:
-        return found
+        return str(found) if found else None
     require_within(found, limit, f"Task {operator.task_id}")
     workspace_id = draft.body.get("workspace_id")
     available = client.run(calls.get_credits()).available(workspace_id)
@@ -162,7 +191,7 @@ def check_cost(operator: Payer, context: Context, client: HedraClient, draft: Dr
         operator.log.warning(
             "%s has %d credits; this may cost %s.", pool_name(workspace_id), available, found
         )
-    return found
+    return str(found) if found else None
 
 
 def whole_credits(value: Any) -> int | None:

@@ -63,7 +63,7 @@ class Account:
         return body | fields | {"generated_video_inputs": inputs}
 
     def submit(self, body: dict[str, Any] | None = None, *, key: str = "row-1", payer: str = "run-1") -> Any:
-        return self.run(submit_once(body or self.body(), ids_of(key, payer)))
+        return self.run(submit_once(body or self.body(), [ids_of(key, payer)]))[0]
 
     @property
     def paid(self) -> list[dict[str, Any]]:

@@ -163,7 +163,7 @@ def test_rows_that_race_on_one_key_whatever_a_duplicate_answers(mode: str, list_
         plan = account.run(plan_submission(body, mine))
         assert plan.must_submit
         with pytest.raises(HedraConflictError) as raised:
-            account.run(carry_out(body, plan))
+            account.run(carry_out(body, [plan]))
         assert raised.value.retryable
         sandbox.faults()
         assert account.submit(account.body("Row 2"), payer="row 2").generation.id == ids()(1)

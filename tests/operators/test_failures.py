@@ -162,7 +162,7 @@ def test_a_key_that_was_rotated_is_read_anew_once(
         return await original(self)
 
     monkeypatch.setattr(hooks.HedraHook, "get_async_conn", rotating)
-    assert fire(raised.value.trigger)["outcome"] == "complete"
+    assert fire(raised.value.trigger)["outcome"] == "finished"
 
 
 def test_a_refused_key_reaches_the_task(
@@ -171,7 +171,7 @@ def test_a_refused_key_reaches_the_task(
     from hedra_provider.triggers import HedraGenerationTrigger
 
     hedra_sandbox.change_key("another")
-    event = fire(HedraGenerationTrigger(generation_id=NOBODY, end_time=9e9))
+    event = fire(HedraGenerationTrigger(generation_ids=[NOBODY], end_time=9e9))
     assert event["outcome"] == "failed"
     with pytest.raises(AirflowFailException, match="HedraAuthenticationError"):
         avatar(portrait, voice).execute_complete(context_of(TaskInstance()), event=event)
@@ -241,9 +241,9 @@ def test_a_request_that_is_no_dict(hedra_sandbox: Sandbox, body: Any):
 
 
 @pytest.mark.parametrize(
-    "request_body", [{}, {"type": "video", "generation_id": "x"}, {"type": "video", "batch_size": 2}]
+    "request_body", [{}, {"type": "video", "generation_id": "x"}, {"type": "video", "batch_size": 9}]
 )
 def test_a_body_that_the_operator_cannot_stand_for(hedra_sandbox: Sandbox, request_body: dict[str, Any]):
-    with pytest.raises(AirflowFailException, match="request"):
+    with pytest.raises(AirflowFailException, match=r"request|batch_size"):
         run(HedraGenerateOperator(task_id="t", request=request_body))
     assert hedra_sandbox.ledger()["requests"] == []

@@ -252,8 +252,8 @@ def test_the_event_of_another_trigger_is_not_taken(
     old, new = (fire(trigger) for trigger in triggers)
     with pytest.raises(TaskDeferred) as raised:
         operators[1].execute_complete(context_of(rounds[1]), event=old)
-    assert raised.value.trigger.generation_id == new["generation_id"] != old["generation_id"]
+    assert raised.value.trigger.generation_ids == new["generation_ids"] != old["generation_ids"]
     assert not target.exists()
     result = operators[1].execute_complete(context_of(rounds[1]), event=new)
-    assert result["generation_id"] == new["generation_id"]
+    assert [result["generation_id"]] == new["generation_ids"]
     assert target.exists()

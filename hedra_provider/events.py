@@ -1,0 +1,109 @@
+"""What triggers tell tasks: versioned dicts that go through Airflow's database, so without URLs and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+if TYPE_CHECKING:
+    from hedra_provider.api.answers import Generation
+    from hedra_provider.api.errors import HedraError
+
+EVENT_VERSION = 1
+
+
+def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
+    """Return what an event says of an error: ``outcome`` and ``failure``."""
+    failure = {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "retryable": error.retryable,
+        "retry_after": error.retry_after,
+        "generation_id": error.generation_id,
+    }
+    return {"outcome": outcome, "failure": failure}
+
+
+def told(generation: Generation) -> dict[str, Any]:
+    """Return what an event says of a generation."""
+    from hedra_provider.api.error_answers import cleaned
+
+    facts = {"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"}
+    said: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))
+    return said
+
+
+def read_event(event: Mapping[str, Any] | None) -> list[Generation]:
+    """
+    Return the finished generations that an event tells of.
+
+    :param event: What :class:`hedra_provider.triggers.HedraGenerationTrigger` fired.
+    :return: The generations in the order of the trigger's ids; their status is ``complete`` or ``error``.
+    :raises HedraError: What the trigger could not get past, e.g. a deadline.
+    :raises AirflowException: If the event is none of this version's.
+    """
+    from hedra_provider.api.answers import Generation
+
+    known = _known(event)
+    if known.get("outcome") == "finished" and known.get("generations"):
+        found = [Generation.model_validate(facts) for facts in known["generations"]]
+        if all(generation.is_finished for generation in found):
+            return found
+    raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")
+
+
+def read_credits_event(event: Mapping[str, Any] | None) -> int:
+    """
+    Return the credits that an event tells of.
+
+    :param event: What :class:`hedra_provider.triggers.HedraCreditsTrigger` fired.
+    :raises HedraError: What the trigger could not get past, e.g. a deadline.
+    :raises AirflowException: If the event is none of this version's.
+    """
+    known = _known(event)
+    if known.get("outcome") == "enough" and isinstance(known.get("available"), int):
+        return int(known["available"])
+    raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")
+
+
+def read_turn_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[str, Any]:
+    """
+    Return what a task left with :class:`hedra_provider.triggers.HedraTurnTrigger`.
+
+    :param first_id: The first generation id of the task's key.
+    :return: ``{"request", "cost", "refused_since"}``; empty if the event is not this task's: SQLite gives a
+        new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+    """
+    if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
+        return {}
+    return event if event.get("outcome") == "turn" and event.get("first_id") == first_id else {}
+
+
+def told_ids(event: Mapping[str, Any] | None) -> list[str]:
+    """Return the generations that an event is about; empty where it does not say."""
+    ids = event.get("generation_ids") if isinstance(event, Mapping) else None
+    return [str(one).lower() for one in ids] if isinstance(ids, list) else []
+
+
+def _known(event: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return an event of this version; raise the error that it tells of."""
+    from hedra_provider.api import errors
+
+    if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
+        raise AirflowException(
+            f"The trigger fired an event that this version does not know: {event!r}. Were worker and "
+            "triggerer upgraded together? Clear the task: it adopts its generation without paying again."
+        )
+    failure = event.get("failure")
+    if event.get("outcome") in ("timeout", "failed") and failure:
+        kind = getattr(errors, str(failure.get("kind")), errors.HedraError)
+        known = isinstance(kind, type) and issubclass(kind, errors.HedraError)
+        raise (kind if known else errors.HedraError)(
+            str(failure.get("message")),
+            retryable=bool(failure.get("retryable")),
+            retry_after=failure.get("retry_after"),
+            generation_id=failure.get("generation_id"),
+        )
+    return event

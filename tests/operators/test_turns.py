@@ -1,0 +1,233 @@
+"""A submit that Hedra refuses for its rate limit waits for its turn: no retry, no worker, one payment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hedra_provider.api import pacing
+from hedra_provider.api.client import HedraClient
+from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
+from tests.airflow_names import AirflowException, TaskDeferred
+from tests.operators.helpers import avatar
+from tests.tasks import TaskInstance, context_of, fire
+
+if TYPE_CHECKING:
+    from hedra_provider.testing import Sandbox
+
+REFUSED = {"on": "POST /generations", "when": "before", "status": 429, "times": None}
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of the worker's client, which are noted and not taken."""
+    noted: list[float] = []
+    monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: noted.append(seconds))
+    return noted
+
+
+def refuse(operator: Any, ti: TaskInstance, event: Any = None) -> HedraTurnTrigger:
+    """Execute or resume an operator that is to be refused; return what it waits by."""
+    context = context_of(ti)
+    with pytest.raises(TaskDeferred) as raised:
+        operator.execute_turn(context, event=event) if event else operator.execute(context)
+    assert raised.value.method_name == "execute_turn"
+    assert isinstance(raised.value.trigger, HedraTurnTrigger)
+    return raised.value.trigger
+
+
+def resume(operator: Any, ti: TaskInstance, event: Any) -> Any:
+    """Go on at the submit, and wait for what was submitted."""
+    with pytest.raises(TaskDeferred) as raised:
+        operator.execute_turn(context_of(ti), event=event)
+    return operator.execute_complete(context_of(ti), event=fire(raised.value.trigger))
+
+
+def turn(trigger: HedraTurnTrigger) -> Any:
+    """Let the turn come at once."""
+    trigger.resume_at = 0.0
+    return fire(trigger)
+
+
+def test_it_goes_on_at_the_submit(hedra_sandbox: Sandbox, portrait: str, voice: str, pauses: list[float]):
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    assert 10 < sum(pauses) <= 30
+    assert trigger.resume_at > time.time() + 10
+    assert trigger.cost == "2 credits"
+    hedra_sandbox.faults()
+    before = len(hedra_sandbox.ledger()["requests"])
+    result = resume(avatar(portrait, voice, deferrable=True), ti, turn(trigger))
+    assert result["status"] == "complete"
+    asked = [f"{row['method']} {row['path']}" for row in hedra_sandbox.ledger()["requests"][before:]]
+    status = f"GET /generations/{result['generation_id']}/status"
+    assert asked == [status, "POST /generations", "GET /generations"] or asked[:2] == [
+        status,
+        "POST /generations",
+    ]
+    assert len(hedra_sandbox.submissions) == 1
+    assert ti.xcoms["generation_id"] == result["generation_id"]
+
+
+def test_a_second_refusal_holds_the_worker_no_longer(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, pauses: list[float]
+):
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    first = refuse(avatar(portrait, voice, deferrable=True), ti)
+    del pauses[:]
+    second = refuse(avatar(portrait, voice, deferrable=True), ti, turn(first))
+    assert pauses == []
+    assert second.refused_since == first.refused_since
+    assert second.serialize()[1]["request"] == first.request
+    assert second.cost == first.cost
+
+
+def test_it_waits_as_long_as_hedra_asked(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    hedra_sandbox.faults(REFUSED | {"headers": {"Retry-After": "600"}})
+    trigger = refuse(avatar(portrait, voice, deferrable=True), TaskInstance())
+    assert trigger.resume_at >= time.time() + 590
+    assert len(hedra_sandbox.requests("POST", "/generations")) == 1
+
+
+def test_a_refusal_before_the_submit_waits_as_well(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    hedra_sandbox.faults(REFUSED | {"on": "GET /models", "headers": {"Retry-After": "600"}})
+    ti = TaskInstance()
+    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    assert trigger.request is None
+    hedra_sandbox.faults()
+    resume(avatar(portrait, voice, deferrable=True), ti, turn(trigger))
+    assert len(hedra_sandbox.submissions) == 1
+
+
+def test_what_was_submitted_meanwhile_is_adopted(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    """E.g. by a try that Airflow took for dead."""
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    hedra_sandbox.faults()
+    avatar(portrait, voice).execute(context_of(TaskInstance()))
+    avatar(portrait, voice, deferrable=True).execute_turn(context_of(ti), event=turn(trigger))
+    assert len(hedra_sandbox.submissions) == 1
+
+
+def test_a_batch_waits_for_one_turn(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    operator = avatar(portrait, voice, deferrable=True, extra_request={"batch_size": 3})
+    trigger = refuse(operator, ti)
+    hedra_sandbox.faults()
+    resume(operator, ti, turn(trigger))
+    assert len(hedra_sandbox.submissions) == 3
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_where_it_cannot_wait_the_refusal_is_left_to_the_retries(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool
+):
+    hedra_sandbox.faults(REFUSED)
+    timeout = 5.0 if deferrable else 3600.0
+    with pytest.raises(AirflowException, match="429"):
+        avatar(portrait, voice, deferrable=deferrable, timeout=timeout).execute(context_of(TaskInstance()))
+
+
+def test_it_gives_up_when_the_time_is_over(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    trigger = refuse(avatar(portrait, voice, deferrable=True, timeout=3600), ti)
+    trigger.refused_since -= 3600
+    with pytest.raises(AirflowException, match="429"):
+        avatar(portrait, voice, deferrable=True, timeout=3600).execute_turn(
+            context_of(ti), event=turn(trigger)
+        )
+
+
+@pytest.mark.parametrize("strange", ["another task's", "a generation's", "none", "newer"])
+def test_an_event_that_is_not_its_own_submits_nothing_of_another(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, strange: str
+):
+    """SQLite gives a new trigger the id of a deleted one, whose event then comes here."""
+    hedra_sandbox.faults(REFUSED)
+    other = refuse(avatar(portrait, voice, deferrable=True, text_prompt="Other"), TaskInstance(map_index=7))
+    hedra_sandbox.faults()
+    event = {
+        "another task's": turn(other),
+        "a generation's": {"version": 1, "generation_ids": ["g"], "outcome": "finished"},
+        "none": None,
+        "newer": turn(other) | {"version": 99},
+    }[strange]
+    ti = TaskInstance()
+    resume(avatar(portrait, voice, deferrable=True), ti, event)
+    (row,) = hedra_sandbox.submissions
+    assert row["request"]["generated_video_inputs"]["text_prompt"] != "Other"
+
+
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_a_turn_that_comes_to_a_waiting_task_is_not_taken_for_its_end(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred):
+        avatar(portrait, voice, deferrable=True).execute(context_of(ti))
+    stray = HedraTurnTrigger(resume_at=0.0, refused_since=0.0, first_id="another")
+    with pytest.raises(TaskDeferred) as raised:
+        avatar(portrait, voice, deferrable=True).execute_complete(context_of(ti), event=fire(stray))
+    assert isinstance(raised.value.trigger, HedraGenerationTrigger)
+
+
+def test_it_is_made_again_from_what_it_serializes():
+    original = HedraTurnTrigger(
+        resume_at=1.5, refused_since=0.5, first_id="g", request={"type": "video"}, cost="2 credits"
+    )
+    path, kwargs = original.serialize()
+    assert path == "hedra_provider.triggers.HedraTurnTrigger"
+    assert json.loads(json.dumps(kwargs)) == kwargs
+    assert HedraTurnTrigger(**kwargs).serialize() == original.serialize()
+
+
+def test_tasks_of_one_connection_go_one_after_the_other(monkeypatch: pytest.MonkeyPatch):
+    from hedra_provider import triggers
+
+    slept: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds))
+        await real(0)
+
+    monkeypatch.setattr(triggers.asyncio, "sleep", sleep)
+
+    async def all_at_once() -> None:
+        one, other = (
+            [
+                HedraTurnTrigger(resume_at=0.0, refused_since=0.0, first_id=str(n), hedra_conn_id=conn)
+                for n in range(4)
+            ]
+            for conn in ("one", "other")
+        )
+        await asyncio.gather(*(anext(trigger.run()) for trigger in one + other))
+
+    asyncio.run(all_at_once())
+    assert sorted(slept[8:]) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0.1, 10))
+def test_turns_are_apart_and_in_order(arrivals: list[float], gap: float):
+    turns = pacing.Turns(gap)
+    times = [now + turns.take(now) for now in sorted(arrivals)]
+    assert all(time >= now for time, now in zip(times, sorted(arrivals), strict=True))
+    assert all(later - earlier >= gap * 0.999 for earlier, later in pairwise(times))
+
+
+@given(st.floats(0, 1e6), st.none() | st.floats(0, 86_400), st.floats(0, 1, exclude_max=True))
+def test_a_delay_is_never_shorter_than_asked_for(waited: float, retry_after: float | None, chance: float):
+    delay = pacing.turn_delay_seconds(waited=waited, retry_after=retry_after, chance=chance)
+    assert max(15.0, retry_after or 0.0) <= delay <= 1.25 * max(300.0, retry_after or 0.0)
