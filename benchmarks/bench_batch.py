@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import publish, text_table
+from hedra_provider.sandbox.faults import template
 from scripts.airflow_home import DAGS, sandbox
 from scripts.local_airflow import LocalAirflow
 
@@ -62,6 +63,7 @@ class Batch:
     :param paid_twice: Submits that were charged beyond the first of a clip.
     :param tries: Tries of the clips' tasks, one each at best.
     :param requests: API requests in all.
+    :param kinds: Of these by method and path.
     :param refused: Those answered 429.
     :param busiest_second: The most requests within any second.
     :param above_rate_seconds: The longest time in which each second saw more requests than the rate.
@@ -73,6 +75,7 @@ class Batch:
     paid_twice: int
     tries: int
     requests: int
+    kinds: dict[str, int]
     refused: int
     busiest_second: int
     above_rate_seconds: int
@@ -141,6 +144,7 @@ def judge(ledger: Mapping[str, Any], plan: Plan, clips: Path, **run: Any) -> Bat
         done=len(there & paid.keys()),
         paid_twice=sum(paid.values()) - len(paid),
         requests=len(asked),
+        kinds=dict(Counter(f"{row['method']} {template(row['path'])}" for row in asked).most_common()),
         refused=sum(row["status"] == 429 for row in asked),
         busiest_second=busiest_second(times),
         above_rate_seconds=above_rate_seconds(times, plan.rate),
@@ -192,6 +196,7 @@ def main() -> int:
         ["paid twice", str(batch.paid_twice)],
         ["tries per clip", f"{batch.tries / plan.clips:.2f}"],
         ["requests per clip", f"{batch.requests / plan.clips:.1f}"],
+        *([f"  {kind}", f"{count / plan.clips:.1f}"] for kind, count in batch.kinds.items()),
         ["answered 429", str(batch.refused)],
         ["busiest second", f"{batch.busiest_second} requests"],
         ["longest time above the rate", f"{batch.above_rate_seconds} s"],

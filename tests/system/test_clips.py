@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from benchmarks.bench_batch import Plan, run_batch
 from tests.system.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -325,3 +326,11 @@ def test_what_is_no_table(clips: Clips, read_table: Any, content: str | bytes | 
     with pytest.raises(AirflowFailException) as error:
         read_table(str(clips.table), "")
     assert expected in str(error.value)
+
+
+def test_thirty_clips_in_a_real_airflow_on_a_slow_plan(tmp_path: Path):
+    plan = Plan(clips=30, rate=5, max_parallel=10, seconds=10)
+    batch = run_batch(plan, tmp_path, patience_seconds=480)
+    assert (batch.state, batch.done, batch.paid_twice) == ("success", 30, 0), batch
+    # A whole tick is the poll interval, 15 s.
+    assert batch.above_rate_seconds <= 15, batch
