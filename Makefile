@@ -15,7 +15,7 @@ MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/a
 unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test test-oldest lint types airflow sandbox bench clean
+.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test test-oldest lint types airflow sandbox bench bench-batch clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,11 @@ sandbox: venv  ## a local Hedra; ARGS="--help" for its options
 	@$(PY) -m hedra_provider.sandbox $(ARGS)
 
 bench: venv-dev  ## the benchmarks: each prints a table and writes JSON
-	@for file in benchmarks/bench_*.py; do $(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done
+	@for file in $(filter-out %bench_batch.py,$(wildcard benchmarks/bench_*.py)); do \
+		$(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+bench-batch: venv-dev  ## 300 clips in a real Airflow on a slow plan; ARGS="--clips 30" for fewer
+	@$(PY) -m benchmarks.bench_batch $(ARGS)
 
 clean:  ## remove everything these commands made
 	rm -rf $(VENV) $(OLDEST) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

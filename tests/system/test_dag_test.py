@@ -134,7 +134,10 @@ def test_what_may_get_better_is_tried_again(hedra_sandbox: Sandbox, run_dag: Run
     assert ledger["credits"]["refunded"] == ledger["submissions"][0]["credits"]
 
 
-@pytest.mark.parametrize("name", ["hedra_avatar_video", "hedra_avatar_from_text", "hedra_omnia_motion"])
+EXAMPLES = ["hedra_avatar_video", "hedra_avatar_from_text", "hedra_omnia_motion", "hedra_clips_from_table"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_cheap_to_parse(name: str, airflow_database: Path):
     import subprocess
     import sys
