@@ -70,10 +70,19 @@ def generation_ids(
     return nth
 
 
-def asset_id(namespace: uuid.UUID, sha256: str, asset_type: str, workspace_id: str | None) -> str:
+def asset_id(
+    namespace: uuid.UUID,
+    sha256: str,
+    asset_type: str,
+    workspace_id: str | None,
+    *,
+    only_for: str | None = None,
+) -> str:
     """
     Return the id that a file has as an asset, so that the same bytes are uploaded once.
 
     :param sha256: The hash of the content, in hex.
+    :param only_for: The key of a task run that wants an asset of its own; it finds that again at each try.
     """
-    return str(uuid.uuid5(namespace, f"asset\0{SCHEME}\0{workspace_id or ''}\0{asset_type}\0{sha256}"))
+    name = f"asset\0{SCHEME}\0{workspace_id or ''}\0{asset_type}\0{sha256}"
+    return str(uuid.uuid5(namespace, name if only_for is None else f"{name}\0{only_for}"))

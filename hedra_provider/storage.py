@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import secrets
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
+
+from hedra_provider.parts import part_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,6 +19,13 @@ if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _EXTENSIONS = {"video": ".mp4", "audio": ".mp3", "image": ".png"}
+
+_ABOUT_THE_PATH = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+PART_SUFFIX = ".hedra.part"
+"""How the name of a file ends that is still arriving."""
+
+_A_FILE = "Give an asset id, a path that the worker can read, or a URI such as s3://conn_id@bucket/key."
 
 
 @contextmanager
@@ -27,20 +37,23 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
     :param param: The operator's parameter that named it, for messages.
     :return: The file, readable and seekable, and its name.
     :raises HedraValueError: If it can't be opened.
+    :raises HedraTransferError: If the storage did not answer, which may pass.
     """
-    from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.errors import HedraTransferError, HedraValueError
 
+    what = f"{param}: {source!r} can't be opened"
     try:
         path = _local(source) or _remote(source)
-        if path.is_dir():
-            raise IsADirectoryError("it is a directory")
-        opened = path.open("rb")
+        with _errors_of_drivers():
+            if path.is_dir():
+                raise IsADirectoryError("it is a directory")
+            opened = path.open("rb")
+    except _StorageError as error:
+        raise HedraTransferError(f"{what}: {error}.", remedy="Nothing was sent.") from error
+    except FileNotFoundError as error:
+        raise HedraValueError(f"{what}: there is no such file.", param=param, remedy=_A_FILE) from error
     except (OSError, ValueError, ImportError) as error:
-        raise HedraValueError(
-            f"{param}: {source!r} can't be opened: {error}.",
-            param=param,
-            remedy="Give an asset id, a path that the worker can read, or a URI such as s3://conn_id@bucket/key.",
-        ) from error
+        raise HedraValueError(f"{what}: {error}.", param=param, remedy=_A_FILE) from error
     with opened as file:
         if file.seekable():
             yield cast("BinaryIO", file), path.name
@@ -48,6 +61,23 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(file, copy)
             yield cast("BinaryIO", copy), path.name
+
+
+@contextmanager
+def errors_of_reading(what: str) -> Iterator[None]:
+    """
+    Read what goes wrong in the middle of a file as what it is: something that may pass.
+
+    :raises HedraTransferError: In place of whatever the file's driver raises.
+    """
+    from hedra_provider.api.errors import HedraTransferError
+
+    try:
+        yield
+    except Exception as error:
+        raise HedraTransferError(
+            f"{what} could not be read: {_words_of(error)}.", remedy="Nothing was sent."
+        ) from error
 
 
 def check_destination(destination: str) -> None:
@@ -62,9 +92,10 @@ def check_destination(destination: str) -> None:
     try:
         target = _local(destination)
         if target is None:
-            if not destination.endswith("/") and not _remote(destination).name:
+            path = _remote(destination)
+            if not destination.endswith("/") and not path.name:
                 raise ValueError("it names no file; end it with / to name the file after its id")
-            _remote(destination)
+            _require_bucket(path)
             return
         folder = target if destination.endswith("/") else target.parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,26 +121,33 @@ def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str,
     """
     target = _local(destination)
     if target is None:
-        path = _remote(destination)
-        with tempfile.NamedTemporaryFile(prefix="hedra-") as copy:
-            size = fill(cast("BinaryIO", copy))
-            copy.flush()
-            path.fs.put_file(copy.name, path.path)
-        return destination, size
+        return destination, _write_remote(destination, fill)
     # A link stays a link: what it points to is replaced.
     target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        # Opened by name, not by mkstemp: the result shall have the permissions that the umask gives.
-        with part.open("xb") as file:
-            size = fill(file)
-            file.flush()
-            os.fsync(file.fileno())
+    # Names are limited in bytes, and a sign may take four.
+    stem = "." + os.fsdecode(os.fsencode(target.name)[:100])
+    with part_file(target.parent, stem, PART_SUFFIX) as (part, file):
+        size = fill(file)
+        file.flush()
+        os.fsync(file.fileno())
         part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     return f"file://{target}", size
+
+
+def _write_remote(destination: str, fill: Callable[[BinaryIO], int]) -> int:
+    """Gather a file on the worker's disk, and put it to object storage in one piece when it is whole."""
+    path = _remote(destination)
+    stem = ".hedra-" + hashlib.sha256(destination.encode()).hexdigest()[:16]
+    # Storages tell browsers the type that the name of the file says.
+    suffix = PurePosixPath(path.name).suffix
+    suffix = suffix if re.fullmatch(r"\.\w{1,10}", suffix, re.ASCII) else ""
+    with part_file(Path(tempfile.gettempdir()), stem, suffix, mode=0o600) as (part, file):
+        size = fill(file)
+        file.flush()
+        with _errors_of_drivers():
+            path.fs.put_file(str(part), path.path)
+    return size
 
 
 def named_destination(destination: str, file_id: str, asset_type: str | None) -> str:
@@ -144,7 +182,59 @@ def _local(uri: str) -> Path | None:
 def _remote(uri: str) -> ObjectStoragePath:
     from airflow.sdk import ObjectStoragePath
 
-    path = ObjectStoragePath(uri)
-    # Opened now, so that an unknown scheme or a missing driver is found where it is named.
-    _ = path.fs
+    try:
+        path = ObjectStoragePath(uri)
+        # Opened now, so that an unknown scheme or a missing driver or connection is found where it is named.
+        _ = path.fs
+    except (OSError, ValueError, ImportError):
+        raise
+    except Exception as error:  # e.g. AirflowNotFoundException for the connection
+        raise ValueError(_words_of(error)) from error
     return path
+
+
+def _require_bucket(path: ObjectStoragePath) -> None:
+    """
+    Find a bucket that is not there before anything is spent.
+
+    :raises FileNotFoundError: If it surely is not there.
+    """
+    bucket = path.path.strip("/").partition("/")[0]
+    # s3fs' own way to ask S3: its exists() says no to whoever may not ask, and its ls() reads all there is.
+    ask = getattr(path.fs, "call_s3", None)
+    if ask is None or not bucket:
+        return
+    try:
+        ask("head_bucket", Bucket=bucket)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
+    except Exception:  # noqa: BLE001  who may write need not be allowed to ask; the write will tell
+        return
+
+
+class _StorageError(OSError):
+    """A driver's own error, which is none of the kinds that tell what is wrong with a path."""
+
+
+@contextmanager
+def _errors_of_drivers() -> Iterator[None]:
+    """Read what drivers raise (botocore's and aiohttp's own trees of errors) as an OSError."""
+    try:
+        yield
+    except (
+        FileNotFoundError,
+        PermissionError,
+        IsADirectoryError,
+        NotADirectoryError,
+        ValueError,
+        ImportError,
+    ):
+        raise
+    except Exception as error:
+        raise _StorageError(_words_of(error)) from error
+
+
+def _words_of(error: Exception) -> str:
+    from hedra_provider.api.error_answers import clean
+
+    return clean(str(error)).rstrip(".") or type(error).__name__

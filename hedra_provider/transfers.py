@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from hedra_provider.storage import named_destination, write_whole
 
 if TYPE_CHECKING:
+    from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.transfer import RemoteFile
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def store_result(
     generation_id: str | None = None,
     asset_id: str | None = None,
     asset_type: str | None = None,
+    known: Generation | None = None,
 ) -> StoredResult:
     """
     Fetch the file of a generation, or of an asset, and store it whole.
@@ -41,17 +42,22 @@ def store_result(
     :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder, in
         which the file is named after its id.
     :param asset_type: The type of the asset, where ``asset_id`` is given.
+    :param known: What Hedra said of the generation a moment ago: its URL spares a look. One that has expired
+        is replaced like any other; where it has none, Hedra is asked.
     :raises HedraError: If it could not be fetched or stored.
     """
     from hedra_provider.api.errors import HedraTransferError
-    from hedra_provider.api.transfer import asset_file, download, generation_file
+    from hedra_provider.api.transfer import RemoteFile, asset_file, download, generation_file
 
     def look() -> RemoteFile:
         if generation_id:
             return client.run(generation_file(generation_id))
         return client.run(asset_file(str(asset_id), str(asset_type)))
 
-    found = look()
+    if known is not None and known.is_complete and known.file_url:
+        found = RemoteFile(known.file_url, known.asset_id, known.type)
+    else:
+        found = look()
     target = named_destination(destination, str(generation_id or asset_id), found.type)
     urls = [found.url]
 
@@ -64,6 +70,6 @@ def store_result(
         raise HedraTransferError(
             f"{target} can't be written: {error}.",
             generation_id=generation_id,
-            remedy="The result stays at Hedra: a retry stores it without paying again.",
+            remedy="Its file stays at Hedra: a retry stores it without paying again.",
         ) from error
     return StoredResult(uri, size, found.asset_id)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def estimate_request(
-    body: Mapping[str, Any], *, catalogue: Sequence[Model] = (), audio_ms: int | None = None
+    body: Mapping[str, Any], *, catalogue: Sequence[Model] = (), audio_seconds: Span | None = None
 ) -> Call[Estimate | None]:
     """
     Estimate what a request will cost.
 
     :param body: The body of ``POST /generations``.
     :param catalogue: The account's models; asked for where it is not given.
-    :param audio_ms: What Hedra said of the length of its audio; asked for where it is not given.
+    :param audio_seconds: How long its audio is, where that was measured; else Hedra is asked.
     :return: None where it can't be told.
     """
     models = catalogue or (yield from calls.list_models())
@@ -33,13 +33,12 @@ def estimate_request(
     if model is None:
         return None
     audio_id = body.get("audio_id")
-    if audio_ms is None and isinstance(audio_id, str):
+    if audio_seconds is None and isinstance(audio_id, str):
         for asset in (yield from calls.list_assets("audio", [audio_id])):
-            audio_ms = asset.asset.duration_ms if asset.asset else None
+            audio_seconds = uploaded_seconds(asset.asset.duration_ms if asset.asset else None, model)
     spoken = body.get("audio_generation") or {}
     speech = find_model(str(spoken.get("model_slug") or ""), models) or _dearest_speech(models, spoken)
-    seconds: Span | None = uploaded_seconds(audio_ms, model)
-    return estimate(body, model, audio_seconds=seconds, speech=speech)
+    return estimate(body, model, audio_seconds=audio_seconds, speech=speech)
 
 
 def require_within(found: Estimate | None, max_credits: int, what: str) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
+from hedra_provider.api.error_answers import clean
+from hedra_provider.api.errors import HedraTransferError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -22,18 +25,45 @@ class SizedFile:
     :param size: Bytes from the start of the file to its end.
     :param name: File name to send along.
     :param content_type: MIME type to send along.
+    :param unchanged: Whether the file is still what it was; asked before its last bytes are read.
     """
 
-    def __init__(self, file: BinaryIO, size: int, name: str, content_type: str | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        size: int,
+        name: str,
+        content_type: str | None = None,
+        *,
+        unchanged: Callable[[], bool] | None = None,
+    ) -> None:
         self._file = file
         self.size = size
         self.name = name
         self.content_type = content_type or "application/octet-stream"
+        self._unchanged = unchanged
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read on, to ``size`` at the most: bytes that were appended meanwhile are not part of it."""
+        """
+        Read on, to ``size`` at the most: bytes that were appended meanwhile are not part of it.
+
+        :raises HedraTransferError: If the file changed.
+        """
         left = self.size - self._file.tell()
-        return self._file.read(left if size < 0 else min(size, left))
+        wanted = left if size < 0 else min(size, left)
+        try:
+            chunk = self._file.read(wanted)
+        except Exception as error:
+            # Of a file on object storage, a driver's error of whatever kind.
+            raise HedraTransferError(f"{self.name} could not be read on: {clean(str(error))}.") from error
+        cut_short = wanted > 0 and not chunk
+        at_the_end = 0 < left == len(chunk)
+        if cut_short or (at_the_end and self._unchanged and not self._unchanged()):
+            raise HedraTransferError(
+                f"{self.name} changed while it was sent; it was not sent to its end.",
+                remedy="Give the task retries, and files that are written before it starts.",
+            )
+        return chunk
 
     def tell(self) -> int:
         """Return the position."""

@@ -142,7 +142,8 @@ def uploaded_seconds(duration_ms: int | None, model: Model | None) -> Span | Non
     """
     Return how long an uploaded audio is by what Hedra says of it.
 
-    The schema calls ``duration_ms`` "in seconds". A number that makes sense either way is taken as both.
+    The schema calls ``duration_ms`` "in seconds". A number that makes sense either way is taken as both; of a
+    file that was at hand the measured length is used instead (:func:`measured_seconds`).
 
     :param duration_ms: What the asset says.
     :param model: The model that it is for.
@@ -152,6 +153,11 @@ def uploaded_seconds(duration_ms: int | None, model: Model | None) -> Span | Non
     as_milliseconds, as_seconds = Fraction(duration_ms, 1000), Fraction(duration_ms)
     longest = max(Fraction((model and model.max_duration_ms) or 0, 1000), LONGEST_SECONDS)
     return Span(as_milliseconds, as_seconds if as_seconds <= longest else as_milliseconds)
+
+
+def measured_seconds(duration_ms: int) -> Span:
+    """Return how long an audio is that was measured, in milliseconds."""
+    return Span.exactly(Fraction(duration_ms, 1000))
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -26,7 +27,7 @@ from hedra_provider.api.files import CHUNK_BYTES, SizedFile
 from hedra_provider.api.waiting import unknown_generation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hedra_provider.api.answers import Asset
     from hedra_provider.api.calls import Call
@@ -35,7 +36,12 @@ if TYPE_CHECKING:
 MAX_STALLS = 5
 """Attempts in a row that brought no new byte before a download is given up."""
 
+MAX_ASSETS_PER_FILE = 5
+"""How many ids are tried for a file whose ids are all taken by assets that take no upload."""
+
 _REFUSED_URL = frozenset({400, 401, 403, 404, 410})
+_EXPIRED_URL = frozenset({401, 403, 404, 410})
+_NOT_BY_FORM = frozenset({400, 403, 404, 405, 410, 415, 422})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -88,38 +94,84 @@ def store_asset(
     """
     Bring a file to Hedra, unless the asset that it would become is there already.
 
+    Whatever is cut, and whenever, the next try under the same reserved id goes on with the same asset. Only
+    where that takes no upload any more (it was deleted, or it is a video whose ``upload_url`` is lost and
+    that Hedra takes in no other way), the file becomes the asset of the next id, made from the first.
+
     :param file: What to send.
     :param asset_type: ``image``, ``audio`` or ``video``.
     :param reserved_asset_id: The id that the asset shall have; an asset of this id whose file is there is
         reused. Without one a new asset is made.
     :param workspace_id: The workspace that shall own it.
     """
-    if reserved_asset_id is not None:
-        for asset in (yield from calls.list_assets(asset_type, [reserved_asset_id])):
-            if asset.file_url:
-                return StoredAsset(asset.id, reused=True, duration_ms=_duration_ms(asset))
-    try:
-        created = yield from calls.create_asset(
-            file.name, asset_type, reserved_asset_id=reserved_asset_id, workspace_id=workspace_id
-        )
-    except HedraError as error:
-        taken = isinstance(error, HedraConflictError) or (error.code or "").startswith("ALREADY_")
-        if reserved_asset_id is None or not taken:
-            raise
-        if asset_type != "video":
-            # Announced by an earlier try that never finished its upload: the bytes are still to come.
-            try:
-                sent = yield from calls.upload_file(reserved_asset_id, file)
-                return StoredAsset(reserved_asset_id, reused=False, duration_ms=_duration_ms(sent))
-            except HedraNotFoundError:
-                pass
-        # Its upload URL is lost, or the id belongs to something that is gone: make another asset.
-        created = yield from calls.create_asset(file.name, asset_type, workspace_id=workspace_id)
-    if created.upload_url:
-        yield from calls.put_file(created.upload_url, file)
+    for asset_id in _ids_for(reserved_asset_id):
+        if asset_id is not None:
+            for asset in (yield from calls.list_assets(asset_type, [asset_id])):
+                if asset.file_url:
+                    return StoredAsset(asset.id, reused=True, duration_ms=_duration_ms(asset))
+        try:
+            created = yield from calls.create_asset(
+                file.name, asset_type, reserved_asset_id=asset_id, workspace_id=workspace_id
+            )
+        except HedraError as error:
+            if asset_id is None or not _is_taken(error):
+                raise
+            # Announced by a try that was cut before it knew, or before it had sent its file.
+            sent = yield from _upload_to_announced(asset_id, file, asset_type)
+            if sent is not None:
+                return sent
+            continue
+        if not created.upload_url:
+            stored = yield from calls.upload_file(created.id, file)
+            return StoredAsset(created.id, reused=False, duration_ms=_duration_ms(stored))
+        try:
+            yield from calls.put_file(created.upload_url, file)
+        except HedraError as error:
+            if error.status_code not in _EXPIRED_URL:
+                raise
+            # It expired while earlier attempts were cut.
+            sent = yield from _upload_to_announced(created.id, file, asset_type)
+            if sent is not None:
+                return sent
+            raise HedraTransferError(
+                f"The storage refused the file of asset {created.id} ({error.status_code}).",
+                status_code=error.status_code,
+                remedy="Give the task retries: the next try asks for another URL.",
+            ) from error
         return StoredAsset(created.id, reused=False)
-    sent = yield from calls.upload_file(created.id, file)
-    return StoredAsset(created.id, reused=False, duration_ms=_duration_ms(sent))
+    raise HedraConflictError(
+        f"{MAX_ASSETS_PER_FILE} ids for {file.name} are all taken by assets that take no upload.",
+        retryable=False,
+        remedy="Upload it with reuse=False, or from another id_namespace.",
+    )
+
+
+def _ids_for(reserved_asset_id: str | None) -> Iterator[str | None]:
+    """Yield the ids that a file may have as an asset: the reserved one, and those made from it."""
+    yield reserved_asset_id
+    if reserved_asset_id is not None:
+        for n in range(1, MAX_ASSETS_PER_FILE):
+            yield str(uuid.uuid5(uuid.UUID(reserved_asset_id), f"again\0{n}"))
+
+
+def _is_taken(error: HedraError) -> bool:
+    return isinstance(error, HedraConflictError) or (error.code or "").startswith("ALREADY_")
+
+
+def _upload_to_announced(asset_id: str, file: SizedFile, asset_type: str) -> Call[StoredAsset | None]:
+    """
+    Send a file to an asset that is there without one.
+
+    :return: None where that asset takes no file: it is gone, or a video that is taken by PUT only.
+    """
+    try:
+        sent = yield from calls.upload_file(asset_id, file)
+    except HedraError as error:
+        by_put_only = asset_type == "video" and error.status_code in _NOT_BY_FORM
+        if by_put_only or isinstance(error, HedraNotFoundError):
+            return None
+        raise
+    return StoredAsset(asset_id, reused=False, duration_ms=_duration_ms(sent))
 
 
 @dataclass(frozen=True)
@@ -222,7 +274,7 @@ class _Fetch:
 
     def __init__(self, file: WritableFile) -> None:
         self._file = file
-        self._etag: str | None = None
+        self._version: str | None = None
         self.received = 0
         self.total: int | None = None
 
@@ -233,44 +285,70 @@ class _Fetch:
         headers = {"Accept-Encoding": "identity"}
         if self.received:
             headers["Range"] = f"bytes={self.received}-"
-            # A weak tag says that two files are much the same, which is not enough to join their halves.
-            if self._etag and not self._etag.startswith("W/"):
-                headers["If-Range"] = self._etag
+            if self._version:
+                headers["If-Range"] = self._version
         with client.http.stream("GET", url, headers=headers, follow_redirects=True) as response:
             if response.status_code in _REFUSED_URL:
                 raise _UrlRefusedError(f"the storage answered {response.status_code}")
             if response.status_code == 416:
+                # Nothing lies behind what is there: it is whole, if that is as long as the file.
+                if response.headers.get("Content-Range", "") == f"bytes */{self.received}" != "bytes */0":
+                    return None
                 self._restart()
             if response.status_code not in (200, 206):
                 return f"the storage answered {response.status_code}"
-            self._place(response)
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                return "the storage sent the file compressed although it was asked not to"
+            if not self._place(response):
+                self._restart()
+                return "the file changed meanwhile"
             # In the pieces that come: httpx would lose what it had gathered of a larger one when it is cut.
             for chunk in response.iter_raw():
                 self._file.write(chunk)
                 self.received += len(chunk)
         if not self.received:
             return "the storage answered with an empty file"
-        if self.total is None or self.received == self.total:
+        if self.total is None:
+            # Chunks say when they end; what ends with the connection may have been cut.
+            chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+            return None if chunked else "the storage does not say how long the file is"
+        if self.received == self.total:
             return None
         return f"{self.received} of {self.total} bytes came"
 
-    def _place(self, response: httpx.Response) -> None:
-        """Go to where this answer's body belongs, and note how long the file is."""
-        self._etag = response.headers.get("ETag")
+    def _place(self, response: httpx.Response) -> bool:
+        """
+        Go to where this answer's body belongs, and note how long the file is.
+
+        :return: False if the body is of another file than what is there.
+        """
+        version = _strong_tag(response)
+        if response.status_code == 200:
+            self._restart()
+            length = response.headers.get("Content-Length", "")
+            self._version, self.total = version, int(length) if length.isdecimal() else None
+            return True
         where = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if response.status_code == 206 and where and int(where[1]) == self.received:
-            self.total = None if where[3] == "*" else int(where[3])
-            return
-        if response.status_code == 206:
+        if not where or int(where[1]) != self.received:
             raise _UrlRefusedError("the storage answered with another range than asked for")
-        self._restart()
-        length = response.headers.get("Content-Length", "")
-        self.total = int(length) if length.isdecimal() else None
+        total = None if where[3] == "*" else int(where[3])
+        same = version is None or self._version is None or version == self._version
+        if not same or (total is not None and self.total is not None and total != self.total):
+            return False
+        self._version, self.total = version or self._version, total or self.total
+        return True
 
     def _restart(self) -> None:
         self._file.seek(0)
         self._file.truncate(0)
         self.received = 0
+        self._version = self.total = None
+
+
+def _strong_tag(response: httpx.Response) -> str | None:
+    """Return what names this very file; a weak tag says "much the same", not enough to join two halves."""
+    tag: str = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else None
 
 
 def _duration_ms(asset: Asset) -> int | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.failures import as_airflow_errors
-from hedra_provider.operators.base import HedraOperator, given
+from hedra_provider.operators.base import HedraOperator, given, task_run
 from hedra_provider.results import outputs
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
+from hedra_provider.uploads import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,36 +19,56 @@ if TYPE_CHECKING:
 
 class HedraUploadAssetOperator(HedraOperator):
     """
-    Upload an image, an audio or a video to Hedra. The same bytes are uploaded once per workspace.
+    Upload an image, an audio or a video to Hedra. The same bytes are uploaded once per workspace and type.
 
-    Returns ``{"asset_id", "type", "name", "bytes", "reused"}``.
+    Returns ``{"asset_id", "type", "name", "bytes", "duration_ms", "reused"}``. ``duration_ms`` is measured;
+    it is None for an image, and where it can't be told.
 
     :param source: A local path, or a URI that ObjectStoragePath opens (``s3://conn_id@bucket/key``).
-    :param asset_type: ``image``, ``audio`` or ``video``; by default what the file's name says.
+    :param asset_type: ``image``, ``audio`` or ``video``; by default what the file's content says, then its
+        name.
     :param name: The asset's name; by default the file's.
+    :param reuse: Whether an asset that another task made of the same bytes will do. False: this task run
+        makes one of its own, once: a retry or a clear finds it again.
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "name", *HedraOperator.template_fields)
 
     def __init__(
-        self, *, source: str, asset_type: str | None = None, name: str | None = None, **kwargs: Any
+        self,
+        *,
+        source: str,
+        asset_type: str | None = None,
+        name: str | None = None,
+        reuse: bool | None = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
         self.asset_type = asset_type
         self.name = name
+        # partial() may pass an explicit None, which means "not said".
+        self.reuse = reuse is None or reuse
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload, or find what is there."""
-        with as_airflow_errors(), self.hook.get_conn() as client:
-            stored, about = self.store_file(
-                client,
-                str(self.source),
-                param="source",
-                asset_type=given(self.asset_type),
-                name=given(self.name),
-            )
-        return outputs(context, {"asset_id": stored.asset_id, **about, "reused": stored.reused})
+        with (
+            as_airflow_errors(),
+            self.hook.get_conn() as client,
+            open_media(
+                str(self.source), param="source", asset_type=given(self.asset_type), name=given(self.name)
+            ) as source,
+        ):
+            stored = self.store_file(client, source, only_for=None if self.reuse else task_run(context))
+        facts = {
+            "asset_id": stored.asset_id,
+            "type": source.asset_type,
+            "name": source.file.name,
+            "bytes": source.size,
+            "duration_ms": source.duration_ms,
+            "reused": stored.reused,
+        }
+        return outputs(context, facts)
 
 
 class HedraDownloadOperator(HedraOperator):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
 from hedra_provider.operators.generating import GeneratingOperator
-from hedra_provider.operators.submitting import Draft
+from hedra_provider.operators.submitting import Draft, key_of
+from hedra_provider.uploads import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from airflow.providers.common.compat.sdk import Context
+
     from hedra_provider.api.answers import Model
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.pricing import Span
+    from hedra_provider.uploads import SourceFile
 
 _TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
 
@@ -41,6 +47,8 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     :param seed: For output that can be repeated, where the model takes one.
     :param name: The name that the result has at Hedra.
     :param extra_request: Merged over the request: fields that this operator does not know.
+    :param reuse: Whether assets that others made of the same files will do. False: this generation gets its
+        own, once: a retry or a clear finds them again, and so asks for the same video.
     """
 
     template_fields: Sequence[str] = (
@@ -87,6 +95,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         seed: int | None = None,
         name: str | None = None,
         extra_request: Mapping[str, Any] | None = None,
+        reuse: bool | None = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -106,8 +115,10 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         self.seed = seed
         self.name = name
         self.extra_request = extra_request
+        # partial() may pass an explicit None, which means "not said".
+        self.reuse = reuse is None or reuse
 
-    def draft_request(self, client: HedraClient) -> Draft:
+    def draft_request(self, client: HedraClient, context: Context) -> Draft:
         """
         Check everything that can be checked, then upload what is a file, and return what to submit.
 
@@ -142,9 +153,16 @@ class HedraAvatarVideoOperator(GeneratingOperator):
                 _asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue
             )
             check_against_model(draft, model)
-        image_id, _ = self._asset(client, image, "image", model)
-        audio_id, audio_ms = self._asset(client, audio, "audio", model) if audio else (None, None)
-        return Draft(self._body(image_id, audio_id, catalogue), catalogue, audio_ms)
+        only_for = None if self.reuse else key_of(self, context)
+        with ExitStack() as files:
+            # Both are read before either is sent.
+            portrait = self._open(files, image, "image", model)
+            voice = self._open(files, audio, "audio", model) if audio else None
+            image_id = self.store_file(client, portrait, only_for=only_for).asset_id if portrait else image
+            audio_id, seconds = audio, None
+            if voice:
+                audio_id, seconds = self._store_voice(client, voice, only_for, model)
+        return Draft(self._body(image_id, audio_id, catalogue), catalogue, seconds)
 
     def _body(self, image_id: str, audio_id: str | None, catalogue: Sequence[Model]) -> dict[str, Any]:
         from hedra_provider.api.requests import avatar_video_request, model_fields
@@ -169,19 +187,26 @@ class HedraAvatarVideoOperator(GeneratingOperator):
             extra_request=given(self.extra_request),
         )
 
-    def _asset(
-        self, client: HedraClient, value: str, kind: str, model: Model | None
-    ) -> tuple[str, int | None]:
-        """Return the asset, uploaded if need be, and what Hedra said of its length."""
+    def _open(self, files: ExitStack, value: str, kind: str, model: Model | None) -> SourceFile | None:
+        """Open what is to be uploaded; None for what is an asset already."""
         from hedra_provider.api.requests import is_uuid
 
         if is_uuid(value):
-            return value, None
+            return None
+        cropped = given(self.duration_ms) is not None or bool(given(self.audio_start_ms))
         slot = model.slot(kind) if model else None
-        stored, _ = self.store_file(
-            client, value, param=kind, asset_type=kind, max_bytes=slot.max_file_size_bytes if slot else None
-        )
-        return stored.asset_id, stored.duration_ms
+        return files.enter_context(open_media(value, param=kind, asset_type=kind, slot=slot, cropped=cropped))
+
+    def _store_voice(
+        self, client: HedraClient, voice: SourceFile, only_for: str | None, model: Model | None
+    ) -> tuple[str, Span | None]:
+        """Return the voice's asset and how long it is: as measured, else as Hedra says."""
+        from hedra_provider.api.pricing import measured_seconds, uploaded_seconds
+
+        stored = self.store_file(client, voice, only_for=only_for)
+        if voice.duration_ms is not None:
+            return stored.asset_id, measured_seconds(voice.duration_ms)
+        return stored.asset_id, uploaded_seconds(stored.duration_ms, model)
 
     def _name(self) -> str | None:
         return self.name or None

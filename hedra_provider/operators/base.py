@@ -11,13 +11,15 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from hedra_provider import identity
 from hedra_provider.hooks import HedraHook
 from hedra_provider.results import MULTIPLE_OUTPUTS
-from hedra_provider.storage import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow.providers.common.compat.sdk import Context
+
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.transfer import StoredAsset
+    from hedra_provider.uploads import SourceFile
 
 
 class HedraOperator(BaseOperator):
@@ -64,63 +66,40 @@ class HedraOperator(BaseOperator):
         return given(self.workspace_id) or self.hook.settings.workspace_id
 
     def store_file(
-        self,
-        client: HedraClient,
-        source: str,
-        *,
-        param: str,
-        asset_type: str | None = None,
-        name: str | None = None,
-        max_bytes: int | None = None,
-    ) -> tuple[StoredAsset, dict[str, Any]]:
+        self, client: HedraClient, source: SourceFile, *, only_for: str | None = None
+    ) -> StoredAsset:
         """
-        Upload a file, unless the same bytes are there already.
+        Upload a file, unless the same bytes are there already: in this workspace, as this type of asset.
 
-        :param source: A path or URI.
-        :param param: The parameter that named it, for messages.
-        :param asset_type: ``image``, ``audio`` or ``video``; by default what the file's name says.
-        :param max_bytes: What the model takes.
-        :return: The asset, and its ``type``, ``name`` and ``bytes``.
+        :param source: As :func:`hedra_provider.uploads.open_media` opens it.
+        :param only_for: The key of the task run that wants an asset of its own; None: any is good.
         """
-        import mimetypes
+        from hedra_provider.api.transfer import store_asset
 
-        from hedra_provider.api.errors import HedraValueError
-        from hedra_provider.api.files import SizedFile
-        from hedra_provider.api.transfer import digest, store_asset
-
-        with open_source(source, param) as (file, file_name):
-            mime = mimetypes.guess_type(file_name)[0] or ""
-            kind = asset_type or mime.partition("/")[0]
-            if kind not in ("image", "audio", "video"):
-                raise HedraValueError(
-                    f"{param}: {file_name!r} does not tell its type.",
-                    param="asset_type",
-                    remedy="Give asset_type: image, audio or video.",
-                )
-            sha256, size = digest(file)
-            if size == 0:
-                raise HedraValueError(
-                    f"{param}: {source!r} is empty.", param=param, remedy="Nothing was sent."
-                )
-            if max_bytes and size > max_bytes:
-                raise HedraValueError(
-                    f"{param}: {source!r} has {size} bytes; the model takes {max_bytes} at the most.",
-                    param=param,
-                )
-            workspace_id = self.paying_workspace
-            reserved = identity.asset_id(self.hook.settings.namespace, sha256, kind, workspace_id)
-            sized = SizedFile(file, size, name or file_name, mime or None)
-            stored = client.run(
-                store_asset(sized, kind, reserved_asset_id=reserved, workspace_id=workspace_id)
-            )
+        workspace_id = self.paying_workspace
+        reserved = identity.asset_id(
+            self.hook.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
+        )
+        stored = client.run(
+            store_asset(source.file, source.asset_type, reserved_asset_id=reserved, workspace_id=workspace_id)
+        )
         self.log.info(
             "%s %s: %s (%d bytes).",
             "Found asset" if stored.reused else "Uploaded asset",
             stored.asset_id,
-            source,
-            size,
+            source.source,
+            source.size,
         )
-        return stored, {"type": kind, "name": sized.name, "bytes": size}
+        return stored
+
+
+def task_run(context: Context, *, max_tries: int | None = None, began: str = "") -> str:
+    """Return the key of a task run, see :func:`hedra_provider.identity.task_run_key`."""
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return identity.task_run_key(
+        ti.dag_id, ti.run_id, ti.task_id, map_index, max_tries=max_tries, began=began
+    )
 
 
 def given(value: Any) -> Any:

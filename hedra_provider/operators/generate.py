@@ -12,6 +12,8 @@ from hedra_provider.operators.submitting import Draft
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow.providers.common.compat.sdk import Context
+
     from hedra_provider.api.client import HedraClient
 
 
@@ -33,7 +35,7 @@ class HedraGenerateOperator(GeneratingOperator):
         super().__init__(**kwargs)
         self.request = request
 
-    def draft_request(self, client: HedraClient) -> Draft:
+    def draft_request(self, client: HedraClient, context: Context) -> Draft:
         """
         Check the body, against its model's limits too where it is a video.
 

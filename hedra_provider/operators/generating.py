@@ -114,7 +114,7 @@ class GeneratingOperator(HedraOperator):
         self.validate = validate
         self._chosen: Chosen | None = None
 
-    def draft_request(self, client: HedraClient) -> Draft:
+    def draft_request(self, client: HedraClient, context: Context) -> Draft:
         """
         Return what to submit, checked and without ids.
 
@@ -167,7 +167,7 @@ class GeneratingOperator(HedraOperator):
         from hedra_provider.api.errors import HedraRateLimitError
 
         try:
-            draft = draft or self._checked_draft(client)
+            draft = draft or self._checked_draft(context, client)
             submissions = submit(
                 self, context, client, draft, tell=self._remember, refused_wait_seconds=refused_wait_seconds
             )
@@ -187,7 +187,7 @@ class GeneratingOperator(HedraOperator):
             generations = [waited.get(generation.id, generation) for generation in generations]
             return self._finish(context, generations, client)
 
-    def _checked_draft(self, client: HedraClient) -> Draft:
+    def _checked_draft(self, context: Context, client: HedraClient) -> Draft:
         from hedra_provider.api.errors import HedraValueError
         from hedra_provider.api.requests import batch_size
 
@@ -195,7 +195,7 @@ class GeneratingOperator(HedraOperator):
         if destination:
             # Before anything is spent; a folder that can't be written to is found later all the same.
             check_destination(str(destination))
-        draft = self.draft_request(client)
+        draft = self.draft_request(client, context)
         if destination and batch_size(draft.body) > 1 and not str(destination).endswith("/"):
             raise HedraValueError(
                 f"destination: {destination!r} names one file, but a batch makes several.",

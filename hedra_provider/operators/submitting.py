@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hedra_provider import identity
-from hedra_provider.operators.base import given
+from hedra_provider.operators.base import given, task_run
 from hedra_provider.results import XCOM_ESTIMATE, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.answers import Model
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.pricing import Span
     from hedra_provider.api.submit import Plan, Submission
     from hedra_provider.hooks import HedraHook
 
@@ -47,13 +48,13 @@ class Draft:
 
     :param body: The body, without ids; of a batch it has the ``batch_size``.
     :param catalogue: The account's models, where they were asked for.
-    :param audio_ms: What Hedra said of the length of its audio.
+    :param audio_seconds: How long its audio is: as measured, else as Hedra said. None: Hedra is asked.
     :param cost: What it costs by an estimate that was made, and compared with ``max_credits``, before.
     """
 
     body: Mapping[str, Any]
     catalogue: Sequence[Model] = ()
-    audio_ms: int | None = None
+    audio_seconds: Span | None = None
     cost: str | None = None
 
 
@@ -79,16 +80,23 @@ def ids_of(operator: Payer, context: Context, variation: int = 0) -> Callable[[i
 
     :param variation: Which one of a batch.
     """
-    ti = context["ti"]
-    run = (ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index)
+    namespace = operator.hook.settings.namespace
+    key, payer = key_of(operator, context), _round_of_tries(context)
+    return identity.generation_ids(namespace, key, variation, payer=payer)
+
+
+def key_of(operator: Payer, context: Context) -> str:
+    """Return what the generation is for: the task run, or what ``idempotency_key`` says."""
+    key = given(operator.idempotency_key)
+    if key is not None:
+        return str(key)
+    return _round_of_tries(context) if operator.on_clear == "new" else task_run(context)
+
+
+def _round_of_tries(context: Context) -> str:
     # A run that was deleted and made again is another payer, though it has the same id.
     began = getattr(context.get("dag_run"), "start_date", None)
-    round_of_tries = identity.task_run_key(*run, max_tries=ti.max_tries, began=str(began or ""))
-    key = given(operator.idempotency_key)
-    if key is None:
-        key = round_of_tries if operator.on_clear == "new" else identity.task_run_key(*run)
-    namespace = operator.hook.settings.namespace
-    return identity.generation_ids(namespace, str(key), variation, payer=round_of_tries)
+    return task_run(context, max_tries=context["ti"].max_tries, began=str(began or ""))
 
 
 def submit(
@@ -174,11 +182,13 @@ def check_cost(
         return None
     limit = whole_credits(operator.max_credits)
     # Without a limit the estimate is a line in the log: not worth a request of its own.
-    known = draft.catalogue and (draft.audio_ms is not None or not draft.body.get("audio_id"))
+    known = draft.catalogue and (draft.audio_seconds is not None or not draft.body.get("audio_id"))
     if limit is None and not known:
         return None
     body = {**draft.body, "batch_size": generations}
-    found = client.run(estimate_request(body, catalogue=draft.catalogue, audio_ms=draft.audio_ms))
+    found = client.run(
+        estimate_request(body, catalogue=draft.catalogue, audio_seconds=draft.audio_seconds)
+    )
     if found:
         operator.log.info("By Hedra's published prices this costs %s.", found)
         context["ti"].xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})

@@ -108,7 +108,8 @@ def test_a_file_that_changed_meanwhile_starts_again():
         if len(seen) == 1:
             headers = {"Content-Length": "10", "ETag": '"one"'}
             return httpx.Response(200, headers=headers, stream=httpx.ByteStream(b"old"))
-        return httpx.Response(200, stream=httpx.ByteStream(b"new content"))
+        headers = {"Content-Length": "11", "ETag": '"two"'}
+        return httpx.Response(200, headers=headers, stream=httpx.ByteStream(b"new content"))
 
     file = io.BytesIO()
     with fake(handler) as client:
@@ -131,7 +132,7 @@ def test_a_redirect_is_followed_without_the_key():
         seen.append(request)
         if request.url.host == "files.example":
             return httpx.Response(302, headers={"Location": "https://cdn.example/a"})
-        return httpx.Response(200, stream=httpx.ByteStream(b"x"))
+        return httpx.Response(200, headers={"Content-Length": "1"}, stream=httpx.ByteStream(b"x"))
 
     with fake(handler) as client:
         download(client, lambda: "https://files.example/a", io.BytesIO())

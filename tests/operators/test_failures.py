@@ -90,7 +90,7 @@ def test_an_empty_file_is_refused(hedra_sandbox: Sandbox, portrait: str, tmp_pat
 
 
 def test_a_file_without_a_type_is_refused(hedra_sandbox: Sandbox, tmp_path: Path):
-    (tmp_path / "noise").write_bytes(b"1")
+    (tmp_path / "noise").write_bytes(b"\x01\x80")
     with pytest.raises(AirflowFailException, match="Give asset_type"):
         run(HedraUploadAssetOperator(task_id="upload", source=str(tmp_path / "noise")))
     assert hedra_sandbox.requests("POST", "/assets") == []

@@ -71,8 +71,10 @@ def test_asset_ids_are_taken_as_they_are(hedra_sandbox: Sandbox, portrait: str, 
         "type": "image",
         "name": "portrait.png",
         "bytes": len(png()),
+        "duration_ms": None,
         "reused": False,
     }
+    assert audio["duration_ms"] == 1000
     run(avatar(image["asset_id"], audio["asset_id"]))
     request = hedra_sandbox.submissions[0]["request"]
     assert (request["start_keyframe_id"], request["audio_id"]) == (image["asset_id"], audio["asset_id"])

@@ -1,0 +1,128 @@
+"""Files of the user's on their way to Hedra: opened, read once, judged before anything is sent."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from hedra_provider.storage import errors_of_reading, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hedra_provider.api.answers import Slot
+    from hedra_provider.api.files import SizedFile
+
+DURATION_GRACE_MS = 1000
+"""How much longer than a model takes an audio may be before it is refused here: Hedra's schema speaks of a
+grace without its size, and an MP3 is a little longer than what was recorded."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """
+    A file that is ready to be sent.
+
+    :param source: The path or URI it was opened by.
+    :param file: Its content.
+    :param asset_type: ``image``, ``audio`` or ``video``.
+    :param sha256: The hash of its content, in hex.
+    :param duration_ms: How long it plays, measured; None where that can't be told.
+    """
+
+    source: str
+    file: SizedFile
+    asset_type: str
+    sha256: str
+    duration_ms: int | None
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.file.size
+
+
+@contextmanager
+def open_media(
+    source: str,
+    *,
+    param: str,
+    asset_type: str | None = None,
+    name: str | None = None,
+    slot: Slot | None = None,
+    cropped: bool = False,
+) -> Iterator[SourceFile]:
+    """
+    Open a file to upload, and refuse what can't be right while nothing was sent.
+
+    :param source: A local path, or a URI that ObjectStoragePath opens.
+    :param param: The operator's parameter that named it, for messages.
+    :param asset_type: What it has to be; by default what its content says, then its name.
+    :param name: The name it is sent under; by default the file's.
+    :param slot: What the model takes.
+    :param cropped: Whether the request takes only a part of it: it may be longer than the model takes then.
+    :raises HedraValueError: If it can't be opened, is empty, or is not what is needed.
+    :raises HedraTransferError: If reading it failed in a way that may pass.
+    """
+    from hedra_provider.api.files import SizedFile
+    from hedra_provider.api.media import HEAD_BYTES, duration_ms, tell_type
+    from hedra_provider.api.transfer import digest
+
+    with open_source(source, param) as (file, file_name):
+        before = _version(file)
+        with errors_of_reading(f"{param}: {source!r}"):
+            sha256, size = digest(file)
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+        if size == 0:
+            raise _refused(param, f"{source!r} is empty")
+        kind, mime = tell_type(head, file_name, param=param, asset_type=asset_type)
+        plays_ms = None if kind == "image" else duration_ms(file, size)
+        if slot is not None:
+            _check_limits(slot, param, source, size, plays_ms, cropped=cropped)
+        same = _same(file, before)
+        yield SourceFile(
+            source, SizedFile(file, size, name or file_name, mime, unchanged=same), kind, sha256, plays_ms
+        )
+
+
+def _check_limits(
+    slot: Slot, param: str, source: str, size: int, plays_ms: int | None, *, cropped: bool
+) -> None:
+    """Compare a file with what the model takes."""
+    if slot.max_file_size_bytes and size > slot.max_file_size_bytes:
+        raise _refused(
+            param, f"{source!r} has {size} bytes; the model takes {slot.max_file_size_bytes} at the most"
+        )
+    if plays_ms is None:
+        return
+    if slot.min_duration_ms and plays_ms < slot.min_duration_ms:
+        raise _refused(
+            param, f"{source!r} plays {plays_ms} ms; the model takes {slot.min_duration_ms} at the least"
+        )
+    if slot.max_duration_ms and not cropped and plays_ms > slot.max_duration_ms + DURATION_GRACE_MS:
+        raise _refused(
+            param, f"{source!r} plays {plays_ms} ms; the model takes {slot.max_duration_ms} at the most"
+        )
+
+
+def _version(file: BinaryIO) -> tuple[int, int] | None:
+    """Return what changes when a file of this machine is written to, None for another file."""
+    try:
+        facts = os.fstat(file.fileno())
+    except (OSError, AttributeError):
+        # Object storage reads one version of an object, and says so when it is gone.
+        return None
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _same(file: BinaryIO, before: tuple[int, int] | None) -> Callable[[], bool]:
+    return lambda: _version(file) == before
+
+
+def _refused(param: str, what: str) -> Exception:
+    from hedra_provider.api.errors import HedraValueError
+
+    return HedraValueError(f"{param}: {what}.", param=param, remedy="Nothing was sent.")
