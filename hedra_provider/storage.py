@@ -86,8 +86,9 @@ def check_destination(destination: str) -> None:
 
     :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder.
     :raises HedraValueError: If it can't be written to.
+    :raises HedraTransferError: If the storage did not answer, which may pass.
     """
-    from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.errors import HedraTransferError, HedraValueError
 
     try:
         target = _local(destination)
@@ -103,6 +104,10 @@ def check_destination(destination: str) -> None:
             raise IsADirectoryError("it is a directory; end it with / to name the file after its id")
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"{folder} is not writable")
+    except _StorageError as error:
+        raise HedraTransferError(
+            f"destination: {destination!r} can't be written to: {error}.", remedy="Nothing was submitted."
+        ) from error
     except (OSError, ValueError, ImportError) as error:
         raise HedraValueError(
             f"destination: {destination!r} can't be written to: {error}.",
@@ -195,9 +200,9 @@ def _remote(uri: str) -> ObjectStoragePath:
 
 def _require_bucket(path: ObjectStoragePath) -> None:
     """
-    Find a bucket that is not there before anything is spent.
+    Find a bucket that is not there, or a storage that can't be reached, before anything is spent.
 
-    :raises FileNotFoundError: If it surely is not there.
+    :raises OSError: If it surely can't be written to now.
     """
     bucket = path.path.strip("/").partition("/")[0]
     # s3fs' own way to ask S3: its exists() says no to whoever may not ask, and its ls() reads all there is.
@@ -205,10 +210,12 @@ def _require_bucket(path: ObjectStoragePath) -> None:
     if ask is None or not bucket:
         return
     try:
-        ask("head_bucket", Bucket=bucket)
+        with _errors_of_drivers():
+            ask("head_bucket", Bucket=bucket)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
-    except Exception:  # noqa: BLE001  who may write need not be allowed to ask; the write will tell
+    except PermissionError:
+        # Who may write need not be allowed to ask; the write will tell.
         return
 
 

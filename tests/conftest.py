@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
+
 # Airflow reads these once, at its first import: they are set before any test module imports it.
 for name in [name for name in os.environ if name.startswith("AIRFLOW") or name == "HEDRA_API_KEY"]:
     del os.environ[name]
@@ -15,3 +17,11 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 pytest_plugins = ["hedra_provider.testing"]
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the client repeat without waiting."""
+    from hedra_provider.api.client import HedraClient
+
+    monkeypatch.setitem(HedraClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)

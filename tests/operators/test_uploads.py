@@ -11,7 +11,6 @@ import pytest
 
 from hedra_provider import identity
 from hedra_provider.api import calls
-from hedra_provider.api.client import HedraClient
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraUploadAssetOperator
 from tests.airflow_names import AirflowException, AirflowFailException
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
 
 JPEG = b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(50)
-
-
-@pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the client repeat without waiting."""
-    monkeypatch.setitem(HedraClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)
 
 
 def upload(source: str, **changes: Any) -> HedraUploadAssetOperator:
