@@ -17,7 +17,7 @@ own; "above idle" is the peak above what that process held just before ``execute
 
 What arrived is compared with the source by its SHA-256, for uploads too. Nothing is left behind.
 Prints a table, writes ``benchmarks/results/transfer.json``; ends with 1 when an operator took more than
-64 MiB. A content that differs is an error.
+32 MiB, or was slower than 0.75 of curl. A content that differs is an error.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ if TYPE_CHECKING:
     from hedra_provider.api.client import HedraClient
 
 MIB = 1024 * 1024
-TARGET_MIB = 64.0
+TARGET_MIB = 32.0
 """Memory above idle that an operator may take for a transfer of whatever size."""
+
+TARGET_OF_CURL = 0.75
+"""Share of curl's throughput that an operator is to reach."""
 
 SAMPLE_SECONDS = 0.005
 TIMEOUT_SECONDS = 900.0
@@ -181,10 +184,13 @@ def main() -> int:
     curl = shutil.which("curl")
     sha256, transfers = measure(mib, curl=curl)
     peak = max(transfer.above_idle_mib or 0.0 for transfer in transfers)
+    shares = shares_of_curl(transfers)
     results = {
         "mib": mib,
         "sha256": sha256,
         "target_above_idle_mib": TARGET_MIB,
+        "target_of_curl": TARGET_OF_CURL,
+        "of_curl": shares,
         "peak_above_idle_mib": peak,
         "curl_installed": curl is not None,
         "transfers": [
@@ -192,14 +198,27 @@ def main() -> int:
             for transfer in transfers
         ],
     }
-    head = ["transfer", "client", "seconds", "MiB/s", "above idle MiB", "peak MiB", "content"]
-    table = text_table(head, [_row(transfer, sha256) for transfer in transfers])
+    head = ["transfer", "client", "seconds", "MiB/s", "of curl", "above idle MiB", "peak MiB", "content"]
+    table = text_table(head, [_row(transfer, sha256, shares) for transfer in transfers])
     publish("transfer", f"{mib} MiB up and down, loopback, against the sandbox", table, results)
     if not curl:
-        print("curl not installed")
+        print("curl is not installed: nothing to compare with.")
     print(f"\nMost memory above idle: {peak:.1f} MiB (target: under {TARGET_MIB:g}).")
+    slowest = min(shares.values(), default=None)
+    if slowest is not None:
+        print(f"Slowest against curl: {slowest:.2f} (target: at least {TARGET_OF_CURL:g}).")
     same = all(transfer.sha256 == sha256 for transfer in transfers)
-    return 0 if same and peak < TARGET_MIB else 1
+    fast = slowest is None or slowest >= TARGET_OF_CURL
+    return 0 if same and fast and peak < TARGET_MIB else 1
+
+
+def shares_of_curl(transfers: Sequence[Transfer]) -> dict[str, float]:
+    """Return the throughput of each operator's transfer over curl's, e.g. ``{"upload video": 0.9}``."""
+    curls = {(t.what, t.asset_type): t.mib_per_second for t in transfers if t.client == "curl"}
+    ours = [t for t in transfers if t.client != "curl" and (t.what, t.asset_type) in curls]
+    return {
+        f"{t.what} {t.asset_type}": round(t.mib_per_second / curls[t.what, t.asset_type], 2) for t in ours
+    }
 
 
 class _Bench:
@@ -376,14 +395,16 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _row(transfer: Transfer, sha256: str) -> list[str]:
+def _row(transfer: Transfer, sha256: str, shares: Mapping[str, float]) -> list[str]:
     above = transfer.above_idle_mib
+    share = shares.get(f"{transfer.what} {transfer.asset_type}") if transfer.client != "curl" else None
     return [
         f"{transfer.what} {transfer.asset_type}"
         + (f", {WAYS[transfer.asset_type]}" if transfer.what == "upload" else ""),
         transfer.client,
         f"{transfer.seconds:.2f}",
         f"{transfer.mib_per_second:.0f}",
+        "" if share is None else f"{share:.2f}",
         "" if above is None else f"{above:.1f}",
         f"{transfer.peak_mib:.1f}",
         "same" if transfer.sha256 == sha256 else "DIFFERS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
 
     from hedra_provider.testing import Sandbox
 
-pytest.importorskip("moto.server", reason="moto is not installed")
-pytest.importorskip("s3fs", reason="s3fs is not installed")
-pytest.importorskip(
-    "airflow.providers.amazon.aws.fs.s3", reason="apache-airflow-providers-amazon is not installed"
-)
+# Looked for, not imported: that takes seconds, and belongs to who runs these tests.
+MISSING = [name for name in ("moto", "flask_cors", "s3fs", "airflow.providers.amazon") if not find_spec(name)]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,14 @@ def stored_ms(kind: str) -> int | None:
     return None if kind == "image" else 1000
 
 
+def test_an_asset_that_is_listed_without_a_file_is_no_upload(client: HedraClient, hedra_sandbox: Sandbox):
+    client.run(calls.create_asset("a", "audio", reserved_asset_id=RESERVED))
+    row = {"id": RESERVED, "type": "audio", "name": "a", "asset": {"type": "audio", "url": None}}
+    hedra_sandbox.faults({"on": "GET /assets", "times": 1, "status": 200, "body": [row]})
+    assert not store(client, "audio").reused
+    assert_one_whole_asset(client, "audio", RESERVED)
+
+
 @pytest.mark.parametrize("kind", CONTENT)
 def test_an_asset_that_is_gone_is_uploaded_anew(client: HedraClient, hedra_sandbox: Sandbox, kind: str):
     store(client, kind)
