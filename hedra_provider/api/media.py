@@ -113,9 +113,11 @@ def duration_ms(file: BinaryIO, size: int) -> int | None:
 
     try:
         file.seek(0)
+        found = recognise(file.read(HEAD_BYTES))
+        file.seek(0)
         tag = TinyTag.get(file_obj=_Bounded(file, size), tags=False)  # type: ignore[arg-type]
         seconds = tag.duration or 0.0
-        if (tag.mime_type or "").startswith("audio/wav") and tag.bitrate:
+        if found and found.mime == "audio/wav" and tag.bitrate:
             # A WAV that was written to a pipe claims 4 GiB of sound; it has no more than the file.
             seconds = min(seconds, size / (tag.bitrate * 125))
         milliseconds = round(seconds * 1000)
