@@ -186,9 +186,7 @@ def check_cost(
     if limit is None and not known:
         return None
     body = {**draft.body, "batch_size": generations}
-    found = client.run(
-        estimate_request(body, catalogue=draft.catalogue, audio_seconds=draft.audio_seconds)
-    )
+    found = client.run(estimate_request(body, catalogue=draft.catalogue, audio_seconds=draft.audio_seconds))
     if found:
         operator.log.info("By Hedra's published prices this costs %s.", found)
         context["ti"].xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
