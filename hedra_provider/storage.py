@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -43,8 +43,9 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
 
     what = f"{param}: {source!r} can't be opened"
     try:
-        path = _local(source) or _remote(source)
-        with _errors_of_drivers():
+        local = _local(source)
+        path = local or _remote(source)
+        with nullcontext() if local else _errors_of_drivers():
             if path.is_dir():
                 raise IsADirectoryError("it is a directory")
             opened = path.open("rb")

@@ -126,6 +126,16 @@ def test_what_cannot_be_a_destination(tmp_path: Path, destination: str):
         check_destination(destination.format(folder=tmp_path))
 
 
+@pytest.mark.parametrize(
+    "source", ["{folder}", "{folder}/none.wav", "a" * 5000, "a\0b", "nosuch://a/b", "file:a"]
+)
+def test_what_can_not_be_opened_is_no_use_to_try_again(tmp_path: Path, source: str):
+    with pytest.raises(HedraValueError, match=r"^audio: .* can't be opened") as raised:
+        with open_source(source.format(folder=tmp_path), "audio"):
+            pass
+    assert raised.value.param == "audio"
+
+
 def test_a_name_from_the_api_chooses_no_path():
     assert named_destination("/a/", UUID, "video") == f"/a/{UUID}.mp4"
     assert named_destination("/a/", UUID, "audio") == f"/a/{UUID}.mp3"
