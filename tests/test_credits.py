@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import (
     HedraAvatarVideoOperator,
     HedraCreditsCheckOperator,
@@ -152,3 +154,19 @@ def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
 def test_an_event_that_is_not_known_fails_loudly(hedra_sandbox: Sandbox, event: Any):
     with pytest.raises(AirflowException, match="event"):
         sensor(10).execute_complete(context_of(SensorInstance()), event=event)
+
+
+def test_a_table_of_recordings_is_one_question(hedra_sandbox: Sandbox):
+    from hedra_provider.api.files import SizedFile
+    from hedra_provider.api.transfer import store_asset
+
+    with HedraHook().get_conn() as client:
+        ids = [
+            client.run(store_asset(SizedFile(io.BytesIO(sound), len(sound), "a.wav"), "audio")).asset_id
+            for sound in (wav(1.0), wav(2.0), wav(3.0))
+        ]
+    before = len(hedra_sandbox.requests("GET", "/assets"))
+    rows = [{"audio": one, "resolution": "540p"} for one in ids]
+    result = run(HedraCreditsCheckOperator(task_id="check", requests=rows))
+    assert result["requests"] == 3
+    assert len(hedra_sandbox.requests("GET", "/assets")) == before + 1

@@ -10,10 +10,13 @@ from hedra_provider.api.pricing import Estimate, Span, estimate, price, spoken_s
 from hedra_provider.api.requests import find_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hedra_provider.api.answers import Model
     from hedra_provider.api.calls import Call
+
+_ASSETS_AT_ONCE = 100
+"""Ids in one question: a URL has room for about 200."""
 
 
 def estimate_request(
@@ -28,17 +31,48 @@ def estimate_request(
     :return: None where it can't be told.
     """
     models = catalogue or (yield from calls.list_models())
+    stated = {} if audio_seconds else (yield from _stated_lengths([body]))
+    return _estimated(body, models, stated, audio_seconds)
+
+
+def estimate_requests(
+    bodies: Sequence[Mapping[str, Any]], *, catalogue: Sequence[Model]
+) -> Call[list[Estimate | None]]:
+    """
+    Estimate what requests will cost, with one question for the lengths of many audios.
+
+    :param bodies: Bodies of ``POST /generations``.
+    :param catalogue: The account's models.
+    :return: An estimate for each body, None where it can't be told.
+    """
+    stated = yield from _stated_lengths(bodies)
+    return [_estimated(body, catalogue, stated, None) for body in bodies]
+
+
+def _stated_lengths(bodies: Iterable[Mapping[str, Any]]) -> Call[dict[str, int | None]]:
+    """Return what Hedra says of the lengths of the audios that requests name."""
+    ids = list(dict.fromkeys(body["audio_id"] for body in bodies if isinstance(body.get("audio_id"), str)))
+    lengths: dict[str, int | None] = {}
+    for start in range(0, len(ids), _ASSETS_AT_ONCE):
+        for asset in (yield from calls.list_assets("audio", ids[start : start + _ASSETS_AT_ONCE])):
+            lengths[asset.id] = asset.asset.duration_ms if asset.asset else None
+    return lengths
+
+
+def _estimated(
+    body: Mapping[str, Any],
+    models: Sequence[Model],
+    stated: Mapping[str, int | None],
+    measured: Span | None,
+) -> Estimate | None:
     named = str(body.get("model_slug") or body.get("ai_model_id") or body.get("model_id") or "")
     model = find_model(named, models) if named else _dearest_speech(models, body)
     if model is None:
         return None
-    audio_id = body.get("audio_id")
-    if audio_seconds is None and isinstance(audio_id, str):
-        for asset in (yield from calls.list_assets("audio", [audio_id])):
-            audio_seconds = uploaded_seconds(asset.asset.duration_ms if asset.asset else None, model)
     spoken = body.get("audio_generation") or {}
     speech = find_model(str(spoken.get("model_slug") or ""), models) or _dearest_speech(models, spoken)
-    return estimate(body, model, audio_seconds=audio_seconds, speech=speech)
+    seconds = measured or uploaded_seconds(stated.get(str(body.get("audio_id"))), model)
+    return estimate(body, model, audio_seconds=seconds, speech=speech)
 
 
 def require_within(found: Estimate | None, max_credits: int, what: str) -> None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.answers import Model
-    from hedra_provider.api.client import HedraClient
     from hedra_provider.api.pricing import Estimate
 
 _VIDEO_INPUTS = ("resolution", "aspect_ratio", "duration_ms")
@@ -45,13 +44,15 @@ class HedraCreditsCheckOperator(HedraOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Add up, and compare."""
         from hedra_provider.api import calls
-        from hedra_provider.api.budget import require_available, require_within
+        from hedra_provider.api.budget import estimate_requests, require_available, require_within
         from hedra_provider.api.pricing import total
 
         with as_airflow_errors(), self.hook.get_conn() as client:
             models = client.run(calls.list_models())
             rows = list(self.requests)
-            found = total([self._row(client, models, index, row) for index, row in enumerate(rows)])
+            bodies = [_body(index, row, models) for index, row in enumerate(rows)]
+            estimates = client.run(estimate_requests(bodies, catalogue=models))
+            found = total([_told(index, one) for index, one in enumerate(estimates)])
             workspace_id = self.paying_workspace
             available = client.run(calls.get_credits()).available(workspace_id)
             self.log.info("%d requests: %s; %s are there.", len(rows), found, available)
@@ -62,22 +63,26 @@ class HedraCreditsCheckOperator(HedraOperator):
         result = {"requests": len(rows), "low": found.low, "high": found.high, "available": available}
         return outputs(context, result | {"workspace_id": workspace_id})
 
-    def _row(self, client: HedraClient, models: Sequence[Model], index: int, row: Any) -> Estimate:
-        from hedra_provider.api.budget import estimate_request
-        from hedra_provider.api.errors import HedraValueError
 
-        if not isinstance(row, Mapping):
-            raise HedraValueError(f"requests[{index}] is {type(row).__name__}, not a dict.", param="requests")
-        body = row if "type" in row else _avatar_body(row, models, f"requests[{index}]")
-        found = client.run(estimate_request(body, catalogue=models))
-        if found is None:
-            raise HedraValueError(
-                f"requests[{index}]: what it will cost can't be told; its model is not in the catalogue, "
-                "publishes no price, or no length is known.",
-                param="requests",
-                remedy="Give a text, an audio's asset id, or duration_ms. Nothing was submitted.",
-            )
-        return found
+def _body(index: int, row: Any, models: Sequence[Model]) -> Mapping[str, Any]:
+    from hedra_provider.api.errors import HedraValueError
+
+    if not isinstance(row, Mapping):
+        raise HedraValueError(f"requests[{index}] is {type(row).__name__}, not a dict.", param="requests")
+    return row if "type" in row else _avatar_body(row, models, f"requests[{index}]")
+
+
+def _told(index: int, found: Estimate | None) -> Estimate:
+    from hedra_provider.api.errors import HedraValueError
+
+    if found is None:
+        raise HedraValueError(
+            f"requests[{index}]: what it will cost can't be told; its model is not in the catalogue, "
+            "publishes no price, or no length is known.",
+            param="requests",
+            remedy="Give a text, an audio's asset id, or duration_ms. Nothing was submitted.",
+        )
+    return found
 
 
 def _avatar_body(row: Mapping[str, Any], models: Sequence[Model], where: str) -> dict[str, Any]:

@@ -321,7 +321,9 @@ class GeneratingOperator(HedraOperator):
         try:
             for generation, result in zip(generations, results, strict=True):
                 if destination and generation.is_complete:
-                    stored = store_result(client, str(destination), generation_id=generation.id)
+                    stored = store_result(
+                        client, str(destination), generation_id=generation.id, known=rows.get(generation.id)
+                    )
                     result |= {"uri": stored.uri, "bytes": stored.size}
         finally:
             said = self._push(context, results)
