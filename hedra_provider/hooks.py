@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import math
 import re
@@ -49,6 +50,12 @@ class HedraSettings:
     timeout: float | None
     verify: bool | str
     proxy: str | None = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that a client depends on: connections that say the same share one poller."""
+        facts = (self.api_key, self.base_url, self.timeout, self.verify, self.proxy)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def client_options(self) -> dict[str, Any]:
         """Return the arguments of the clients."""
@@ -124,16 +131,24 @@ class HedraHook(BaseHook):
 
         :raises HedraConfigurationError: If the connection can't work.
         """
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
         from hedra_provider.api.client import AsyncHedraClient, trust
 
-        connection = await get_async_connection(self.hedra_conn_id)
-        extra = await get_async_extra_dejson(connection)
-        settings = read_settings(self.hedra_conn_id, connection, extra)
+        settings = await self.get_async_settings()
         # The first time it takes 50 ms, for which no other trigger of the loop shall wait.
         await asyncio.to_thread(trust, settings.verify)
         return AsyncHedraClient(**settings.client_options())
+
+    async def get_async_settings(self) -> HedraSettings:
+        """
+        Read what the connection says, on the running event loop and each time anew.
+
+        :raises HedraConfigurationError: If it can't work.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        connection = await get_async_connection(self.hedra_conn_id)
+        extra = await get_async_extra_dejson(connection)
+        return read_settings(self.hedra_conn_id, connection, extra)
 
     def submit_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> Submission:
         """

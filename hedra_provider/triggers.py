@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from hedra_provider.events import EVENT_VERSION, failed, told
 from hedra_provider.hooks import HedraHook
+from hedra_provider.poller import wait_for_generation
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
@@ -78,15 +79,23 @@ class HedraGenerationTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the one event."""
-        from hedra_provider.api.waiting import ProgressLog, wait_until_finished
-
         event: dict[str, Any] = {"version": EVENT_VERSION, "generation_ids": self.generation_ids}
         event |= {"generations": [], "failure": None}
+        generations, failure = await _outcome(self._wait())
+        if generations is not None:
+            facts = [told(generation) for generation in generations]
+            yield TriggerEvent(event | {"outcome": "finished", "generations": facts})
+        else:
+            yield TriggerEvent(event | failure)
 
-        def wait() -> Call[list[Generation]]:
-            found: list[Generation] = []
-            for generation_id in self.generation_ids:
-                finished = yield from wait_until_finished(
+    async def _wait(self) -> list[Generation]:
+        """Wait for all of them together; the first error is that of all."""
+        from hedra_provider.api.waiting import ProgressLog
+
+        waits = [
+            asyncio.create_task(
+                wait_for_generation(
+                    self.hedra_conn_id,
                     generation_id,
                     deadline=self.end_time,
                     poll_interval=self.poll_interval,
@@ -94,15 +103,14 @@ class HedraGenerationTrigger(BaseTrigger):
                     warn=self.log.warning,
                     first_look_after=min(self.poll_interval, FIRST_LOOK_SECONDS),
                 )
-                found += [finished]
-            return found
-
-        generations, failure = await _run(self, wait)
-        if generations is not None:
-            facts = [told(generation) for generation in generations]
-            yield TriggerEvent(event | {"outcome": "finished", "generations": facts})
-        else:
-            yield TriggerEvent(event | failure)
+            )
+            for generation_id in self.generation_ids
+        ]
+        try:
+            return await asyncio.gather(*waits)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 class HedraCreditsTrigger(BaseTrigger):
@@ -163,7 +171,7 @@ class HedraCreditsTrigger(BaseTrigger):
                 warn=self.log.warning,
             )
 
-        available, failure = await _run(self, wait)
+        available, failure = await _outcome(_with_client(self, wait))
         event = {"version": EVENT_VERSION, "available": available, "failure": None}
         yield TriggerEvent(event | (failure or {"outcome": "enough"}))
 
@@ -233,37 +241,34 @@ def _turns(hedra_conn_id: str) -> Turns:
     return of_this_loop.setdefault(hedra_conn_id, Turns())
 
 
-async def _run(
-    trigger: HedraGenerationTrigger | HedraCreditsTrigger, wait: Callable[[], Call[T]]
-) -> tuple[T | None, dict[str, Any]]:
-    """
-    Wait over one client; a key that was rotated meanwhile is read anew, once.
-
-    :return: What the wait brought, or None and the ``outcome`` and ``failure`` of the event.
-    """
-    from hedra_provider.api.errors import (
-        HedraAuthenticationError,
-        HedraConfigurationError,
-        HedraError,
-        HedraWaitTimeoutError,
-    )
+async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]) -> T:
+    """Wait over one client; a key that was rotated meanwhile is read anew, once."""
+    from hedra_provider.api.errors import HedraAuthenticationError
 
     key_was_read_anew = False
     while True:
         try:
             async with await HedraHook(trigger.hedra_conn_id).get_async_conn() as client:
-                return await client.run(wait()), {}
-        except HedraAuthenticationError as error:
+                return await client.run(wait())
+        except HedraAuthenticationError:
             if key_was_read_anew:
-                return None, failed(error)
+                raise
             key_was_read_anew = True
             trigger.log.warning("Hedra refused the key; reading connection %s anew.", trigger.hedra_conn_id)
-        except HedraWaitTimeoutError as error:
-            return None, failed(error, "timeout")
-        except HedraError as error:
-            return None, failed(error)
-        except AirflowNotFoundException as error:
-            return None, failed(HedraConfigurationError(str(error)))
+
+
+async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, Any]]:
+    """Return what a wait brought, or None and the ``outcome`` and ``failure`` of the event."""
+    from hedra_provider.api.errors import HedraConfigurationError, HedraError, HedraWaitTimeoutError
+
+    try:
+        return await wait, {}
+    except HedraWaitTimeoutError as error:
+        return None, failed(error, "timeout")
+    except HedraError as error:
+        return None, failed(error)
+    except AirflowNotFoundException as error:
+        return None, failed(HedraConfigurationError(str(error)))
 
 
 def patience_seconds(task: Any) -> float:

@@ -172,11 +172,17 @@ def list_generations(ids: Iterable[str] = (), **filters: str | int) -> Call[list
     :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).
     """
     wanted = list(ids)
+    rows = yield from list_as_answered(wanted, **filters)
+    return [row for row in rows if row.id in wanted] if wanted else rows
+
+
+def list_as_answered(ids: Iterable[str] = (), **filters: str | int) -> Call[list[Generation]]:
+    """Return what Hedra answers to a list of ids, asked for or not: this tells whether it honours them."""
     params = {name: str(value) for name, value in filters.items()}
+    wanted = ",".join(ids)
     if wanted:
-        params["ids"] = ",".join(wanted)
-    page = yield from _read(Page, Ask("GET", "/generations", params=params))
-    return [row for row in page.data if row.id in wanted] if wanted else page.data
+        params["ids"] = wanted
+    return (yield from _read(Page, Ask("GET", "/generations", params=params))).data
 
 
 def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:

@@ -48,7 +48,10 @@ class _Settings:
         verify: bool | str = True,
         proxy: str | None = None,
         transport: Any = None,
+        limits: httpx.Limits | None = None,
+        repeat: bool = True,
     ) -> None:
+        self._repeat = repeat
         self._key_header = {"X-API-Key": api_key}
         self.base_url = base_url.rstrip("/")
         self._options: dict[str, Any] = {
@@ -58,9 +61,13 @@ class _Settings:
             "proxy": proxy,
             "transport": transport,
             "headers": {"User-Agent": USER_AGENT},
+            **({} if limits is None else {"limits": limits}),
             # A redirect would take the key along: it is reported instead.
             "follow_redirects": False,
         }
+
+    def _repeats(self, ask: Ask) -> bool:
+        return self._repeat and ask.repeatable
 
     def _request(self, http: httpx.Client | httpx.AsyncClient, ask: Ask) -> httpx.Request:
         to_the_api = "://" not in ask.url
@@ -98,6 +105,8 @@ class HedraClient(_Settings):
     :param verify: Whether to check TLS certificates, or the path of a CA bundle.
     :param proxy: URL of an HTTP proxy.
     :param transport: An httpx transport to send through, in place of the network.
+    :param limits: How many connections there may be, an ``httpx.Limits``.
+    :param repeat: Whether requests that are safe to repeat are repeated here; False where the caller does.
     :param sleep: How to let seconds pass; a test moves a clock instead.
     """
 
@@ -131,7 +140,7 @@ class HedraClient(_Settings):
         if isinstance(step, Pause):
             self.pause(step.seconds)
             return None
-        return self._retrying(self._send, step) if step.repeatable else self._send(step)
+        return self._retrying(self._send, step) if self._repeats(step) else self._send(step)
 
     def _send(self, ask: Ask) -> httpx.Response:
         return self.http.send(self._request(self.http, ask))
@@ -194,7 +203,7 @@ class AsyncHedraClient(_Settings):
             return None
         if step.file is not None:
             raise TypeError("Files are sent by HedraClient, in a worker: reading one blocks the event loop.")
-        return await self._retrying(self._send, step) if step.repeatable else await self._send(step)
+        return await self._retrying(self._send, step) if self._repeats(step) else await self._send(step)
 
     async def _send(self, ask: Ask) -> httpx.Response:
         return await self.http.send(self._request(self.http, ask))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 FLOOR_SECONDS = 1.0
 JITTER = 0.1
 _AGE_SHARE = 0.1
@@ -20,10 +22,25 @@ def next_look_seconds(*, poll_interval: float, age: float, eta: float | None, ch
     :param chance: A random number in [0, 1): waiters that began together must not ask together.
     :return: Seconds, never more than ``poll_interval``.
     """
-    base = poll_interval
-    if eta is not None:
-        base = min(poll_interval, max(FLOOR_SECONDS, eta, _AGE_SHARE * age))
-    return base * (1.0 - JITTER * chance)
+    ceiling = poll_interval * (1.0 - JITTER * chance)
+    if eta is None:
+        return ceiling
+    # Rather a little after the estimated end than a little before it: that look would be in vain.
+    return min(ceiling, max(FLOOR_SECONDS, eta, _AGE_SHARE * age) * (1.0 + JITTER * chance))
+
+
+def remaining_seconds(first: tuple[float, float], last: tuple[float, float]) -> float | None:
+    """
+    Estimate how long a generation still takes, where Hedra gives no ``eta_sec``.
+
+    :param first: When its progress was first seen, in seconds, and that progress, 0 to 1.
+    :param last: The same of the last look.
+    :return: Seconds after the last look if it goes on at this pace; None if it did not get on.
+    """
+    seconds, gained = last[0] - first[0], last[1] - first[1]
+    if seconds <= 0 or gained <= 0:
+        return None
+    return max(0.0, 1.0 - last[1]) * seconds / gained
 
 
 def back_off_seconds(
@@ -76,3 +93,50 @@ class Turns:
         turn = max(now, self._next)
         self._next = turn + self._gap
         return turn - now
+
+
+class RequestRate:
+    """
+    How many requests per second all waiters together may send: it falls at a 429 and recovers by itself.
+
+    :param most: Requests per second while nothing was refused.
+    """
+
+    RECOVERY_SECONDS = 300.0
+    LEAST = 0.1
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._refused_rate = most
+        self._refused_at = -math.inf
+        self.free_at = -math.inf
+        """Until then nothing is to be sent."""
+
+    def per_second(self, now: float) -> float:
+        """Return the rate that is allowed now."""
+        recovered = (now - self._refused_at) / self.RECOVERY_SECONDS
+        return min(self._most, self._refused_rate + self._most * recovered)
+
+    def sent(self, now: float) -> None:
+        """Note a request."""
+        if math.isfinite(self._refused_at):
+            self.free_at = max(self.free_at, now + 1.0 / self.per_second(now))
+
+    def refused(
+        self, now: float, *, sent_at: float, recent_rate: float, retry_after: float | None, chance: float
+    ) -> float:
+        """
+        Note a 429: everybody waits, and goes on at half the rate that was too much.
+
+        :param sent_at: When the refused request was sent. Several that were under way together count as one.
+        :param recent_rate: Requests per second that were sent lately.
+        :param retry_after: Seconds the API asked for.
+        :param chance: A random number in [0, 1): other processes may have been refused together with this.
+        :return: Seconds until the next request.
+        """
+        if sent_at >= self._refused_at:
+            self._refused_rate = max(self.LEAST, min(self.per_second(now), recent_rate) / 2.0)
+            self._refused_at = now
+        pause = max(retry_after or 0.0, 1.0 / self._refused_rate) * (1.0 + JITTER * chance)
+        self.free_at = max(self.free_at, now + pause)
+        return self.free_at - now

@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 UNKNOWN_GRACE_SECONDS = 120.0
 """How long a 404 is taken for "not there yet": seen for a moment right after a submit."""
 
+UNKNOWN_PAUSE_SECONDS = 5.0
+"""How long to wait after a 404, at the most."""
+
 MAX_FAILURES = 8
-"""Failed looks in a row, each of them repeated by the client already, before the wait ends in their error."""
+"""Failed looks in a row before the wait ends in their error."""
+
+
+State = tuple[str | None, int]
+
+
+def state_of(generation: Generation) -> State:
+    """Return what makes a look news: another status, or a tenth more of progress."""
+    return generation.status, int((generation.progress or 0.0) * 10)
 
 
 class ProgressLog:
@@ -31,17 +42,16 @@ class ProgressLog:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._last: tuple[str | None, int] | None = None
+        self._last: State | None = None
 
     def saw(
         self, generation: Generation, elapsed_seconds: float, next_look_seconds: float | None = None
     ) -> None:
         """Tell what a look saw, if it is news: another status, or a tenth more of progress."""
-        progress = generation.progress or 0.0
-        state = (generation.status, int(progress * 10))
+        state = state_of(generation)
         if state == self._last:
             return
-        self._last = state
+        self._last, progress = state, generation.progress or 0.0
         parts = [f"Generation {generation.id}: {generation.status or 'unknown status'}"]
         if not generation.is_finished:
             parts.append(f"{progress:.0%}")
@@ -96,7 +106,7 @@ def wait_until_finished(
             if generation is None:
                 if age > UNKNOWN_GRACE_SECONDS:
                     raise unknown_generation(generation_id)
-                pause = min(poll_interval, 5.0)
+                pause = min(poll_interval, UNKNOWN_PAUSE_SECONDS)
             else:
                 if generation.is_finished:
                     log.saw(generation, age)
@@ -179,7 +189,10 @@ class Failures:
         :raises HedraError: The error, if it can't get better or was one too many.
         """
         self._count += 1
-        if not error.retryable or self._count >= MAX_FAILURES:
+        if not error.retryable:
+            raise error
+        if self._count >= MAX_FAILURES:
+            error.message = f"{self._count} looks in a row at {self._what} failed. The last: {error.message}"
             raise error
         self._warn(f"Look {self._count} of {MAX_FAILURES} at {self._what} failed: {error}")
         return pacing.back_off_seconds(

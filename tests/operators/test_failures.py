@@ -155,13 +155,13 @@ def test_a_key_that_was_rotated_is_read_anew_once(
     connections = iter([hedra_sandbox.connection, json.dumps(wrong)])
     from hedra_provider import hooks
 
-    original = hooks.HedraHook.get_async_conn
+    original = hooks.HedraHook.get_async_settings
 
     async def rotating(self: Any) -> Any:
         monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", next(connections))
         return await original(self)
 
-    monkeypatch.setattr(hooks.HedraHook, "get_async_conn", rotating)
+    monkeypatch.setattr(hooks.HedraHook, "get_async_settings", rotating)
     assert fire(raised.value.trigger)["outcome"] == "finished"
 
 

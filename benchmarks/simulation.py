@@ -1,0 +1,187 @@
+"""The poller's decisions on a simulated clock, against a simulated API: no sockets, no sleep, no luck."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from hedra_provider.api.answers import Asset, Generation
+from hedra_provider.api.errors import HedraError, HedraRateLimitError
+from hedra_provider.api.looks import PAGE_ROWS, Ended, Kind, Look, News, Wait
+from hedra_provider.api.polling import Polling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IN_FLIGHT = 4
+EPOCH = 1_800_000_000.0
+
+
+def generation_id(number: int) -> str:
+    """Return the id of the n-th generation."""
+    return str(UUID(int=number + 1))
+
+
+@dataclass
+class Made:
+    """A generation at the simulated API: when it begins to exist there, when it ends."""
+
+    begins: float
+    ends: float
+    status: str = "complete"
+
+
+@dataclass
+class World:
+    """
+    A clock, an API and a poller.
+
+    :param latency: Seconds from a request to its answer; what it says is as of its arrival.
+    :param honours_ids: Whether the list keeps to ``ids``.
+    :param shows: Which generations the list shows.
+    :param rate: Requests per second, beyond which 429; None: no limit.
+    :param retry_after: What a 429 says.
+    :param eta: Whether running generations say when they end, with an error of a tenth at most.
+    :param trouble: The error that a request meets, None for an answer.
+    """
+
+    latency: float = 0.2
+    honours_ids: bool = True
+    shows: Callable[[str], bool] = lambda generation_id: True
+    rate: float | None = None
+    retry_after: float | None = None
+    eta: bool = False
+    trouble: Callable[[Look], HedraError | None] = lambda look: None
+    seed: int = 1
+    now: float = 0.0
+    made: dict[str, Made] = field(default_factory=dict)
+    looks: list[Look] = field(default_factory=list)
+    news: dict[str, list[tuple[float, News]]] = field(default_factory=dict)
+    ended: dict[str, tuple[float, object]] = field(default_factory=dict)
+    refused: int = 0
+    keep: bool = True
+    """Whether looks and news are kept; the totals are in any case."""
+    requests: Counter[Kind] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed).random
+        self.polling = Polling(self.chance)
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._in_flight = 0
+        self._tokens, self._tokens_at = self.rate or 0.0, 0.0
+
+    def at(self, time: float, do: Callable[[], None]) -> None:
+        """Do something when its time comes."""
+        heapq.heappush(self._events, (time, next(self._order), do))
+
+    def make(self, number: int, *, begins: float = 0.0, seconds: float, status: str = "complete") -> str:
+        """Let the API have a generation."""
+        self.made[generation_id(number)] = Made(begins, begins + seconds, status)
+        return generation_id(number)
+
+    def wait(
+        self,
+        id_: str,
+        *,
+        poll_interval: float,
+        deadline: float = 86_400.0,
+        begin: float = 0.0,
+        first_look_after: float = 0.0,
+    ) -> None:
+        """Let somebody wait from `begin` on."""
+
+        def tell(news: News) -> None:
+            if self.keep:
+                self.news.setdefault(id_, []).append((self.now, news))
+            if isinstance(news, Ended):
+                self.ended[id_] = (self.now, news.result)
+
+        def start() -> None:
+            wait = Wait(id_, deadline, poll_interval, self.now, tell)
+            self.polling.add(wait, self.now, first_look_after)
+
+        self.at(begin, start)
+
+    def run(self, until: float = math.inf) -> None:
+        """Let time pass until nobody waits any more, or until then."""
+        while True:
+            while self._in_flight < IN_FLIGHT and (look := self.polling.next_look(self.now)):
+                self._send(look)
+            times = [self._events[0][0]] if self._events else []
+            if self._in_flight < IN_FLIGHT and len(self.polling):
+                times.append(self.polling.next_time(self.now))
+            following = min(times, default=math.inf)
+            if following > until or following == math.inf:
+                return
+            self.now = max(self.now, following)
+            while self._events and self._events[0][0] <= self.now:
+                heapq.heappop(self._events)[2]()
+
+    def _send(self, look: Look) -> None:
+        self._in_flight += 1
+        self.requests[look.kind] += 1
+        if self.keep:
+            self.looks.append(look)
+        answer: list[Generation] | HedraError
+        answer = self._limit() or self.trouble(look) or self._rows(look)
+
+        def arrive() -> None:
+            self._in_flight -= 1
+            if isinstance(answer, HedraError):
+                self.polling.failed(look, answer, self.now)
+            else:
+                self.polling.saw(look, answer, self.now)
+
+        self.at(self.now + self.latency, arrive)
+
+    def _limit(self) -> HedraError | None:
+        if self.rate is None:
+            return None
+        self._tokens = min(max(self.rate, 1.0), self._tokens + (self.now - self._tokens_at) * self.rate)
+        self._tokens_at = self.now
+        if self._tokens >= 1.0:
+            self._tokens -= 1.0
+            return None
+        self.refused += 1
+        return HedraRateLimitError("slow down", status_code=429, retryable=True, retry_after=self.retry_after)
+
+    def _rows(self, look: Look) -> list[Generation]:
+        if look.kind is Kind.STATUS or (look.kind is Kind.BATCH and self.honours_ids):
+            ids = [one for one in look.ids if one in self.made and self.made[one].begins <= self.now]
+            return [self.row(one) for one in ids if look.kind is Kind.STATUS or self.shows(one)]
+        there = [(made.begins, one) for one, made in self.made.items() if made.begins <= self.now]
+        newest = sorted(((begins, one) for begins, one in there if self.shows(one)), reverse=True)
+        if look.created_after is not None:
+            after = datetime.fromisoformat(look.created_after).timestamp() - EPOCH
+            newest = [(begins, one) for begins, one in newest if begins >= after]
+        return [self.row(one) for _, one in newest[look.offset : look.offset + PAGE_ROWS]]
+
+    def row(self, id_: str) -> Generation:
+        """Return what the API says of a generation now."""
+        made = self.made[id_]
+        done = self.now >= made.ends
+        left = made.ends - self.now
+        return Generation(
+            id=id_,
+            status=made.status if done else "processing",
+            eta_sec=left * (0.9 + 0.2 * self.chance()) if self.eta and not done else None,
+            created_at=datetime.fromtimestamp(EPOCH + made.begins, UTC).isoformat(),
+            asset=Asset(id=f"asset-{id_}") if done else None,
+        )
+
+    def delays(self) -> list[float]:
+        """Return how long after its end each finished generation was noticed, in seconds, sorted."""
+        noticed = [
+            at - self.made[one].ends
+            for one, (at, result) in self.ended.items()
+            if isinstance(result, Generation)
+        ]
+        return sorted(noticed)

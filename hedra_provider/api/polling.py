@@ -1,0 +1,420 @@
+"""When to look at which of many generations, and what the answers mean: decisions without I/O.
+
+A shell (:mod:`hedra_provider.poller`, or a simulated clock) asks :meth:`Polling.next_look` what to send, and
+hands back what came: :meth:`Polling.saw` or :meth:`Polling.failed`. Time is an argument throughout.
+
+One generation that is due is looked at by the status endpoint, several by one ``GET /generations?ids=``.
+Where the API turns out not to honour ``ids``, the newest pages of the list are read while they serve; what
+they do not show is asked for one by one, round-robin, at :data:`ALONE_PER_SECOND`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from hedra_provider.api.agenda import Agenda, key_of
+from hedra_provider.api.errors import HedraError, HedraProtocolError, HedraRateLimitError
+from hedra_provider.api.looks import (
+    BATCH_SIZES,
+    PAGE_ROWS,
+    Ended,
+    Kind,
+    Look,
+    Seen,
+    Wait,
+    Watched,
+    for_one,
+    is_listable,
+)
+from hedra_provider.api.pacing import RequestRate
+from hedra_provider.api.waiting import (
+    UNKNOWN_GRACE_SECONDS,
+    UNKNOWN_PAUSE_SECONDS,
+    Failures,
+    state_of,
+    timed_out,
+    unknown_generation,
+)
+
+if TYPE_CHECKING:
+    from hedra_provider.api.answers import Generation
+
+REQUESTS_PER_SECOND = 25.0
+"""The most that is sent, whoever waits."""
+
+ALONE_PER_SECOND = 5.0
+"""How many are asked for one by one where they can't share requests."""
+
+SPREAD = 1.5
+"""Requests follow each other so much faster than they must, in order to catch up after a delay."""
+
+LARGE_BATCHES_FROM = 1500.0
+"""Looks per second above which the largest batches are used."""
+
+LAGGING_SECONDS = 60.0
+"""How long a generation that the list does not show is asked for alone, and useless pages rest."""
+
+PAGE_WORTH = 3
+"""How many generations a page must show to be worth its request."""
+
+EMPTY_ANSWERS = 2
+"""Empty answers about generations that are there, after which batches are not believed any more."""
+
+_SWEPT = 1000
+
+
+class Way(Enum):
+    """How many generations are asked for together."""
+
+    BATCHES = "batches"
+    PAGES = "pages"
+
+
+class Polling:
+    """
+    All looks of one poller.
+
+    :param chance: Random numbers in [0, 1) for the jitter.
+    """
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self._agenda = Agenda()
+        self._ready: deque[Look] = deque()
+        self._rate = RequestRate(REQUESTS_PER_SECOND)
+        self._recent: deque[float] = deque(maxlen=20)
+        self._together_at = self._alone_at = self._pages_at = -math.inf
+        self._largest_batch = BATCH_SIZES[0]
+        self._empty_answers = 0
+        self._probe: Watched | None = None
+        self._sweeping = False
+        self.way = Way.BATCHES
+
+    def __len__(self) -> int:
+        """How many generations are waited for."""
+        return len(self._agenda)
+
+    def add(self, wait: Wait, now: float, first_look_after: float = 0.0) -> None:
+        """
+        Begin a wait.
+
+        :param first_look_after: Seconds until the first look.
+        """
+        watched = self._agenda.join(wait)
+        due = min(now + max(first_look_after, 0.0), max(wait.deadline, now))
+        if due < watched.due and not watched.asked:
+            self._agenda.schedule(watched, due, due - now)
+
+    def drop(self, wait: Wait) -> None:
+        """End a wait without a word."""
+        self._agenda.leave(wait)
+
+    def fail_all(self, error: BaseException) -> None:
+        """End all waits in an error."""
+        for watched in self._agenda.all():
+            self._end(watched, error)
+
+    # What to send
+
+    def next_look(self, now: float) -> Look | None:
+        """Return the request to send now, None where there is nothing to send before :meth:`next_time`."""
+        if now < self._rate.free_at:
+            return None
+        look = self._look_alone(now)
+        if look is None and now >= self._together_at:
+            # What was due may have to be asked for alone.
+            look = self._look_together(now) or self._look_alone(now)
+        if look is not None:
+            self._recent.append(now)
+            self._rate.sent(now)
+        return look
+
+    def next_time(self, now: float) -> float:
+        """Return when :meth:`next_look` has something again; infinity: only after another answer or wait."""
+        alone = math.inf if self._agenda.first_alone() is None else self._alone_at
+        due = math.inf if self._sweeping else self._agenda.first_due()
+        together = max(self._together_at, now if self._ready else due)
+        return max(now, self._rate.free_at, min(alone, together))
+
+    def _look_alone(self, now: float) -> Look | None:
+        watched = self._agenda.take_alone() if now >= self._alone_at else None
+        if watched is None:
+            return None
+        self._alone_at = now + 1.0 / ALONE_PER_SECOND
+        return Look(Kind.STATUS, (watched.key,), now)
+
+    def _look_together(self, now: float) -> Look | None:
+        if not self._ready:
+            self._plan(now)
+        while self._ready:
+            planned = self._ready.popleft()
+            left = self._agenda.of(planned.ids)
+            if not left:
+                self._sweeping = self._sweeping and planned.kind is not Kind.PAGE
+                continue
+            self._together_at = now + self._gap_seconds(min(one.pause for one in left))
+            kind = Kind.STATUS if planned.kind is Kind.BATCH and len(left) == 1 else planned.kind
+            return Look(kind, _keys(left), now, planned.offset, planned.created_after)
+        return None
+
+    def _gap_seconds(self, pause: float) -> float:
+        """Return the seconds to the next request: those of a round are spread over it."""
+        size = self._batch_size if self.way is Way.BATCHES else PAGE_ROWS
+        even = size / max(self._agenda.looks_per_second * SPREAD, 1e-9)
+        return max(1.0 / REQUESTS_PER_SECOND, min(even, 0.1 * pause))
+
+    @property
+    def _batch_size(self) -> int:
+        usual = BATCH_SIZES[0 if self._agenda.looks_per_second > LARGE_BATCHES_FROM else 1]
+        return min(usual, self._largest_batch)
+
+    def _plan(self, now: float) -> None:
+        """Turn what is due into looks, or put it into the line of those that are asked for alone."""
+        if self._sweeping:
+            return
+        pages = self.way is Way.PAGES
+        due = self._agenda.take(now, _SWEPT if pages else self._batch_size)
+        if len(due) == 1:
+            # Nobody else is due: no need to keep to the slower line.
+            self._ready.append(Look(Kind.STATUS, _keys(due), now))
+            return
+        together = [one for one in due if now >= one.alone_until and is_listable(one.key)]
+        if pages and (len(together) < PAGE_WORTH or now < self._pages_at):
+            together = []
+        shared = {one.key for one in together}
+        for one in due:
+            if one.key not in shared:
+                self._agenda.put_alone(one, now)
+        if pages and together:
+            self._sweeping = True
+            self._ready.append(Look(Kind.PAGE, _keys(together), now, 0, _created_after(together)))
+        else:
+            self._ready.extend(Look(Kind.BATCH, ids, now) for ids in _batches(together, self._batch_size))
+
+    # What came
+
+    def saw(self, look: Look, rows: Iterable[Generation], now: float) -> None:
+        """Take an answer, and tell those who wait what it means for them."""
+        found = {key_of(row.id): row for row in rows}
+        # All of an answer get the same jitter: they stay together, and apart from the others.
+        chance = self._chance() if len(self._agenda) > 1 else 0.0
+        missing = []
+        for watched in self._agenda.of(look.ids):
+            if watched.key in found:
+                self._settle(watched, found[watched.key], look, now, chance)
+            else:
+                missing.append(watched)
+        if look.kind is Kind.BATCH:
+            self._after_batch(look, found, missing, now)
+        elif look.kind is Kind.PAGE:
+            self._after_page(look, found, missing, now, chance)
+        else:
+            for watched in missing:
+                self._unknown(watched, look, now)
+
+    def failed(self, look: Look, error: HedraError, now: float) -> None:
+        """Take a failure, and tell those whom it concerns."""
+        if look.kind is Kind.PAGE:
+            self._sweeping = False
+        if isinstance(error, HedraRateLimitError) and error.retryable:
+            self._slow_down(look, error, now)
+            return
+        if look.kind is Kind.PAGE:
+            self._pages_at = now + LAGGING_SECONDS
+        if look.kind is not Kind.STATUS and not error.retryable:
+            # The list was refused, not a generation.
+            if look.kind is Kind.BATCH:
+                self._smaller_batches(len(look.ids))
+            self.again(look, now)
+            return
+        for watched in self._agenda.of(look.ids):
+            self._failed(watched, look, error, now)
+
+    def again(self, look: Look, now: float) -> None:
+        """Take back a look that came to nothing: its generations are due again."""
+        if look.kind is Kind.PAGE:
+            self._sweeping = False
+        for watched in self._agenda.of(look.ids):
+            self._agenda.schedule(watched, now, watched.pause)
+
+    def _settle(self, watched: Watched, row: Generation, look: Look, now: float, chance: float) -> None:
+        watched.saw(row)
+        watched.failures = None
+        watched.share = min(watched.share * 2, BATCH_SIZES[0])
+        if look.kind is Kind.STATUS:
+            self._confirmed(watched, now)
+        if row.is_finished:
+            ended = _with_asset_id(row)
+            if ended.is_complete and ended.asset_id is None and look.kind is not Kind.STATUS:
+                self._agenda.put_alone(watched, now)
+            else:
+                self._end(watched, ended)
+            return
+        self._expire(watched, look, now)
+        if not watched.waits:
+            return
+        pause, state = watched.next_pause(row, now, chance), state_of(row)
+        for wait in watched.waits:
+            if wait.last_state != state:
+                wait.last_state = state
+                wait.tell(Seen(row, pause))
+        # From look to look, whatever the answer took; but a slow API gets a rest.
+        self._agenda.schedule(watched, max(look.sent_at + pause, now + pause / 2.0), pause)
+
+    def _confirmed(self, watched: Watched, now: float) -> None:
+        """Note that the status endpoint knows a generation; perhaps the list did not show it."""
+        watched.confirmed_at = now
+        if not watched.missing:
+            return
+        watched.missing = False
+        watched.alone_until = now + LAGGING_SECONDS
+        if watched is self._probe:
+            self._probe, self._empty_answers = None, self._empty_answers + 1
+            if self._empty_answers >= EMPTY_ANSWERS:
+                self.way = Way.PAGES
+
+    def _unknown(self, watched: Watched, look: Look, now: float) -> None:
+        watched.missing, watched.confirmed_at = False, now
+        if watched is self._probe:
+            self._probe = None
+        for wait in [one for one in watched.waits if now - one.began > UNKNOWN_GRACE_SECONDS]:
+            self._end_one(wait, unknown_generation(wait.generation_id))
+        self._expire(watched, look, now)
+        self._look_again_soon(watched, now)
+
+    def _look_again_soon(self, watched: Watched, now: float) -> None:
+        if watched.waits:
+            pause = min(watched.poll_interval, UNKNOWN_PAUSE_SECONDS)
+            self._agenda.schedule(watched, now + pause, pause)
+
+    def _after_batch(
+        self, look: Look, found: dict[str, Generation], missing: list[Watched], now: float
+    ) -> None:
+        if not found.keys() <= set(look.ids):
+            self.way = Way.PAGES
+            for watched in missing:
+                self._agenda.schedule(watched, now, watched.pause)
+            return
+        if found:
+            self._empty_answers = 0
+        else:
+            # One is enough to find out whether an answer that shows nothing is true.
+            self._probe = min(missing, key=lambda one: one.confirmed_at, default=None)
+        for watched in missing:
+            overdue = now - watched.began > UNKNOWN_GRACE_SECONDS or watched.deadline <= look.sent_at
+            if found or watched is self._probe or overdue:
+                watched.missing = True
+                self._agenda.put_alone(watched, now)
+            else:
+                self._look_again_soon(watched, now)
+
+    def _after_page(
+        self, look: Look, found: dict[str, Generation], missing: list[Watched], now: float, chance: float
+    ) -> None:
+        shown = len(look.ids) - len(missing)
+        for watched in self._agenda.of(found.keys() - set(look.ids)):
+            if not watched.asked:
+                shown += 1
+                self._settle(watched, found[watched.key], look, now, chance)
+        if missing and len(found) >= PAGE_ROWS and shown >= PAGE_WORTH:
+            offset = look.offset + PAGE_ROWS
+            self._ready.append(Look(Kind.PAGE, _keys(missing), now, offset, look.created_after))
+            return
+        self._sweeping = False
+        if look.offset == 0 and shown < PAGE_WORTH:
+            self._pages_at = now + LAGGING_SECONDS
+        for watched in missing:
+            watched.alone_until = now + LAGGING_SECONDS
+            self._agenda.put_alone(watched, now)
+
+    def _slow_down(self, look: Look, error: HedraError, now: float) -> None:
+        """Let all wait; a 429 says nothing about a generation, so it counts as no failure of any."""
+        lately = [at for at in self._recent if at > now - 5.0]
+        recent_rate = len(lately) / max(now - lately[0], 1.0) if lately else REQUESTS_PER_SECOND
+        pause = self._rate.refused(
+            now,
+            sent_at=look.sent_at,
+            recent_rate=recent_rate,
+            retry_after=error.retry_after,
+            chance=self._chance(),
+        )
+        for watched in self._agenda.of(look.ids):
+            if watched.failures is None:
+                watched.failures = self._failures(watched)
+                watched.warn(f"Hedra limits the rate of requests, all looks wait {pause:.0f} s: {error}")
+            self._agenda.schedule(watched, now, watched.pause)
+
+    def _smaller_batches(self, refused: int) -> None:
+        """Ask for fewer at once, or not in batches at all, where the API refuses so many."""
+        smaller = [size for size in BATCH_SIZES if size < refused]
+        if smaller:
+            self._largest_batch = min(self._largest_batch, smaller[0])
+        else:
+            self.way = Way.PAGES
+
+    def _failed(self, watched: Watched, look: Look, error: HedraError, now: float) -> None:
+        if isinstance(error, HedraProtocolError) or error.status_code == 500:
+            # One row that the API can't show must not end the waits for all others of its batch.
+            watched.share = max(1, min(watched.share, len(look.ids)) // 4)
+        watched.failures = watched.failures or self._failures(watched)
+        try:
+            pause = watched.failures.one_more(for_one(error, watched.waits[0].generation_id))
+        except HedraError as last:
+            self._end(watched, last)
+            return
+        self._expire(watched, look, now)
+        if watched.waits:
+            self._agenda.schedule(watched, now + pause, pause)
+
+    def _failures(self, watched: Watched) -> Failures:
+        what = f"generation {watched.waits[0].generation_id}"
+        return Failures(what, watched.poll_interval, watched.warn, self._chance)
+
+    def _expire(self, watched: Watched, look: Look, now: float) -> None:
+        """End the waits whose deadline had come when the look was sent."""
+        for wait in [one for one in watched.waits if one.deadline <= look.sent_at]:
+            self._end_one(wait, timed_out(wait.generation_id, now - wait.began))
+
+    def _end(self, watched: Watched, result: Generation | BaseException) -> None:
+        for wait in list(watched.waits):
+            own = for_one(result, wait.generation_id) if isinstance(result, HedraError) else result
+            self._end_one(wait, own)
+
+    def _end_one(self, wait: Wait, result: Generation | BaseException) -> None:
+        self._agenda.leave(wait)
+        wait.tell(Ended(result))
+
+
+def _keys(watched: Iterable[Watched]) -> tuple[str, ...]:
+    return tuple(one.key for one in watched)
+
+
+def _batches(watched: Iterable[Watched], size: int) -> Iterable[tuple[str, ...]]:
+    """Group ids to ask for together, each with no more than it may share a request with."""
+    by_share: dict[int, list[Watched]] = {}
+    for one in watched:
+        by_share.setdefault(min(one.share, size), []).append(one)
+    for share, group in by_share.items():
+        for start in range(0, len(group), share):
+            yield _keys(group[start : start + share])
+
+
+def _created_after(watched: Iterable[Watched]) -> str | None:
+    """Return from when on pages are worth reading, None where that is not known of all."""
+    created = [one.created_at for one in watched]
+    known = [moment for moment in created if moment is not None]
+    if len(known) < len(created):
+        return None
+    return (min(known) - timedelta(seconds=1)).isoformat()
+
+
+def _with_asset_id(row: Generation) -> Generation:
+    """Return a finished generation with the id of its result, which the list has inside the asset only."""
+    if row.asset_id is not None or row.asset is None:
+        return row
+    return row.model_copy(update={"asset_id": row.asset.id})
