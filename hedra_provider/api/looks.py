@@ -10,8 +10,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from hedra_provider.api import calls, pacing
+from hedra_provider.api import calls
 from hedra_provider.api.calls import Call
+from hedra_provider.api.pacing import Estimate
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
@@ -134,7 +135,7 @@ class Watched:
     missing: bool = False
     confirmed_at: float = float("-inf")
     created_at: datetime | None = None
-    progress: tuple[float, float] | None = None
+    estimate: Estimate = field(default_factory=Estimate)
     failures: Failures | None = None
 
     @property
@@ -164,13 +165,13 @@ class Watched:
         :param now: When it was seen, on the clock of the poller.
         :param chance: A random number in [0, 1).
         """
-        eta, progress = generation.eta_sec, generation.progress or 0.0
-        if self.progress is None or progress == 0 or progress < self.progress[1]:
-            self.progress = now, progress
-        elif eta is None:
-            eta = pacing.remaining_seconds(self.progress, (now, progress))
-        return pacing.next_look_seconds(
-            poll_interval=self.poll_interval, age=max(0.0, now - self.began), eta=eta, chance=chance
+        return self.estimate.pause_seconds(
+            poll_interval=self.poll_interval,
+            now=now,
+            began=self.began,
+            eta=generation.eta_sec,
+            progress=generation.progress,
+            chance=chance,
         )
 
     def saw(self, generation: Generation) -> None:

@@ -9,7 +9,9 @@ JITTER = 0.1
 _AGE_SHARE = 0.1
 
 
-def next_look_seconds(*, poll_interval: float, age: float, eta: float | None, chance: float) -> float:
+def next_look_seconds(
+    *, poll_interval: float, age: float, eta: float | None, chance: float, missed: int = 5
+) -> float:
     """
     Return how long to wait before the next look at a running generation.
 
@@ -20,13 +22,58 @@ def next_look_seconds(*, poll_interval: float, age: float, eta: float | None, ch
     :param age: Seconds since the wait began.
     :param eta: Hedra's ``eta_sec``, None without one.
     :param chance: A random number in [0, 1): waiters that began together must not ask together.
+    :param missed: How many looks found it running although it was to have ended; 5 are as bad as more.
     :return: Seconds, never more than ``poll_interval``.
     """
     ceiling = poll_interval * (1.0 - JITTER * chance)
     if eta is None:
         return ceiling
+    believed = max(FLOOR_SECONDS, eta, _AGE_SHARE * age * min(missed, 5) / 5)
     # Rather a little after the estimated end than a little before it: that look would be in vain.
-    return min(ceiling, max(FLOOR_SECONDS, eta, _AGE_SHARE * age) * (1.0 + JITTER * chance))
+    return min(ceiling, believed * (1.0 + JITTER * chance))
+
+
+class Estimate:
+    """When one generation may end, from what its looks said."""
+
+    __slots__ = ("_ends_at", "_first", "_missed")
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+        self._ends_at = math.inf
+        self._missed = 0
+
+    def pause_seconds(
+        self,
+        *,
+        poll_interval: float,
+        now: float,
+        began: float,
+        eta: float | None,
+        progress: float | None,
+        chance: float,
+    ) -> float:
+        """
+        Take in what a look said; return how long to wait before the next.
+
+        :param poll_interval: Seconds between two looks at the most.
+        :param now: When that was seen, in seconds.
+        :param began: When the wait began.
+        :param eta: Hedra's ``eta_sec``; without it, the progress of two looks makes an estimate.
+        :param progress: 0 to 1.
+        :param chance: A random number in [0, 1).
+        """
+        self._missed += now >= self._ends_at
+        done = progress or 0.0
+        if self._first is None or done == 0.0 or done < self._first[1]:
+            self._first = now, done
+        elif eta is None:
+            eta = remaining_seconds(self._first, (now, done))
+        self._ends_at = math.inf if eta is None else now + eta
+        age = max(0.0, now - began)
+        return next_look_seconds(
+            poll_interval=poll_interval, age=age, eta=eta, chance=chance, missed=self._missed
+        )
 
 
 def remaining_seconds(first: tuple[float, float], last: tuple[float, float]) -> float | None:

@@ -90,7 +90,7 @@ def wait_until_finished(
     :raises HedraNotFoundError: If Hedra still does not know the id after two minutes.
     :raises HedraError: An error that can't get better, or the last of too many failures in a row.
     """
-    started = clock()
+    started, estimate = clock(), pacing.Estimate()
     failures = Failures(f"generation {generation_id}", poll_interval, warn, chance)
     if first_look_after > 0 and deadline > started:
         yield Pause(min(first_look_after, deadline - started))
@@ -111,8 +111,13 @@ def wait_until_finished(
                 if generation.is_finished:
                     log.saw(generation, age)
                     return generation
-                pause = pacing.next_look_seconds(
-                    poll_interval=poll_interval, age=age, eta=generation.eta_sec, chance=chance()
+                pause = estimate.pause_seconds(
+                    poll_interval=poll_interval,
+                    now=clock(),
+                    began=started,
+                    eta=generation.eta_sec,
+                    progress=generation.progress,
+                    chance=chance(),
                 )
                 log.saw(generation, age, pause)
         left = deadline - clock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +44,62 @@ def test_backing_off_never_undercuts_what_the_api_asked(
         poll_interval=poll_interval, failures=failures, retry_after=retry_after, chance=chance
     )
     assert retry_after <= pause <= max(retry_after, 300.0)
+
+
+def test_an_estimate_is_believed_less_the_more_often_it_was_wrong():
+    estimate = pacing.Estimate()
+    now, pauses = 0.0, []
+    for _ in range(40):
+        pause = estimate.pause_seconds(
+            poll_interval=15, now=now, began=-100, eta=0.5, progress=None, chance=0
+        )
+        pauses.append(pause)
+        now += pause
+    assert pauses[0] == 1.0
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 15
+
+
+def test_the_pace_of_its_progress_makes_an_estimate():
+    assert pacing.remaining_seconds((10, 0.2), (20, 0.4)) == pytest.approx(30)
+    assert pacing.remaining_seconds((10, 0.2), (20, 0.2)) is None
+    assert pacing.remaining_seconds((10, 0.2), (10, 0.4)) is None
+    assert pacing.remaining_seconds((10, 0.2), (20, 1.4)) == 0
+
+
+def test_before_a_429_nothing_is_held_back():
+    rate = pacing.RequestRate(25.0)
+    for _ in range(100):
+        rate.sent(0.0)
+    assert rate.free_at < 0
+
+
+def test_a_429_halves_the_rate_that_was_too_much_and_it_recovers():
+    rate = pacing.RequestRate(25.0)
+    pause = rate.refused(100.0, sent_at=99.8, recent_rate=8.0, retry_after=None, chance=0.0)
+    assert pause == 0.25
+    assert rate.per_second(100.0) == 4.0
+    # One that was under way together with it says nothing new; a Retry-After counts all the same.
+    assert rate.refused(100.1, sent_at=99.9, recent_rate=8.0, retry_after=7.0, chance=0.0) == 7.0
+    assert rate.per_second(100.1) == pytest.approx(4.0, abs=0.1)
+    rate.sent(200.0)
+    assert rate.free_at == pytest.approx(200.0 + 1 / rate.per_second(200.0))
+    assert 4.0 < rate.per_second(200.0) < 25.0
+    assert rate.per_second(500.0) == 25.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 100), st.floats(0, 25), st.none() | st.floats(0, 1e5), chances), min_size=1
+    )
+)
+def test_the_rate_never_stops_for_good(
+    refusals: list[tuple[float, float, float | None, float]],
+):
+    rate, now = pacing.RequestRate(25.0), 0.0
+    for step, recent, retry_after, chance in refusals:
+        now += step
+        pause = rate.refused(now, sent_at=now, recent_rate=recent, retry_after=retry_after, chance=chance)
+        assert pause >= (retry_after or 0.0)
+        assert rate.LEAST <= rate.per_second(now) <= 25.0
+    assert rate.free_at <= now + 1.1e5 + 11

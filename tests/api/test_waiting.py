@@ -61,7 +61,7 @@ def status(name: str, **fields: Any) -> httpx.Response:
 
 
 def test_it_looks_at_the_interval_until_complete():
-    world = World(lambda now: status("complete" if now >= 40 else "processing", progress=now / 40))
+    world = World(lambda now: status("complete" if now >= 40 else "processing"))
     assert world.wait().is_complete
     assert world.looks == [0, 15, 30, 45]
 
@@ -77,6 +77,12 @@ def test_the_first_look_may_come_later():
 
 def test_an_estimate_brings_the_look_forward():
     world = World(lambda now: status("complete" if now >= 40 else "processing", eta_sec=max(40 - now, 0)))
+    world.wait()
+    assert world.looks == [0, 15, 30, 40]
+
+
+def test_without_an_estimate_its_progress_makes_one():
+    world = World(lambda now: status("complete" if now >= 40 else "processing", progress=min(now / 40, 1)))
     world.wait()
     assert world.looks == [0, 15, 30, 40]
 

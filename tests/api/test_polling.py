@@ -1,0 +1,490 @@
+"""What the poller decides, on a simulated clock against a simulated API."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.simulation import World, generation_id
+from hedra_provider.api.answers import Generation
+from hedra_provider.api.errors import (
+    HedraBadRequestError,
+    HedraError,
+    HedraNotFoundError,
+    HedraPermissionError,
+    HedraServerError,
+    HedraTransportError,
+    HedraWaitTimeoutError,
+)
+from hedra_provider.api.looks import Ended, Kind, Look, Seen, Trouble, Wait
+from hedra_provider.api.polling import Way
+from hedra_provider.api.waiting import MAX_FAILURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def looks_at(world: World, id_: str) -> list[float]:
+    return [round(look.sent_at, 6) for look in world.looks if id_ in look.ids]
+
+
+def many(world: World, count: int, *, poll_interval: float = 1.0, seconds: float = 20.0) -> list[str]:
+    ids = [world.make(number, seconds=seconds + number / count) for number in range(count)]
+    for one in ids:
+        world.wait(one, poll_interval=poll_interval, first_look_after=poll_interval)
+    return ids
+
+
+def bad_request(look: Look) -> HedraError:
+    return HedraBadRequestError("no", status_code=422, retryable=False)
+
+
+# One alone
+
+
+def test_one_alone_is_asked_for_by_the_status_endpoint_at_its_interval():
+    world = World()
+    one = world.make(0, seconds=40)
+    world.wait(one, poll_interval=15)
+    world.run()
+    assert looks_at(world, one) == [0, 15, 30, 45]
+    assert {look.kind for look in world.looks} == {Kind.STATUS}
+    assert world.ended[one][0] == pytest.approx(45.2)
+
+
+def test_an_estimate_brings_its_look_forward():
+    world = World(latency=0.0, eta=True)
+    one = world.make(0, seconds=50)
+    world.wait(one, poll_interval=15)
+    world.run()
+    assert world.delays()[0] < 1.5
+    assert len(world.looks) <= 6
+
+
+def test_progress_tells_when_it_ends():
+    world = World(latency=0.0)
+    one = world.make(0, seconds=40)
+    plain = world.row
+    world.row = lambda id_: plain(id_).model_copy(update={"progress": min(world.now / 40, 1.0)})  # type: ignore[method-assign]
+    world.wait(one, poll_interval=15, begin=1)
+    world.run()
+    assert looks_at(world, one) == [1, 16, 31, 40]
+
+
+# Many
+
+
+@pytest.mark.parametrize(("count", "per_tick"), [(300, 4), (1000, 12)])
+def test_many_share_requests(count: int, per_tick: int):
+    world = World()
+    many(world, count, seconds=8)
+    world.run(until=8)
+    steady = [look.sent_at for look in world.looks if 3 <= look.sent_at < 8]
+    assert len(steady) <= 5 * per_tick
+    # Spread over the tick: no 250 ms hold three times their share.
+    if count == 1000:
+        assert max(sum(at <= other < at + 0.25 for other in steady) for at in steady) < 3 * len(steady) / 20
+    world.run()
+    assert len(world.ended) == count
+    assert world.delays()[-1] < 1.0 + 0.5
+
+
+def test_large_loads_take_larger_batches():
+    world = World()
+    many(world, 4000, poll_interval=2.0)
+    world.run(until=10)
+    sizes = [len(look.ids) for look in world.looks if look.sent_at > 5]
+    assert max(sizes) == 200
+    assert len(sizes) <= 5 * 12
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.5, 30),  # poll_interval
+            st.floats(0, 120),  # seconds it takes
+            st.floats(0, 60),  # when its wait begins
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    st.booleans(),
+    st.integers(0, 1000),
+)
+def test_poll_interval_is_the_ceiling(waits: list[tuple[float, float, float]], eta: bool, seed: int):
+    world = World(latency=0.1, eta=eta, seed=seed)
+    for number, (poll_interval, seconds, begin) in enumerate(waits):
+        one = world.make(number, begins=begin, seconds=seconds)
+        world.wait(one, poll_interval=poll_interval, begin=begin)
+    world.run()
+    assert len(world.ended) == len(waits)
+    for number, (poll_interval, _, begin) in enumerate(waits):
+        times = [begin, *looks_at(world, generation_id(number))]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        # Where looks meet they are spread, at 25 a second, and the line of four connections is short.
+        assert max(gaps) <= poll_interval + 2.0
+        assert sum(gaps) / len(gaps) <= poll_interval + 0.1 + 2.0 / len(gaps)
+    assert len(world.looks) <= sum(seconds / (0.7 * min(p, 1 if eta else p)) + 8 for p, seconds, _ in waits)
+
+
+def test_a_short_interval_beside_long_ones_keeps_its_own():
+    world = World()
+    for number in range(50):
+        world.wait(world.make(number, seconds=300), poll_interval=60)
+    quick = world.make(99, seconds=300)
+    world.wait(quick, poll_interval=2)
+    world.run()
+    times = looks_at(world, quick)
+    assert 150 <= len(times) <= 190
+    assert len(looks_at(world, generation_id(0))) <= 9
+
+
+# Several waits for one
+
+
+def test_several_who_wait_for_one_share_its_looks_and_hear_what_is_news_to_them():
+    world = World()
+    one = world.make(0, seconds=20)
+    told: list[list[object]] = [[], []]
+    for number, begin in enumerate((0.0, 7.0)):
+
+        def start(number: int = number) -> None:
+            wait = Wait(one.upper(), 9e9, 5.0, world.now, told[number].append)
+            world.polling.add(wait, world.now, 5.0)
+
+        world.at(begin, start)
+    world.run()
+    assert looks_at(world, one) == [5, 10, 15, 20]
+    for news in told:
+        assert [type(item) for item in news] == [Seen, Ended]
+
+
+def test_who_leaves_is_not_asked_for_any_more():
+    world = World()
+    one, two = world.make(0, seconds=50), world.make(1, seconds=20)
+    wait = Wait(one, 9e9, 5.0, 0.0, lambda news: None)
+    world.polling.add(wait, 0.0)
+    world.wait(two, poll_interval=5)
+    world.at(8.0, lambda: world.polling.drop(wait))
+    world.run()
+    assert max(looks_at(world, one)) < 8
+    assert list(world.ended) == [two]
+    assert len(world.polling) == 0
+
+
+# Deadlines
+
+
+def test_the_last_look_falls_on_the_deadline():
+    world = World()
+    late, done = world.make(0, seconds=1000), world.make(1, seconds=99)
+    for one in (late, done):
+        world.wait(one, poll_interval=30, deadline=100)
+    world.run()
+    assert isinstance(world.ended[late][1], HedraWaitTimeoutError)
+    assert isinstance(world.ended[done][1], Generation)
+    assert 100 <= looks_at(world, late)[-1] < 100.5
+
+
+def test_a_deadline_that_has_passed_leaves_one_look():
+    world = World()
+    done, late = world.make(0, seconds=0), world.make(1, seconds=9)
+    for one in (done, late):
+        world.wait(one, poll_interval=30, deadline=-5, first_look_after=3)
+    world.run()
+    assert isinstance(world.ended[done][1], Generation)
+    assert isinstance(world.ended[late][1], HedraWaitTimeoutError)
+    assert len(world.looks) == 1
+
+
+# What the list does not show
+
+
+def test_a_list_that_ignores_ids_is_found_out_at_once_and_read_by_pages():
+    world = World(honours_ids=False)
+    for number in range(1000, 1150):
+        world.make(number, begins=-1000 - number, seconds=1)
+    many(world, 300)
+    world.run(until=15)
+    assert world.polling.way is Way.PAGES
+    steady = [look for look in world.looks if 5 <= look.sent_at < 15]
+    assert len(steady) <= 10 * 5
+    assert sum(look.kind is Kind.BATCH for look in world.looks) <= 4
+    world.run()
+    assert len(world.ended) == 300
+
+
+def test_pages_begin_where_those_that_are_waited_for_do():
+    world = World(honours_ids=False)
+    for number in range(1000, 1300):
+        world.make(number, begins=-50_000 + number, seconds=1)
+    many(world, 50)
+    world.run()
+    pages = [look for look in world.looks if look.kind is Kind.PAGE]
+    assert pages[-1].created_after is not None
+    assert max(look.offset for look in pages[2:]) == 0
+
+
+def test_what_no_page_shows_is_asked_for_one_by_one_and_no_faster_than_agreed():
+    world = World(honours_ids=False)
+    for number in range(1000, 1400):
+        world.make(number, begins=-10, seconds=1)
+    old = [world.make(number, begins=-5000 - number, seconds=5020) for number in range(60)]
+    for one in old:
+        world.wait(one, poll_interval=5)
+    world.run()
+    assert len(world.ended) == 60
+    assert sum(look.kind is not Kind.STATUS for look in world.looks) < 12
+    status = [look.sent_at for look in world.looks if look.kind is Kind.STATUS]
+    assert max(sum(at <= other < at + 10 for other in status) for at in status) <= 52
+    # Round-robin: nobody is asked for twice before everybody was asked for once.
+    assert max(Counter(look.ids for look in world.looks[:70] if look.kind is Kind.STATUS).values()) <= 2
+
+
+def test_one_that_the_list_does_not_show_is_confirmed_and_spoils_nothing():
+    hidden = generation_id(7)
+    world = World(shows=lambda one: one != hidden)
+    many(world, 50)
+    world.run()
+    assert len(world.ended) == 50
+    assert world.polling.way is Way.BATCHES
+    assert isinstance(world.ended[hidden][1], Generation)
+    assert world.requests[Kind.STATUS] < 40
+    assert world.requests[Kind.BATCH] < 60
+
+
+def test_a_list_that_shows_nothing_of_what_is_there_is_not_believed():
+    world = World(shows=lambda one: False)
+    many(world, 20)
+    world.run(until=10)
+    assert world.polling.way is Way.PAGES
+    world.run()
+    assert len(world.ended) == 20
+
+
+def test_right_after_the_submit_a_list_may_show_nothing():
+    world = World()
+    ids = [world.make(number, begins=20, seconds=20) for number in range(20)]
+    for one in ids:
+        world.wait(one, poll_interval=5)
+    world.run()
+    assert world.polling.way is Way.BATCHES
+    assert len(world.ended) == 20
+    assert world.requests[Kind.STATUS] < 10
+
+
+def test_what_nobody_knows_ends_after_its_grace_alone():
+    world = World()
+    many(world, 20, poll_interval=10, seconds=400)
+    nobody = generation_id(99)
+    world.wait(nobody, poll_interval=10)
+    world.run()
+    assert isinstance(world.ended[nobody][1], HedraNotFoundError)
+    assert 120 < world.ended[nobody][0] < 140
+    assert all(isinstance(result, Generation) for one, (_, result) in world.ended.items() if one != nobody)
+
+
+def test_ids_that_nobody_knows_end_after_their_grace_without_another():
+    world = World()
+    for number in range(30):
+        world.wait(generation_id(number), poll_interval=10)
+    world.run()
+    assert len(world.ended) == 30
+    assert all(isinstance(result, HedraNotFoundError) for _, result in world.ended.values())
+    assert world.polling.way is Way.BATCHES
+
+
+def test_an_id_that_is_no_uuid_is_never_put_into_a_list():
+    world = World()
+    many(world, 10)
+    world.made["a,b"] = world.made[generation_id(0)]
+    world.wait("a,b", poll_interval=1)
+    world.run()
+    assert {look.kind for look in world.looks if "a,b" in look.ids} == {Kind.STATUS}
+    assert isinstance(world.ended["a,b"][1], Generation)
+
+
+def test_a_finished_row_without_its_asset_is_confirmed_by_the_status_endpoint():
+    world = World()
+    ids = many(world, 3)
+    plain, asked = world._rows, []
+
+    def rows(look: Look) -> list[Generation]:
+        if look.kind is Kind.STATUS:
+            asked.extend(look.ids)
+            return [row.model_copy(update={"asset": None, "asset_id": "a"}) for row in plain(look)]
+        return [row.model_copy(update={"asset": None}) for row in plain(look)]
+
+    world._rows = rows  # type: ignore[method-assign]
+    world.run()
+    assert sorted(asked) == sorted(ids)
+    assert {result.asset_id for _, result in world.ended.values()} == {"a"}  # type: ignore[attr-defined]
+
+
+def test_the_asset_id_comes_from_the_row():
+    world = World()
+    ids = many(world, 3)
+    world.run()
+    assert {one: result.asset_id for one, (_, result) in world.ended.items()} == {  # type: ignore[attr-defined]
+        one: f"asset-{one}" for one in ids
+    }
+
+
+# What goes wrong
+
+
+def test_a_list_that_refuses_so_many_ids_is_asked_for_fewer():
+    world = World(trouble=lambda look: bad_request(look) if len(look.ids) > 30 else None)
+    many(world, 100)
+    world.run()
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
+    assert world.polling.way is Way.BATCHES
+    assert max(len(look.ids) for look in world.looks[2:]) == 25
+    assert not [news for told in world.news.values() for _, news in told if isinstance(news, Trouble)]
+
+
+@pytest.mark.parametrize("refusal", [bad_request, lambda look: HedraPermissionError("no", status_code=403)])
+def test_a_list_that_refuses_everything_hurts_nobody(refusal: Callable[[Look], HedraError]):
+    world = World(trouble=lambda look: None if look.kind is Kind.STATUS else refusal(look))
+    many(world, 40)
+    world.run()
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
+
+
+def test_a_generation_that_the_api_cannot_show_ends_alone():
+    poison = generation_id(33)
+    world = World(
+        trouble=lambda look: (
+            HedraServerError("oops", status_code=500, retryable=True) if poison in look.ids else None
+        )
+    )
+    many(world, 100, seconds=300)
+    world.run(until=250)
+    failed = {one for one, (_, result) in world.ended.items() if isinstance(result, HedraError)}
+    assert failed == {poison}
+    assert "8 looks in a row" in str(world.ended[poison][1])
+    assert world.ended[poison][1].generation_id == poison  # type: ignore[attr-defined]
+
+
+def test_a_refused_status_ends_that_wait_at_once_and_no_other():
+    locked = "locked"
+    world = World(
+        trouble=lambda look: HedraPermissionError("no", status_code=403) if locked in look.ids else None
+    )
+    many(world, 10)
+    world.wait(locked, poll_interval=1)
+    world.run()
+    assert isinstance(world.ended[locked][1], HedraPermissionError)
+    assert looks_at(world, locked) == [0]
+    assert sum(isinstance(result, Generation) for _, result in world.ended.values()) == 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [HedraTransportError("cut"), HedraServerError("down", status_code=503, retryable=True)],
+    ids=["cut", "503"],
+)
+def test_an_outage_is_survived(error: HedraError):
+    world = World(trouble=lambda look: error if 5 < look.sent_at < 50 else None)
+    many(world, 300, seconds=100)
+    world.run()
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
+    troubles = [n for told in world.news.values() for _, n in told if isinstance(n, Trouble)]
+    assert all("Look" in news.message for news in troubles)
+    assert len(troubles) >= 300
+    # It is asked less often meanwhile, not more.
+    assert sum(5 < look.sent_at < 50 for look in world.looks) < 45 * 3
+
+
+def test_an_endless_outage_reaches_all_and_says_so():
+    world = World(trouble=lambda look: HedraServerError("down", status_code=503, retryable=True))
+    ids = many(world, 50)
+    world.run()
+    results = [world.ended[one][1] for one in ids]
+    assert all(
+        "8 looks in a row at generation" in str(result) and "down" in str(result) for result in results
+    )
+    assert [result.generation_id for result in results] == ids  # type: ignore[attr-defined]
+    assert len({id(result) for result in results}) == 50
+    for one in ids:
+        assert sum(isinstance(news, Trouble) for _, news in world.news[one]) == MAX_FAILURES - 1
+
+
+# 429
+
+
+@pytest.mark.parametrize("honours_ids", [True, False])
+@pytest.mark.parametrize("retry_after", [None, 3.0])
+def test_a_rate_limit_slows_all_and_fails_nobody(honours_ids: bool, retry_after: float | None):
+    world = World(rate=1.0, honours_ids=honours_ids, retry_after=retry_after)
+    many(world, 300, seconds=60)
+    world.run()
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
+    assert world.refused < 0.3 * len(world.looks)
+
+
+def test_after_a_429_nothing_is_sent_before_the_time_that_it_names():
+    world = World(rate=2.0, retry_after=20.0)
+    many(world, 1000, seconds=120)
+    world.run()
+    assert world.refused
+    first = next(
+        look.sent_at
+        for number, look in enumerate(world.looks)
+        if number and look.sent_at - world.looks[number - 1].sent_at >= 19
+    )
+    assert first < 40
+
+
+# Laws
+
+ERRORS = [
+    HedraTransportError("cut"),
+    HedraServerError("down", status_code=503, retryable=True),
+    HedraServerError("oops", status_code=500, retryable=True),
+    HedraBadRequestError("no", status_code=422, retryable=False),
+]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 250),
+    st.sampled_from([0.05, 1.0, 15.0]),
+    st.booleans(),
+    st.sampled_from([None, 1.0, 5.0]),
+    st.floats(0, 1),
+    st.sampled_from(ERRORS),
+    st.integers(0, 10**6),
+)
+def test_whatever_happens_every_wait_ends_once_and_nothing_is_asked_for_nobody(
+    count: int,
+    poll_interval: float,
+    honours_ids: bool,
+    rate: float | None,
+    share: float,
+    error: HedraError,
+    seed: int,
+):
+    world = World(rate=rate, honours_ids=honours_ids, seed=seed)
+    world.trouble = lambda look: error if world.chance() < share * 0.5 else None
+    world.shows = lambda one: int(one[-1], 16) % 5 != 0
+    for number in range(count):
+        one = generation_id(number)
+        if number % 7:
+            world.make(number, begins=number % 11, seconds=3 * (number % 17))
+        world.wait(one, poll_interval=poll_interval, begin=number % 13, deadline=300 + number % 3)
+    world.run(until=2000)
+    assert len(world.ended) == count
+    assert len(world.polling) == 0
+    for told in world.news.values():
+        assert [type(news) for _, news in told].count(Ended) == 1
+        assert isinstance(told[-1][1], Ended)
+    asked = len(world.looks)
+    world.run()
+    assert len(world.looks) == asked
