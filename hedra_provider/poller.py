@@ -155,6 +155,10 @@ def poller_of(settings: HedraSettings) -> Poller:
     return poller
 
 
+_TRUSTED: set[bool | str] = set()
+"""The TLS settings that are made already."""
+
+
 class Waiter:
     """
     One who waits, and the news that have come for it.
@@ -361,12 +365,14 @@ async def _client(settings: HedraSettings) -> AsyncHedraClient:
 
     from hedra_provider.api.client import AsyncHedraClient, trust
 
-    # The first time it takes 50 ms, for which the loop must not stand still; the thread ends with it.
-    with_thread = ThreadPoolExecutor(1)
-    try:
-        await asyncio.get_running_loop().run_in_executor(with_thread, trust, settings.verify)
-    finally:
-        with_thread.shutdown(wait=False)
+    if settings.verify not in _TRUSTED:
+        # The first time it takes 50 ms, for which the loop must not stand still; the thread ends with it.
+        thread = ThreadPoolExecutor(1)
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, trust, settings.verify)
+        finally:
+            thread.shutdown(wait=False)
+        _TRUSTED.add(settings.verify)
     options: dict[str, Any] = settings.client_options()
     options.setdefault("timeout", httpx.Timeout(LOOK_SECONDS, connect=10.0))
     limits = httpx.Limits(

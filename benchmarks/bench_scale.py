@@ -1,0 +1,176 @@
+"""How does the poller scale? Requests per generation and memory as the number grows, on a simulated clock.
+
+    python benchmarks/bench_scale.py [--counts 1000,10000,100000]
+
+The decisions of the poller (:mod:`hedra_provider.api.polling`) run as they are; the API, its 200 ms and the
+clock are simulated, so an hour takes seconds and the figures are the same on every machine but for the
+processor time. Generations take 5 to 15 minutes; those that wait do so at 30 s. "At most" is what as many
+fixed intervals would ask for. A hundred thousand at 30 s are 3,333 looks a second: 17 requests of 200 ids.
+
+Memory is what Python allocated for the poller and its waits, without the simulated API, in a second run.
+
+And one alone: its requests and its delay against a fixed interval, and against the fixed interval that would
+notice the end as early. An interval is a ceiling, so one alone without an estimate asks as often as a fixed
+interval; an estimate buys an earlier notice, not fewer requests at the same interval.
+
+Prints tables, writes ``benchmarks/results/scale.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import sys
+import time
+import tracemalloc
+from typing import Any
+
+from benchmarks.report import publish, text_table
+from benchmarks.simulation import World, generation_id
+from hedra_provider.api.looks import Ended, News, Wait
+from hedra_provider.api.polling import Polling
+
+POLL_INTERVAL_SECONDS = 30.0
+ALONE_INTERVAL_SECONDS = 15.0
+TAKES_SECONDS = (300.0, 900.0)
+ARRIVING_SECONDS = 60.0
+
+
+def crowd(count: int) -> dict[str, Any]:
+    """Let so many wait, and count."""
+    chance = random.Random(count)
+    world = World(keep=False)
+    fixed = 0.0
+    for number in range(count):
+        begin = chance.uniform(0, ARRIVING_SECONDS)
+        seconds = chance.uniform(*TAKES_SECONDS)
+        one = world.make(number, begins=begin, seconds=seconds)
+        world.wait(one, poll_interval=POLL_INTERVAL_SECONDS, begin=begin, first_look_after=3.0)
+        fixed += 1 + seconds // POLL_INTERVAL_SECONDS
+    began = time.process_time()
+    world.run()
+    cpu = time.process_time() - began
+    requests, delays = sum(world.requests.values()), world.delays()
+    if len(delays) != count:
+        raise RuntimeError(f"{count - len(delays)} of {count} were not noticed.")
+    return {
+        "waiting": count,
+        "requests": requests,
+        "per_generation": requests / count,
+        "fixed_interval_per_generation": fixed / count,
+        "delay_p50": delays[count // 2],
+        "delay_p99": delays[int(count * 0.99)],
+        "cpu_us_per_generation_second": cpu / (count * sum(TAKES_SECONDS) / 2) * 1e6,
+        "bytes_per_generation": memory(count) / count,
+    }
+
+
+def memory(count: int) -> int:
+    """Return the bytes that a poller with so many waits holds."""
+    ids = [generation_id(number) for number in range(count)]
+
+    def tell(news: News) -> None:
+        assert not isinstance(news, Ended)
+
+    gc.collect()
+    tracemalloc.start()
+    polling = Polling(random.Random(1).random)
+    for number, one in enumerate(ids):
+        polling.add(Wait(one, 1e9, POLL_INTERVAL_SECONDS, 0.0, tell), 0.0, number / count)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(polling) == count
+    return held
+
+
+def alone(*, eta: bool, runs: int = 300) -> dict[str, Any]:
+    """Let one wait alone, many times, for 30 s to 10 min each."""
+    requests = fixed = late = fixed_late = equal = 0.0
+    for seed in range(runs):
+        seconds = random.Random(seed).uniform(30, 600)
+        world = World(latency=0.0, eta=eta, seed=seed)
+        world.wait(world.make(0, seconds=seconds), poll_interval=ALONE_INTERVAL_SECONDS)
+        world.run()
+        requests += len(world.looks)
+        late += world.delays()[0]
+        looks = -(-seconds // ALONE_INTERVAL_SECONDS)
+        fixed += 1 + looks
+        fixed_late += looks * ALONE_INTERVAL_SECONDS - seconds
+        equal += 1 + seconds
+    mean_late = late / runs
+    return {
+        "eta": eta,
+        "requests": requests / runs,
+        "delay": mean_late,
+        "fixed_requests": fixed / runs,
+        "fixed_delay": fixed_late / runs,
+        # A fixed interval notices an end after half of it, on average.
+        "fixed_as_early_interval": 2 * mean_late,
+        "fixed_as_early_requests": 1 + (equal - runs) / runs / (2 * mean_late),
+    }
+
+
+def main() -> int:
+    """Measure all; 1 when a target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--counts", default="1000,10000,100000", help="default: %(default)s")
+    given = parser.parse_args()
+    crowds = [crowd(count) for count in map(int, given.counts.split(","))]
+    singles = [alone(eta=False), alone(eta=True)]
+    head = ["waiting", "requests", "each", "fixed interval, each", "delay p50", "p99", "CPU us", "bytes each"]
+    rows = [
+        [
+            f"{one['waiting']:,}",
+            f"{one['requests']:,}",
+            f"{one['per_generation']:.2f}",
+            f"{one['fixed_interval_per_generation']:.1f}",
+            f"{one['delay_p50']:.1f} s",
+            f"{one['delay_p99']:.1f} s",
+            f"{one['cpu_us_per_generation_second']:.1f}",
+            f"{one['bytes_per_generation']:.0f}",
+        ]
+        for one in crowds
+    ]
+    table = text_table(head, rows)
+    alone_head = [
+        "one alone, 15 s",
+        "requests",
+        "delay",
+        "fixed 15 s",
+        "delay",
+        "fixed, as early",
+        "requests",
+    ]
+    alone_rows = [
+        [
+            "with eta_sec" if one["eta"] else "without",
+            f"{one['requests']:.1f}",
+            f"{one['delay']:.1f} s",
+            f"{one['fixed_requests']:.1f}",
+            f"{one['fixed_delay']:.1f} s",
+            f"{one['fixed_as_early_interval']:.1f} s",
+            f"{one['fixed_as_early_requests']:.1f}",
+        ]
+        for one in singles
+    ]
+    plain, told = singles
+    missed = [
+        name
+        for name, met in {
+            "alone: no more requests than a fixed interval": plain["requests"] <= plain["fixed_requests"],
+            "alone: noticed no later": plain["delay"] <= plain["fixed_delay"] + 1e-6,
+            "with an eta: under half of the requests": told["requests"] < told["fixed_as_early_requests"] / 2,
+        }.items()
+        if not met
+    ]
+    results = json.loads(json.dumps({"crowds": crowds, "alone": singles, "missed": missed}))
+    tables = table + "\n\n" + text_table(alone_head, alone_rows)
+    publish("scale", "The poller on a simulated clock, generations of 5 to 15 min at 30 s", tables, results)
+    print("\nTARGETS MISSED: " + "; ".join(missed) if missed else "\ntargets met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
