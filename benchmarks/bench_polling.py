@@ -170,7 +170,7 @@ class _Bench:
 
         end_time = time.time() + 3600
         return HedraGenerationTrigger(
-            generation_id=generation_id(number), end_time=end_time, poll_interval=self.interval
+            generation_ids=[generation_id(number)], end_time=end_time, poll_interval=self.interval
         ).run()
 
     async def _each(self, number: int) -> AsyncIterator[Any]:

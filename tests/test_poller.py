@@ -185,7 +185,7 @@ def test_what_the_trigger_tells_does_not_depend_on_who_waits_beside_it(
 
     async def fire() -> list[Any]:
         triggers = [
-            HedraGenerationTrigger(generation_id=one, end_time=time.time() + 60, poll_interval=1.0)
+            HedraGenerationTrigger(generation_ids=[one], end_time=time.time() + 60, poll_interval=1.0)
             for one in ids
         ]
         return await asyncio.gather(*(anext(trigger.run()) for trigger in triggers))
@@ -195,9 +195,9 @@ def test_what_the_trigger_tells_does_not_depend_on_who_waits_beside_it(
         for event, one in zip(events, ids, strict=True):
             status = client.run(calls.get_status(one))
             assert status is not None
-            told = event["generation"]
+            (told,) = event["generations"]
             assert (told["id"], told["asset_id"], told["type"], event["outcome"]) == (
-                status.id, status.asset_id, status.type, "complete",
+                status.id, status.asset_id, status.type, "finished",
             )  # fmt: skip
     assert hedra_sandbox.requests("GET", "/generations")
 
@@ -522,3 +522,20 @@ def test_two_who_wait_for_the_same_share_its_looks(hedra_sandbox: Sandbox, clock
     results = asyncio.run(all_of([one, one.upper()], poll_interval=5.0, first_look_after=5.0))
     assert [result.is_complete for result in results] == [True, True]
     assert len(hedra_sandbox.requests("GET", STATUS)) <= 3
+
+
+@pytest.mark.hedra_sandbox(seconds=3600, media=False)
+def test_a_trigger_of_several_waits_for_none_of_them_when_one_is_refused(hedra_sandbox: Sandbox):
+    ids = [*submit(2), "no-uuid"]
+    hedra_sandbox.faults({"on": "GET /generations/no-uuid/status", "status": 403})
+
+    async def fire() -> Any:
+        trigger = HedraGenerationTrigger(generation_ids=ids, end_time=time.time() + 60, poll_interval=0.05)
+        event = await anext(trigger.run())
+        await until(lambda: not tasks())
+        return event.payload
+
+    event = asyncio.run(fire())
+    assert event["outcome"] == "failed"
+    assert event["failure"]["kind"] == "HedraPermissionError"
+    assert event["failure"]["generation_id"] == "no-uuid"
