@@ -453,6 +453,31 @@ def test_it_ends_when_nobody_waits_and_closes_its_connections(
     asyncio.run(all_leave())
 
 
+def test_who_comes_while_it_closes_its_connections_gets_another(
+    hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    from hedra_provider.api.client import AsyncHedraClient
+
+    ids, closing = submit(2), []
+    original = AsyncHedraClient.aclose
+
+    async def slowly(client: AsyncHedraClient) -> None:
+        closing.append(client)
+        if len(closing) == 1:
+            await asyncio.sleep(3600)
+        await original(client)
+
+    monkeypatch.setattr(AsyncHedraClient, "aclose", slowly)
+
+    async def one_after_the_other() -> None:
+        await wait(ids[0], first_look_after=0.0)
+        await until(lambda: len(closing) == 1)
+        result = await asyncio.wait_for(wait(ids[1], first_look_after=0.0), 20)
+        assert result.is_complete
+
+    asyncio.run(one_after_the_other())
+
+
 def test_each_loop_has_its_own_and_none_is_held(hedra_sandbox: Sandbox):
     ids = submit(2)
     results: list[Any] = []
