@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -198,3 +198,34 @@ def for_one(error: HedraError, generation_id: str) -> HedraError:
     own = copy.copy(error)
     own.generation_id = generation_id
     return own
+
+
+def keys(watched: Iterable[Watched]) -> tuple[str, ...]:
+    """Return what generations are asked for by."""
+    return tuple(one.key for one in watched)
+
+
+def batches(watched: Iterable[Watched], size: int) -> Iterable[tuple[str, ...]]:
+    """Group ids to ask for together, each with no more than it may share a request with."""
+    by_share: dict[int, list[Watched]] = {}
+    for one in watched:
+        by_share.setdefault(min(one.share, size), []).append(one)
+    for share, group in by_share.items():
+        for start in range(0, len(group), share):
+            yield keys(group[start : start + share])
+
+
+def created_after(watched: Iterable[Watched]) -> str | None:
+    """Return from when on pages are worth reading, None where that is not known of all."""
+    created = [one.created_at for one in watched]
+    known = [moment for moment in created if moment is not None]
+    if len(known) < len(created):
+        return None
+    return (min(known) - timedelta(seconds=1)).isoformat()
+
+
+def with_asset_id(row: Generation) -> Generation:
+    """Return a finished generation with the id of its result, which the list has inside the asset only."""
+    if row.asset_id is not None or row.asset is None:
+        return row
+    return row.model_copy(update={"asset_id": row.asset.id})

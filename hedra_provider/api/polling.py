@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,12 @@ from hedra_provider.api.looks import (
     Seen,
     Wait,
     Watched,
+    batches,
+    created_after,
     for_one,
     is_listable,
+    keys,
+    with_asset_id,
 )
 from hedra_provider.api.pacing import RequestRate
 from hedra_provider.api.waiting import (
@@ -159,7 +162,7 @@ class Polling:
                 continue
             self._together_at = now + self._gap_seconds(min(one.pause for one in left))
             kind = Kind.STATUS if planned.kind is Kind.BATCH and len(left) == 1 else planned.kind
-            return Look(kind, _keys(left), now, planned.offset, planned.created_after)
+            return Look(kind, keys(left), now, planned.offset, planned.created_after)
         return None
 
     def _gap_seconds(self, pause: float) -> float:
@@ -181,7 +184,7 @@ class Polling:
         due = self._agenda.take(now, _SWEPT if pages else self._batch_size)
         if len(due) == 1:
             # Nobody else is due: no need to keep to the slower line.
-            self._ready.append(Look(Kind.STATUS, _keys(due), now))
+            self._ready.append(Look(Kind.STATUS, keys(due), now))
             return
         together = [one for one in due if now >= one.alone_until and is_listable(one.key)]
         if pages and (len(together) < PAGE_WORTH or now < self._pages_at):
@@ -192,9 +195,9 @@ class Polling:
                 self._agenda.put_alone(one, now)
         if pages and together:
             self._sweeping = True
-            self._ready.append(Look(Kind.PAGE, _keys(together), now, 0, _created_after(together)))
+            self._ready.append(Look(Kind.PAGE, keys(together), now, 0, created_after(together)))
         else:
-            self._ready.extend(Look(Kind.BATCH, ids, now) for ids in _batches(together, self._batch_size))
+            self._ready.extend(Look(Kind.BATCH, ids, now) for ids in batches(together, self._batch_size))
 
     # What came
 
@@ -249,7 +252,7 @@ class Polling:
         if look.kind is Kind.STATUS:
             self._confirmed(watched, now)
         if row.is_finished:
-            ended = _with_asset_id(row)
+            ended = with_asset_id(row)
             if ended.is_complete and ended.asset_id is None and look.kind is not Kind.STATUS:
                 self._agenda.put_alone(watched, now)
             else:
@@ -323,7 +326,7 @@ class Polling:
                 self._settle(watched, found[watched.key], look, now, chance)
         if missing and len(found) >= PAGE_ROWS and shown >= PAGE_WORTH:
             offset = look.offset + PAGE_ROWS
-            self._ready.append(Look(Kind.PAGE, _keys(missing), now, offset, look.created_after))
+            self._ready.append(Look(Kind.PAGE, keys(missing), now, offset, look.created_after))
             return
         self._sweeping = False
         if look.offset == 0 and shown < PAGE_WORTH:
@@ -388,33 +391,3 @@ class Polling:
     def _end_one(self, wait: Wait, result: Generation | BaseException) -> None:
         self._agenda.leave(wait)
         wait.tell(Ended(result))
-
-
-def _keys(watched: Iterable[Watched]) -> tuple[str, ...]:
-    return tuple(one.key for one in watched)
-
-
-def _batches(watched: Iterable[Watched], size: int) -> Iterable[tuple[str, ...]]:
-    """Group ids to ask for together, each with no more than it may share a request with."""
-    by_share: dict[int, list[Watched]] = {}
-    for one in watched:
-        by_share.setdefault(min(one.share, size), []).append(one)
-    for share, group in by_share.items():
-        for start in range(0, len(group), share):
-            yield _keys(group[start : start + share])
-
-
-def _created_after(watched: Iterable[Watched]) -> str | None:
-    """Return from when on pages are worth reading, None where that is not known of all."""
-    created = [one.created_at for one in watched]
-    known = [moment for moment in created if moment is not None]
-    if len(known) < len(created):
-        return None
-    return (min(known) - timedelta(seconds=1)).isoformat()
-
-
-def _with_asset_id(row: Generation) -> Generation:
-    """Return a finished generation with the id of its result, which the list has inside the asset only."""
-    if row.asset_id is not None or row.asset is None:
-        return row
-    return row.model_copy(update={"asset_id": row.asset.id})

@@ -1,0 +1,218 @@
+"""What goes wrong while the poller waits, over real HTTP: keys that are refused, broken answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hedra_provider import poller
+from hedra_provider.api.errors import (
+    HedraAuthenticationError,
+    HedraConfigurationError,
+    HedraError,
+    HedraProtocolError,
+    HedraServerError,
+    HedraTransportError,
+    HedraWaitTimeoutError,
+)
+from hedra_provider.hooks import HedraHook
+from tests.polling import CONNECTION, STATUS, TASK, MovedClock, all_of, looks, submit, until, wait
+
+if TYPE_CHECKING:
+    from hedra_provider.testing import Sandbox
+
+
+@pytest.fixture
+def clock(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    moved = MovedClock(hedra_sandbox)
+    monkeypatch.setattr(poller, "CLOCK", moved)
+    return moved
+
+
+# The key
+
+
+class Rotation:
+    """The key changes when everybody has read the old one; then the first look comes."""
+
+    def __init__(
+        self, sandbox: Sandbox, clock: MovedClock, patch: pytest.MonkeyPatch, waiting: int, **connections: str
+    ) -> None:
+        self.read: list[tuple[str, str]] = []
+        original = HedraHook.get_async_settings
+
+        async def noted(hook: HedraHook) -> Any:
+            settings = await original(hook)
+            self.read.append((hook.hedra_conn_id, TASK.get()))
+            if len(self.read) == waiting:
+                sandbox.change_key("rotated")
+                for name, value in connections.items():
+                    patch.setenv(f"AIRFLOW_CONN_{name.upper()}", value)
+            return settings
+
+        patch.setattr(HedraHook, "get_async_settings", noted)
+        clock.moves_when = lambda: len(self.read) >= waiting
+
+
+def with_key(sandbox: Sandbox, key: str) -> str:
+    return json.dumps(json.loads(sandbox.connection) | {"password": key})
+
+
+@pytest.mark.hedra_sandbox(seconds=30, media=False)
+def test_a_rotated_key_is_read_anew_once_for_all(
+    hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+):
+    ids = submit(20)
+    new = with_key(hedra_sandbox, "rotated")
+    rotation = Rotation(hedra_sandbox, clock, monkeypatch, 20, hedra_default=new)
+
+    async def rotated() -> list[Any]:
+        TASK.set("mine")
+        return await all_of(ids)
+
+    results = asyncio.run(rotated())
+    assert [result.id for result in results] == ids
+    # The poller reads it, in a context that is nobody's.
+    assert rotation.read == [("hedra_default", "mine")] * 20 + [("hedra_default", "nobody's")]
+    assert sum(row["status"] == 401 for row in hedra_sandbox.requests("GET")) == 1
+
+
+@pytest.mark.hedra_sandbox(seconds=30, media=False)
+@pytest.mark.parametrize("key", ["the-old-one", "another"])
+def test_a_key_that_stays_refused_fails_all(
+    hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch, key: str
+):
+    ids = submit(20)
+    hedra_sandbox.change_key("the-old-one")
+    old, new = with_key(hedra_sandbox, "the-old-one"), with_key(hedra_sandbox, key)
+    monkeypatch.setenv(CONNECTION, old)
+    rotation = Rotation(hedra_sandbox, clock, monkeypatch, 20, hedra_default=new)
+    began = len(hedra_sandbox.ledger()["requests"])
+    results = asyncio.run(all_of(ids))
+    assert {type(result) for result in results} == {HedraAuthenticationError}
+    assert [result.generation_id for result in results] == ids
+    assert [row["status"] for row in looks(hedra_sandbox, began)] == [401, 401]
+    assert len(rotation.read) == 21
+
+
+@pytest.mark.hedra_sandbox(seconds=30, media=False)
+def test_only_those_of_a_rotated_connection_move(
+    hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+):
+    # Connections that say the same share a poller.
+    monkeypatch.setenv("AIRFLOW_CONN_HEDRA_TWIN", hedra_sandbox.connection)
+    ids = submit(4)
+    new = with_key(hedra_sandbox, "rotated")
+    Rotation(hedra_sandbox, clock, monkeypatch, 4, hedra_twin=new)
+    began = len(hedra_sandbox.ledger()["requests"])
+
+    async def both() -> list[Any]:
+        stay = all_of(ids[:2])
+        move = all_of(ids[2:], hedra_conn_id="hedra_twin")
+        return await asyncio.gather(stay, move)
+
+    stayed, moved = asyncio.run(both())
+    assert {type(result) for result in stayed} == {HedraAuthenticationError}
+    assert [result.id for result in moved] == ids[2:]
+    first = looks(hedra_sandbox, began)[0]
+    assert [one in first["query"] for one in ids] == [True] * 4
+
+
+@pytest.mark.hedra_sandbox(seconds=30, media=False)
+def test_a_connection_that_is_gone_when_it_is_read_anew(
+    hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+):
+    ids = submit(2)
+    Rotation(hedra_sandbox, clock, monkeypatch, 2, hedra_default=json.dumps({"conn_type": "hedra"}))
+    results = asyncio.run(all_of(ids))
+    assert {type(result) for result in results} == {HedraConfigurationError}
+
+
+# What goes wrong on the way
+
+FAULTS = {
+    "cut": {"reset": True},
+    "half an answer": {"cut_at": 40},
+    "500": {"status": 500},
+    "503": {"status": 503},
+    "nonsense": {"body": "<html>busy</html>"},
+    "not a page": {"body": {"data": [{"no": "id"}]}},
+}
+
+
+@pytest.mark.hedra_sandbox(seconds=20, media=False)
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
+def test_a_broken_answer_is_survived(hedra_sandbox: Sandbox, clock: MovedClock, fault: dict[str, Any]):
+    ids = submit(4)
+    told: list[str] = []
+    hedra_sandbox.faults({"on": "GET /generations", "times": 1, **fault})
+    results = asyncio.run(all_of(ids, told=told))
+    assert [result.id for result in results] == ids
+    assert sum("Look 1 of 8" in line for line in told) == 4
+
+
+@pytest.mark.hedra_sandbox(seconds=9e9, media=False)
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ({"status": 503}, HedraServerError),
+        ({"reset": True}, HedraTransportError),
+        ({"body": "?"}, HedraProtocolError),
+    ],
+)
+def test_an_endless_outage_reaches_all_who_wait(
+    hedra_sandbox: Sandbox, clock: MovedClock, fault: dict[str, Any], kind: type[HedraError]
+):
+    ids = submit(3)
+    hedra_sandbox.faults({"on": "*", "times": None, **fault})
+    results = asyncio.run(all_of(ids, deadline=time.time() + 90_000))
+    assert {type(result) for result in results} == {kind}
+    assert all("8 looks in a row" in str(result) for result in results)
+    assert [result.generation_id for result in results] == ids
+
+
+@pytest.mark.hedra_sandbox(media=False)
+def test_a_slow_request_holds_up_nobody_else(hedra_sandbox: Sandbox):
+    slow, quick = submit(2)
+    hedra_sandbox.faults({"on": f"GET /generations/{slow}/status", "delay_seconds": 20.0})
+
+    async def race() -> None:
+        first = asyncio.ensure_future(wait(slow, first_look_after=0.0))
+        await until(lambda: bool(hedra_sandbox.requests("GET", STATUS)))
+        result = await wait(quick, first_look_after=0.0)
+        assert result.is_complete
+        assert not first.done()
+        first.cancel()
+
+    asyncio.run(race())
+
+
+def test_a_wait_ends_at_its_deadline_though_nothing_may_be_asked(
+    hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(poller, "LAST_LOOK_SECONDS", 0.05)
+    (one,) = submit(1)
+    hedra_sandbox.faults(
+        {"on": "*", "times": None, "status": 429, "headers": {"Retry-After": "3600"}, "body": {}}
+    )
+    (result,) = asyncio.run(all_of([one], deadline=time.time() + 0.05, first_look_after=0.0))
+    assert isinstance(result, HedraWaitTimeoutError)
+    assert result.generation_id == one
+
+
+def test_an_error_that_nobody_thought_of_reaches_those_who_wait(
+    hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    from hedra_provider.api.polling import Polling
+
+    def broken(self: Polling, now: float) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Polling, "next_look", broken)
+    results = asyncio.run(all_of(submit(2)))
+    assert ["The poller failed: ZeroDivisionError" in str(result) for result in results] == [True, True]
+    assert all(isinstance(result, HedraError) and result.retryable for result in results)
