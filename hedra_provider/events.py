@@ -28,7 +28,7 @@ def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
 
 def told(generation: Generation) -> dict[str, Any]:
     """Return what an event says of a generation."""
-    from hedra_provider.api.error_answers import cleaned
+    from hedra_provider.api.cleaning import cleaned
 
     facts = {"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"}
     said: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))

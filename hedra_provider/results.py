@@ -65,7 +65,8 @@ def generation_result(
     :param uri: Where its file was stored.
     :param size: The file's bytes.
     """
-    from hedra_provider.api.error_answers import clean, generation_error
+    from hedra_provider.api.cleaning import clean
+    from hedra_provider.api.error_answers import generation_error
 
     failure = generation_error(generation.id, generation.error, generation.error_message)
     failed = generation.is_failed

@@ -13,15 +13,18 @@ receives the answer, and returns what the answer means. A flow of several calls 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from hedra_provider.api.answers import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
-from hedra_provider.api.error_answers import clean, error_from_response
+from hedra_provider.api.cleaning import clean, fit_cause, hide_key_in_bytes
+from hedra_provider.api.error_answers import error_from_response
 from hedra_provider.api.errors import HedraNotFoundError, HedraProtocolError, HedraTransportError
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ T = TypeVar("T")
 
 UPLOAD_TIMEOUT_SECONDS = 300.0
 """Hedra answers an upload when it has stored the file: read time-outs were observed with shorter limits."""
+
+
+_ORIGIN = re.compile(r"[a-z0-9+.-]*://[^/?]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,15 @@ class Ask:
     multipart: bool = False
     repeatable: bool = True
     timeout: float | None = None
+
+    def __repr__(self) -> str:
+        # A traceback may show it: a whole URL is signed, and a body is the user's own words.
+        return f"<Ask {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """Method and path, for messages."""
+        return clean(f"{self.method} {_ORIGIN.sub('', self.url).partition('?')[0]}")
 
 
 @dataclass(frozen=True)
@@ -124,7 +139,7 @@ def upload_file(asset_id: str, file: SizedFile) -> Call[Asset]:
 
     Runs on the sync client only: a worker moves the bytes, an event loop must not.
     """
-    path = f"/assets/{asset_id}/upload"
+    path = f"/assets/{_segment(asset_id)}/upload"
     ask = Ask("POST", path, file=file, multipart=True, timeout=UPLOAD_TIMEOUT_SECONDS)
     return (yield from _read(Asset, ask))
 
@@ -135,7 +150,7 @@ def put_file(upload_url: str, file: SizedFile) -> Call[None]:
 
     Runs on the sync client only.
     """
-    if httpx.URL(upload_url).scheme not in ("http", "https"):
+    if not upload_url.lower().startswith(("http://", "https://")):
         raise HedraProtocolError("Hedra gave an upload_url that is not http(s); nothing was sent to it.")
     yield from _checked(Ask("PUT", upload_url, file=file, timeout=UPLOAD_TIMEOUT_SECONDS))
 
@@ -153,7 +168,7 @@ def submit(body: Mapping[str, Any]) -> Call[Generation]:
 
 def get_status(generation_id: str) -> Call[Generation | None]:
     """Return the status of a generation, None where Hedra does not know it (yet)."""
-    path = f"/generations/{generation_id}/status"
+    path = f"/generations/{_segment(generation_id)}/status"
     try:
         found = yield from _read(Generation, Ask("GET", path), generation_id)
     except HedraNotFoundError:
@@ -185,28 +200,34 @@ def list_as_answered(ids: Iterable[str] = (), **filters: str | int) -> Call[list
     return (yield from _read(Page, Ask("GET", "/generations", params=params))).data
 
 
+def _segment(foreign_id: str) -> str:
+    """Return an id as one segment of a path: whatever it holds, it asks for nothing else."""
+    # "." and ".." are segments that mean another path.
+    return quote(foreign_id, safe="", errors="replace").replace(".", "%2E")
+
+
 def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
     """Send, and return the answer if it says yes."""
     try:
         response: httpx.Response = yield ask
     except httpx.DecodingError as error:
         raise HedraProtocolError(
-            f"The answer to {_name(ask)} could not be decoded.", generation_id=generation_id
+            f"The answer to {ask.name} could not be decoded.", generation_id=generation_id
         ) from error
     except (httpx.RequestError, httpx.InvalidURL) as error:
         not_sent = isinstance(
             error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
         )
         raise HedraTransportError(
-            f"No answer to {_name(ask)}: {clean(str(error)) or type(error).__name__}.",
+            f"No answer to {ask.name}: {clean(str(error)) or type(error).__name__}.",
             request_sent=not not_sent,
             generation_id=generation_id,
-        ) from error
+        ) from fit_cause(error)
     if response.is_success:
         return response
     if response.has_redirect_location:
         raise HedraProtocolError(
-            f"{_name(ask)} was redirected ({response.status_code}); the key goes to the API's host alone.",
+            f"{ask.name} was redirected ({response.status_code}); the key goes to the API's host alone.",
             status_code=response.status_code,
             generation_id=generation_id,
             retryable=False,
@@ -218,12 +239,14 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
 def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:
     """Send, and read the answer as a model."""
     response = yield from _checked(ask, generation_id)
+    # Whoever echoes the key: it gets into no model, and so into no event, XCom or log.
+    key = response.request.headers.get("X-API-Key", "")
     try:
-        answer: T = _adapter(kind).validate_json(response.content)
+        answer: T = _adapter(kind).validate_json(hide_key_in_bytes(response.content, key))
     except (ValidationError, ValueError, RecursionError) as error:
         # Neither the body nor pydantic's words of it: they may hold signed URLs.
         raise HedraProtocolError(
-            f"Hedra's answer to {_name(ask)} is not what the API documents: {_what_is_wrong(error)}.",
+            f"Hedra's answer to {ask.name} is not what the API documents: {_what_is_wrong(error)}.",
             status_code=response.status_code,
             generation_id=generation_id,
         ) from None
@@ -242,7 +265,3 @@ def _what_is_wrong(error: Exception) -> str:
         return type(error).__name__
     problems = error.errors(include_input=False, include_url=False, include_context=False)[:5]
     return "; ".join(clean(f"{'.'.join(map(str, item['loc']))} {item['msg']}".strip()) for item in problems)
-
-
-def _name(ask: Ask) -> str:
-    return f"{ask.method} {httpx.URL(ask.url).path if '://' in ask.url else ask.url}"

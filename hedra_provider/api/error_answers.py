@@ -5,13 +5,14 @@ Hedra's error bodies come in several shapes (all of them seen of the real API); 
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.api.cleaning import clean, clean_code
 from hedra_provider.api.errors import (
     HedraAPIError,
     HedraAuthenticationError,
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     import httpx
 
     from hedra_provider.api.answers import Generation
-
-MAX_MESSAGE_LENGTH = 600
-
-_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
 
 _CLASS_OF_STATUS: dict[int, type[HedraAPIError]] = {
     401: HedraAuthenticationError,
@@ -60,16 +57,17 @@ class ErrorFacts:
     credits_available: int | None = None
 
 
-def read_error_body(body: Any) -> ErrorFacts:
+def read_error_body(body: Any, *, key: str | None = None) -> ErrorFacts:
     """
     Read any of the error bodies that were seen of Hedra.
 
     :param body: The decoded JSON: FastAPI's ``detail`` (list or text), ``messages``, ``error_code`` with
         credits, ``error`` as an object or a text, or a mixture.
-    :return: The facts found; all of them None where the body holds none.
+    :param key: The API key, which no fact shall hold.
+    :return: The facts found, cleaned; all of them None where the body holds none.
     """
     if isinstance(body, str):
-        return ErrorFacts(message=body or None)
+        return ErrorFacts(message=clean(body, key=key) or None)
     if not isinstance(body, Mapping):
         return ErrorFacts()
     detail, error = body.get("detail"), body.get("error")
@@ -77,12 +75,14 @@ def read_error_body(body: Any) -> ErrorFacts:
     violations = _violations(detail) + tuple(
         v for layer in layers for v in _violations(layer.get("violations"))
     )
+    code = _first(layers, _text, "error_code", "code") or _first(layers[:-1] or layers, _text, "type")
+    param = _first(layers, _text, "param") or (violations[0]["field"] if violations else None)
     return ErrorFacts(
-        message=_message(body, violations),
-        code=_first(layers, _text, "error_code", "code") or _first(layers[:-1] or layers, _text, "type"),
-        reason_code=_first(layers, _text, "reason_code"),
-        param=_first(layers, _text, "param") or (violations[0]["field"] if violations else None),
-        violations=violations,
+        message=clean(_message(body, violations) or "", key=key) or None,
+        code=clean_code(code, key=key),
+        reason_code=clean_code(_first(layers, _text, "reason_code"), key=key),
+        param=clean_code(param, key=key),
+        violations=tuple({name: clean(said, key=key) for name, said in v.items()} for v in violations),
         credits_needed=_first(layers, _whole_number, "credits_needed"),
         credits_available=_first(layers, _whole_number, "credits_available"),
     )
@@ -98,21 +98,16 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
     :param generation_id: The generation that the request was about.
     """
     status = response.status_code
+    request = response.request
     try:
-        body = response.json()
+        body = json.loads(response.content)
     except (ValueError, RecursionError):
-        body = response.text if len(response.content) < 10_000 else response.text[:MAX_MESSAGE_LENGTH]
-    facts = read_error_body(body)
+        body = response.text
+    facts = read_error_body(body, key=request.headers.get("X-API-Key"))
     kind = _CLASS_OF_STATUS.get(status) or (HedraServerError if status >= 500 else HedraBadRequestError)
     if kind is HedraBadRequestError and facts.code in ("INSUFFICIENT_BALANCE", "MISSING_CREDITS"):
         kind = HedraInsufficientCreditsError
-    request = response.request
-    said = clean(
-        facts.message or HTTPStatus(status).phrase if _is_known(status) else facts.message or "no words"
-    )
-    key = request.headers.get("X-API-Key")
-    if key:
-        said = said.replace(key, "***")
+    said = facts.message or (HTTPStatus(status).phrase if _is_known(status) else "no words")
     return kind(
         f"Hedra answered {status} to {request.method} {request.url.path}: {said}{_shortfall(facts)}",
         status_code=status,
@@ -138,7 +133,7 @@ def generation_error(generation_id: str, error: Any, error_message: str | None) 
     :param error_message: The answer's ``error_message``, used where ``error`` is missing.
     """
     facts = read_error_body({"error": error} if error else {"message": error_message})
-    said = clean(facts.message or error_message or "Hedra gave no reason")
+    said = facts.message or clean(error_message or "") or "Hedra gave no reason"
     codes = ", ".join(code for code in (facts.code, facts.reason_code) if code)
     return HedraGenerationError(
         f"Generation {generation_id} failed{f' ({codes})' if codes else ''}: {said}{_shortfall(facts)}",
@@ -185,28 +180,6 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
     return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
 
 
-def clean(text: str) -> str:
-    """Return the text as one line of bounded length, its URLs without their (signed) query."""
-    # JSON may write a slash with a backslash before it.
-    line = " ".join(_URL_QUERY.sub(r"\1?...", text.replace("\\/", "/")).split())
-    return line if len(line) <= MAX_MESSAGE_LENGTH else line[: MAX_MESSAGE_LENGTH - 3] + "..."
-
-
-def cleaned(value: Any, *, depth: int = 4) -> Any:
-    """
-    Return JSON with all its texts cleaned as :func:`clean` does.
-
-    :param depth: Levels that are kept; what lies deeper is dropped.
-    """
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, Mapping):
-        return {str(k): cleaned(v, depth=depth - 1) for k, v in value.items()} if depth else None
-    if isinstance(value, list):
-        return [cleaned(item, depth=depth - 1) for item in value[:50]] if depth else None
-    return value
-
-
 def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -> str | None:
     if isinstance(body.get("detail"), list) and violations:
         return "; ".join(f"{v['field']}: {v['message']}" if v["field"] else v["message"] for v in violations)
@@ -220,7 +193,7 @@ def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -
                     return str(candidate[key])
     messages = body.get("messages")
     if isinstance(messages, list) and messages:
-        return "; ".join(m.get("message", str(m)) if isinstance(m, dict) else str(m) for m in messages[:20])
+        return "; ".join(str(m.get("message", m)) if isinstance(m, dict) else str(m) for m in messages[:20])
     return None
 
 
@@ -253,7 +226,9 @@ def _text(value: Any) -> str | None:
 
 
 def _whole_number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    # Beyond that it counts nothing, and fills a message.
+    return value if is_number and abs(value) < 10**15 else None
 
 
 def _is_known(status: int) -> bool:

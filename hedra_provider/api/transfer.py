@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import httpx
 
 from hedra_provider.api import calls
-from hedra_provider.api.error_answers import clean, generation_error
+from hedra_provider.api.cleaning import clean
+from hedra_provider.api.error_answers import generation_error
 from hedra_provider.api.errors import (
     HedraConflictError,
     HedraError,
