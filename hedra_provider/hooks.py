@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -55,7 +55,11 @@ class HedraSettings:
     def fingerprint(self) -> str:
         """A hash of all that a client depends on: connections that say the same share one poller."""
         facts = (self.api_key, self.base_url, self.timeout, self.verify, self.proxy)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
+        # Not their repr: the key's tells nothing.
+        return hashlib.sha256("\0".join(map(str, facts)).encode()).hexdigest()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("These settings hold the API key, and are not to be pickled.")
 
     def client_options(self) -> dict[str, Any]:
         """Return the arguments of the clients."""
@@ -124,6 +128,11 @@ class HedraHook(BaseHook):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Copied or pickled with its operator, it reads the connection anew: the key does not travel.
+        kept = {name: value for name, value in self.__dict__.items() if name != "settings"}
+        return kept | {"_client": None}
 
     async def get_async_conn(self) -> AsyncHedraClient:
         """
@@ -251,12 +260,13 @@ def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]
     :param extra: Its extras, decoded.
     :raises HedraConfigurationError: Naming the field that can't work, and what would be right.
     """
+    from hedra_provider.api.cleaning import HiddenText
     from hedra_provider.api.errors import HedraConfigurationError
 
     def wrong(what: str, remedy: str) -> HedraConfigurationError:
         return HedraConfigurationError(f"Connection {conn_id!r}: {what}", remedy=remedy)
 
-    key = (connection.password or "").strip()
+    key = HiddenText((connection.password or "").strip())
     if not key:
         raise wrong("it has no API key.", "Put a Hedra v2 API key into its password.")
     if ":" in key:
@@ -276,10 +286,11 @@ def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]
     verify = _verify(extra.get("verify"))
     if isinstance(verify, str) and not Path(verify).is_file():
         raise wrong(f"its verify names no file: {verify!r}.", "Give true, false, or the path of a CA bundle.")
-    proxy = str(extra.get("proxy") or "").strip() or None
-    if proxy and not re.match(r"https?://[^/\s]+", proxy):
+    proxy = HiddenText(str(extra.get("proxy") or "").strip())
+    if proxy and not _is_proxy(proxy):
         # Without its value: it may hold a password.
-        raise wrong("its proxy is not an http(s) URL.", "Give e.g. http://proxy.example:3128.")
+        encoded = "user and password URL-encoded"
+        raise wrong("its proxy is not an http(s) URL.", f"Give e.g. http://proxy.example:3128, {encoded}.")
     id_namespace = str(extra.get("id_namespace") or "").strip() or None
     try:
         base_url = _base_url(connection)
@@ -292,7 +303,7 @@ def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]
         namespace=identity.account_namespace(key, id_namespace),
         timeout=seconds,
         verify=verify,
-        proxy=proxy,
+        proxy=proxy or None,
     )
 
 
@@ -302,6 +313,16 @@ def _verify(value: Any) -> bool | str:
     if text.lower() in _FALSE:
         return False
     return True if not text or text.lower() in _TRUE else text
+
+
+def _is_proxy(url: str) -> bool:
+    """Return whether the client takes this URL: a bare password may end in the place of its port."""
+    import httpx
+
+    try:
+        return re.match(r"https?://[^/\s]+", url) is not None and bool(httpx.Proxy(url).url.host)
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def _base_url(connection: Connection) -> str | None:

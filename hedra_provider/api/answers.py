@@ -34,6 +34,10 @@ Lenient = Annotated[T | None, WrapValidator(_or_none)]
 """An optional field that reads as None where the API sends something else than documented."""
 
 
+SignedUrl = Annotated[Lenient[str], Field(repr=False)]
+"""A URL that lets whoever reads it fetch the file: no traceback shall show it."""
+
+
 class Answer(BaseModel):
     """The base of all answers."""
 
@@ -44,12 +48,12 @@ class Media(Answer):
     """The file behind an asset: an upload or a result. Its URLs are signed and last about an hour."""
 
     type: Lenient[str] = None
-    url: Lenient[str] = None
-    download_url: Lenient[str] = None
+    url: SignedUrl = None
+    download_url: SignedUrl = None
     width: Lenient[int] = None
     height: Lenient[int] = None
     duration_ms: Lenient[int] = None
-    preview_url: Lenient[str] = None
+    preview_url: SignedUrl = None
     labels: Lenient[list[dict[str, Any]]] = None
 
 
@@ -81,7 +85,7 @@ class CreatedAsset(Answer):
     """The answer to ``POST /assets``. ``upload_url`` comes for videos only: a signed URL for an HTTP PUT."""
 
     id: str
-    upload_url: Lenient[str] = None
+    upload_url: SignedUrl = None
 
 
 class Variation(Answer):
@@ -119,8 +123,8 @@ class Generation(Answer):
     created_at: Lenient[str] = None
     error: Any = None
     error_message: Lenient[str] = None
-    url: Lenient[str] = None
-    download_url: Lenient[str] = None
+    url: SignedUrl = None
+    download_url: SignedUrl = None
     workspace_id: Lenient[str] = None
     credit_cost: Lenient[int] = None
     input: Lenient[dict[str, Any]] = None

@@ -39,6 +39,15 @@ _PARAMETER = re.compile(
 )
 
 
+class HiddenText(str):
+    """A text that is used as any other, but does not show itself where a traceback lists values."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
 def clean(text: str, *, key: str | None = None, max_length: int = MAX_MESSAGE_LENGTH) -> str:
     """
     Return the text as one line of bounded length without secrets and without control characters.

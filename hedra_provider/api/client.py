@@ -17,6 +17,7 @@ import tenacity
 
 from hedra_provider import __version__
 from hedra_provider.api.calls import Ask, Call, Pause, Step
+from hedra_provider.api.cleaning import HiddenText
 from hedra_provider.api.error_answers import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _Settings:
         repeat: bool = True,
     ) -> None:
         self._repeat = repeat
-        self._key_header = {"X-API-Key": api_key}
+        self._key_header = {"X-API-Key": HiddenText(api_key)}
         self.base_url = base_url.rstrip("/")
         self._options: dict[str, Any] = {
             "base_url": self.base_url,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import httpx
@@ -185,7 +185,7 @@ class RemoteFile:
     :param type: ``video``, ``audio`` or ``image``.
     """
 
-    url: str
+    url: str = field(repr=False)
     asset_id: str | None
     type: str | None
 

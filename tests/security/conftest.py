@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.media import png, wav
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Elsewhere:
+    """Another server: it answers everything with 404, and remembers all that it was sent."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        seen = self.seen
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                seen.append(f"{self.requestline}\n{self.headers}\n{body.decode('latin-1')}")
+                answer = json.dumps({"detail": f"Who are you? You said {self.headers}"}).encode()
+                self.send_response(404)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    other = Elsewhere()
+    thread = threading.Thread(target=other.server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield other
+    other.server.shutdown()
+    thread.join()
+    other.server.server_close()
+
+
+@pytest.fixture
+def portrait(tmp_path: Path) -> str:
+    path = tmp_path / "portrait.png"
+    path.write_bytes(png())
+    return str(path)
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> str:
+    path = tmp_path / "voice.wav"
+    path.write_bytes(wav(1.0))
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a retry."""
+    from hedra_provider.api.client import HedraClient
+
+    real = HedraClient.__init__
+
+    def hurried(self: HedraClient, api_key: str, **settings: Any) -> None:
+        real(self, api_key, **{"sleep": lambda seconds: None} | settings)
+
+    monkeypatch.setattr(HedraClient, "__init__", hurried)
