@@ -103,7 +103,7 @@ class HedraHook(BaseHook):
 
         :raises HedraConfigurationError: If it can't work, e.g. has no key or a v3 key.
         """
-        connection = self.get_connection(self.hedra_conn_id)
+        connection = self.get_connection(_require_conn_id(self.hedra_conn_id))
         return read_settings(self.hedra_conn_id, connection, connection.extra_dejson)
 
     def get_conn(self) -> HedraClient:
@@ -155,7 +155,7 @@ class HedraHook(BaseHook):
         """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        connection = await get_async_connection(self.hedra_conn_id)
+        connection = await get_async_connection(_require_conn_id(self.hedra_conn_id))
         extra = await get_async_extra_dejson(connection)
         return read_settings(self.hedra_conn_id, connection, extra)
 
@@ -305,6 +305,18 @@ def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]
         verify=verify,
         proxy=proxy or None,
     )
+
+
+def _require_conn_id(value: Any) -> str:
+    """Refuse what can't be the id of a connection before a secrets backend is asked for it."""
+    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.errors import HedraValueError
+
+    if not isinstance(value, str) or not re.fullmatch(r"[\w#!()\-.:/\\]{1,250}", value):
+        raise HedraValueError(
+            f"hedra_conn_id: {shown(value)} is no id of a connection.", param="hedra_conn_id"
+        )
+    return value
 
 
 def _verify(value: Any) -> bool | str:

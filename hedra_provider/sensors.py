@@ -168,10 +168,12 @@ class HedraGenerationSensor(HedraSensor):
         """
         from hedra_provider.api import calls
         from hedra_provider.api.errors import HedraError
+        from hedra_provider.api.requests import require_id
         from hedra_provider.api.waiting import UNKNOWN_GRACE_SECONDS, unknown_generation
 
         elapsed = self._elapsed_seconds(context)
         try:
+            require_id(self.generation_id, "generation_id")
             generation = self.hook.get_conn().run(calls.get_status(self.generation_id))
         except HedraError as error:
             if not error.retryable:
@@ -255,13 +257,25 @@ class HedraCreditsSensor(HedraSensor):
         self.workspace_id = workspace_id
 
     @property
+    def _minimum(self) -> int:
+        from hedra_provider.api.cleaning import shown
+        from hedra_provider.api.errors import HedraValueError
+
+        try:
+            return int(self.minimum)
+        except (TypeError, ValueError, OverflowError):
+            raise HedraValueError(
+                f"minimum: {shown(self.minimum)} is not a whole number of credits.", param="minimum"
+            ) from None
+
+    @property
     def _workspace(self) -> str | None:
         return str(self.workspace_id or "").strip() or self.hook.settings.workspace_id
 
     def make_trigger(self, end_time: float) -> HedraCreditsTrigger:
         """Return what waits in the triggerer."""
         return HedraCreditsTrigger(
-            minimum=int(self.minimum),
+            minimum=self._minimum,
             end_time=end_time,
             workspace_id=self._workspace,
             hedra_conn_id=self.hedra_conn_id,
@@ -277,21 +291,23 @@ class HedraCreditsSensor(HedraSensor):
         :raises AirflowFailException: If Hedra refuses the key, or it knows no such workspace.
         """
         from hedra_provider.api import calls
+        from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraConfigurationError, HedraError
 
         try:
+            minimum = self._minimum
             balance = self.hook.get_conn().run(calls.get_credits())
             workspace_id = self._workspace
             if workspace_id and workspace_id not in (balance.workspace_credit_pool or {}):
-                raise HedraConfigurationError(f"The key knows no workspace {workspace_id}.")
+                raise HedraConfigurationError(f"The key knows no workspace {shown(workspace_id)}.")
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)
             self.log.warning("A look at the balance failed: %s", error)
             return PokeReturnValue(is_done=False)
         available = balance.available(workspace_id)
-        self.log.info("%s credits are there, %s are waited for.", available, self.minimum)
-        if available is None or available < int(self.minimum):
+        self.log.info("%s credits are there, %s are waited for.", available, minimum)
+        if available is None or available < minimum:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(context, available))
 
@@ -305,5 +321,5 @@ class HedraCreditsSensor(HedraSensor):
             self._fail(error)
 
     def _result(self, context: Context, available: int) -> dict[str, Any]:
-        result = {"available": available, "minimum": int(self.minimum), "workspace_id": self._workspace}
+        result = {"available": available, "minimum": self._minimum, "workspace_id": self._workspace}
         return outputs(context, result)

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -39,9 +39,10 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
     :raises HedraValueError: If it can't be opened.
     :raises HedraTransferError: If the storage did not answer, which may pass.
     """
+    from hedra_provider.api.cleaning import clean, fit_cause, shown
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
 
-    what = f"{param}: {source!r} can't be opened"
+    what = f"{param}: {shown(source)} can't be opened"
     try:
         local = _local(source)
         path = local or _remote(source)
@@ -50,11 +51,14 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
                 raise IsADirectoryError("it is a directory")
             opened = path.open("rb")
     except _StorageError as error:
-        raise HedraTransferError(f"{what}: {error}.", remedy="Nothing was sent.") from error
+        said = f"{what}: {clean(str(error))}."
+        raise HedraTransferError(said, remedy="Nothing was sent.") from fit_cause(error)
     except FileNotFoundError as error:
-        raise HedraValueError(f"{what}: there is no such file.", param=param, remedy=_A_FILE) from error
+        said = f"{what}: there is no such file."
+        raise HedraValueError(said, param=param, remedy=_A_FILE) from fit_cause(error)
     except (OSError, ValueError, ImportError) as error:
-        raise HedraValueError(f"{what}: {error}.", param=param, remedy=_A_FILE) from error
+        said = f"{what}: {clean(str(error))}."
+        raise HedraValueError(said, param=param, remedy=_A_FILE) from fit_cause(error)
     with opened as file:
         if file.seekable():
             yield cast("BinaryIO", file), path.name
@@ -71,6 +75,7 @@ def errors_of_reading(what: str) -> Iterator[None]:
 
     :raises HedraTransferError: In place of whatever the file's driver raises.
     """
+    from hedra_provider.api.cleaning import fit_cause
     from hedra_provider.api.errors import HedraTransferError
 
     try:
@@ -78,7 +83,7 @@ def errors_of_reading(what: str) -> Iterator[None]:
     except Exception as error:
         raise HedraTransferError(
             f"{what} could not be read: {_words_of(error)}.", remedy="Nothing was sent."
-        ) from error
+        ) from fit_cause(error)
 
 
 def check_destination(destination: str) -> None:
@@ -89,10 +94,17 @@ def check_destination(destination: str) -> None:
     :raises HedraValueError: If it can't be written to.
     :raises HedraTransferError: If the storage did not answer, which may pass.
     """
+    from hedra_provider.api.cleaning import clean, fit_cause, shown
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
 
     try:
+        if ".." in destination.split("/"):
+            raise ValueError("it has a '..', by which a name from a table could leave its folder")
         target = _local(destination)
+        if target is not None:
+            # Too long, a NUL, characters that no file system takes: found now, not when it is paid for.
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.lstat(target)
         if target is None:
             path = _remote(destination)
             if not destination.endswith("/") and not path.name:
@@ -107,14 +119,15 @@ def check_destination(destination: str) -> None:
             raise PermissionError(f"{folder} is not writable")
     except _StorageError as error:
         raise HedraTransferError(
-            f"destination: {destination!r} can't be written to: {error}.", remedy="Nothing was submitted."
-        ) from error
+            f"destination: {shown(destination)} can't be written to: {clean(str(error))}.",
+            remedy="Nothing was submitted.",
+        ) from fit_cause(error)
     except (OSError, ValueError, ImportError) as error:
         raise HedraValueError(
-            f"destination: {destination!r} can't be written to: {error}.",
+            f"destination: {shown(destination)} can't be written to: {clean(str(error))}.",
             param="destination",
             remedy="Give a path that the worker can write, or a URI such as s3://conn_id@bucket/key.",
-        ) from error
+        ) from fit_cause(error)
 
 
 def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str, int]:
@@ -188,6 +201,8 @@ def _local(uri: str) -> Path | None:
 def _remote(uri: str) -> ObjectStoragePath:
     from airflow.sdk import ObjectStoragePath
 
+    from hedra_provider.api.cleaning import fit_cause
+
     try:
         path = ObjectStoragePath(uri)
         # Opened now, so that an unknown scheme or a missing driver or connection is found where it is named.
@@ -195,7 +210,7 @@ def _remote(uri: str) -> ObjectStoragePath:
     except (OSError, ValueError, ImportError):
         raise
     except Exception as error:  # e.g. AirflowNotFoundException for the connection
-        raise ValueError(_words_of(error)) from error
+        raise ValueError(_words_of(error)) from fit_cause(error)
     return path
 
 
@@ -227,6 +242,8 @@ class _StorageError(OSError):
 @contextmanager
 def _errors_of_drivers() -> Iterator[None]:
     """Read what drivers raise (botocore's and aiohttp's own trees of errors) as an OSError."""
+    from hedra_provider.api.cleaning import fit_cause
+
     try:
         yield
     except (
@@ -239,10 +256,10 @@ def _errors_of_drivers() -> Iterator[None]:
     ):
         raise
     except Exception as error:
-        raise _StorageError(_words_of(error)) from error
+        raise _StorageError(_words_of(error)) from fit_cause(error)
 
 
 def _words_of(error: Exception) -> str:
-    from hedra_provider.api.error_answers import clean
+    from hedra_provider.api.cleaning import clean
 
     return clean(str(error)).rstrip(".") or type(error).__name__

@@ -46,6 +46,7 @@ def store_result(
         is replaced like any other; where it has none, Hedra is asked.
     :raises HedraError: If it could not be fetched or stored.
     """
+    from hedra_provider.api.cleaning import clean, fit_cause
     from hedra_provider.api.errors import HedraTransferError
     from hedra_provider.api.transfer import RemoteFile, asset_file, download, generation_file
 
@@ -68,8 +69,8 @@ def store_result(
         uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
     except OSError as error:
         raise HedraTransferError(
-            f"{target} can't be written: {error}.",
+            f"{clean(target)} can't be written: {clean(str(error))}.",
             generation_id=generation_id,
             remedy="Its file stays at Hedra: a retry stores it without paying again.",
-        ) from error
+        ) from fit_cause(error)
     return StoredResult(uri, size, found.asset_id)

@@ -19,6 +19,8 @@ DURATION_GRACE_MS = 1000
 """How much longer than a model takes an audio may be before it is refused here: Hedra's schema speaks of a
 grace without its size, and an MP3 is a little longer than what was recorded."""
 
+MAX_NAME_LENGTH = 255
+
 
 @dataclass(frozen=True)
 class SourceFile:
@@ -66,45 +68,67 @@ def open_media(
     :raises HedraValueError: If it can't be opened, is empty, or is not what is needed.
     :raises HedraTransferError: If reading it failed in a way that may pass.
     """
+    from hedra_provider.api.cleaning import shown
     from hedra_provider.api.files import SizedFile
     from hedra_provider.api.media import HEAD_BYTES, duration_ms, tell_type
     from hedra_provider.api.transfer import digest
 
+    _require_name(name)
     with open_source(source, param) as (file, file_name):
         before = _version(file)
-        with errors_of_reading(f"{param}: {source!r}"):
+        with errors_of_reading(f"{param}: {shown(source)}"):
             sha256, size = digest(file)
             head = file.read(HEAD_BYTES)
             file.seek(0)
         if size == 0:
-            raise _refused(param, f"{source!r} is empty")
+            raise _refused(param, f"{shown(source)} is empty")
         kind, mime = tell_type(head, file_name, param=param, asset_type=asset_type)
         plays_ms = None if kind == "image" else duration_ms(file, size)
         if slot is not None:
             _check_limits(slot, param, source, size, plays_ms, cropped=cropped)
         same = _same(file, before)
         yield SourceFile(
-            source, SizedFile(file, size, name or file_name, mime, unchanged=same), kind, sha256, plays_ms
+            source,
+            SizedFile(file, size, name or _sendable(file_name), mime, unchanged=same),
+            kind,
+            sha256,
+            plays_ms,
         )
+
+
+def _require_name(name: str | None) -> None:
+    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.requests import require_sendable
+
+    require_sendable(name, "name")
+    if name and len(name) > MAX_NAME_LENGTH:
+        raise _refused("name", f"{shown(name)} has {len(name)} characters; {MAX_NAME_LENGTH} at the most")
+
+
+def _sendable(file_name: str) -> str:
+    """Return a file's name; where the disk has one that is no text, what can be said of it."""
+    return file_name.encode("utf-8", "replace").decode()[-MAX_NAME_LENGTH:]
 
 
 def _check_limits(
     slot: Slot, param: str, source: str, size: int, plays_ms: int | None, *, cropped: bool
 ) -> None:
     """Compare a file with what the model takes."""
+    from hedra_provider.api.cleaning import shown
+
     if slot.max_file_size_bytes and size > slot.max_file_size_bytes:
         raise _refused(
-            param, f"{source!r} has {size} bytes; the model takes {slot.max_file_size_bytes} at the most"
+            param, f"{shown(source)} has {size} bytes; the model takes {slot.max_file_size_bytes} at the most"
         )
     if plays_ms is None:
         return
     if slot.min_duration_ms and plays_ms < slot.min_duration_ms:
         raise _refused(
-            param, f"{source!r} plays {plays_ms} ms; the model takes {slot.min_duration_ms} at the least"
+            param, f"{shown(source)} plays {plays_ms} ms; the model takes {slot.min_duration_ms} at the least"
         )
     if slot.max_duration_ms and not cropped and plays_ms > slot.max_duration_ms + DURATION_GRACE_MS:
         raise _refused(
-            param, f"{source!r} plays {plays_ms} ms; the model takes {slot.max_duration_ms} at the most"
+            param, f"{shown(source)} plays {plays_ms} ms; the model takes {slot.max_duration_ms} at the most"
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,6 +17,8 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+
+from hedra_provider.api.cleaning import clean_code
 
 T = TypeVar("T")
 
@@ -33,6 +36,11 @@ def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
 Lenient = Annotated[T | None, WrapValidator(_or_none)]
 """An optional field that reads as None where the API sends something else than documented."""
 
+
+Shown = Annotated[Lenient[str], AfterValidator(clean_code)]
+"""A text that gets into logs and XComs: whatever the API sends, it is one short line without secrets."""
+
+ShownId = Annotated[str, AfterValidator(clean_code)]
 
 SignedUrl = Annotated[Lenient[str], Field(repr=False)]
 """A URL that lets whoever reads it fetch the file: no traceback shall show it."""
@@ -60,7 +68,7 @@ class Media(Answer):
 class Asset(Answer):
     """An image, audio, video or voice of the account."""
 
-    id: str
+    id: ShownId
     type: Lenient[str] = None
     name: Lenient[str] = None
     asset: Lenient[Media] = None
@@ -84,7 +92,7 @@ class Voice(Asset):
 class CreatedAsset(Answer):
     """The answer to ``POST /assets``. ``upload_url`` comes for videos only: a signed URL for an HTTP PUT."""
 
-    id: str
+    id: ShownId
     upload_url: SignedUrl = None
 
 
@@ -114,18 +122,18 @@ class Generation(Answer):
     still runs. Fields that an endpoint lacks are None: only the list has ``input`` and ``credit_cost``.
     """
 
-    id: str
-    asset_id: Lenient[str] = None
-    type: Lenient[str] = None
-    status: Lenient[str] = None
+    id: ShownId
+    asset_id: Shown = None
+    type: Shown = None
+    status: Shown = None
     progress: Lenient[float] = None
     eta_sec: Lenient[float] = None
-    created_at: Lenient[str] = None
+    created_at: Shown = None
     error: Any = None
     error_message: Lenient[str] = None
     url: SignedUrl = None
     download_url: SignedUrl = None
-    workspace_id: Lenient[str] = None
+    workspace_id: Shown = None
     credit_cost: Lenient[int] = None
     input: Lenient[dict[str, Any]] = None
     asset: Lenient[Asset] = None

@@ -20,6 +20,7 @@ SHORTEST_KEY = 6
 
 _MAX_READ = 100_000
 _MAX_CODE_LENGTH = 100
+_PLAIN_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _HIDDEN = "***"
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*\x07?)")
@@ -75,7 +76,9 @@ def clean(text: str, *, key: str | None = None, max_length: int = MAX_MESSAGE_LE
 
 def clean_code(text: str | None, *, key: str | None = None) -> str | None:
     """Return a code or a field's name of an answer, cleaned and short; None stays None."""
-    return None if text is None else clean(text, key=key, max_length=_MAX_CODE_LENGTH)
+    if text is None or (key is None and _PLAIN_CODE.fullmatch(text)):
+        return text
+    return clean(text, key=key, max_length=_MAX_CODE_LENGTH)
 
 
 def cleaned(value: Any, *, depth: int = 4) -> Any:

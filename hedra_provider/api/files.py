@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from hedra_provider.api.error_answers import clean
+from hedra_provider.api.cleaning import clean
 from hedra_provider.api.errors import HedraTransferError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
+from hedra_provider.api.cleaning import shown
 from hedra_provider.api.errors import HedraValueError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def tell_type(head: bytes, name: str, *, param: str, asset_type: str | None = No
     """
     if asset_type is not None and asset_type not in KINDS:
         raise HedraValueError(
-            f"asset_type: {asset_type!r} is none of {', '.join(KINDS)}.", param="asset_type"
+            f"asset_type: {shown(asset_type)} is none of {', '.join(KINDS)}.", param="asset_type"
         )
     named = mimetypes.guess_type(name)[0] or ""
     named_kind = named.partition("/")[0]
@@ -84,7 +85,7 @@ def tell_type(head: bytes, name: str, *, param: str, asset_type: str | None = No
         raise _wrong(param, name, "does not begin as such a file does", wanted)
     if wanted is None:
         raise HedraValueError(
-            f"{param}: neither the content nor the name of {name!r} tells its type.",
+            f"{param}: neither the content nor the name of {shown(name)} tells its type.",
             param="asset_type",
             remedy="Give asset_type: image, audio or video.",
         )
@@ -301,7 +302,7 @@ def _without_tail(head: bytes) -> str:
 def _wrong(param: str, name: str, what: str, wanted: str | None) -> HedraValueError:
     article = {"image": "an image", "audio": "an audio", "video": "a video"}
     return HedraValueError(
-        f"{param}: {name!r} {what}, not {article.get(wanted or '', 'an image, audio or video')}.",
+        f"{param}: {shown(name)} {what}, not {article.get(wanted or '', 'an image, audio or video')}.",
         param=param,
         remedy="Check the path, and how the file was made. Nothing was sent.",
     )

@@ -6,13 +6,15 @@ it gains later is passed through as it is.
 
 from __future__ import annotations
 
-import uuid
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from hedra_provider.api.cleaning import clean, shown
 from hedra_provider.api.errors import HedraValueError
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ KNOWN_MODELS: Mapping[str, KnownModel] = {
     "omnia": KnownModel("ab372b84-432f-44f5-bacc-c2542465f712", None),
     "character-3": KnownModel("d1dd37a3-e39a-4854-a298-6510289f9cf2", "together/hedra-character-3"),
 }
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 def _uuid_text(value: Any) -> str:
@@ -93,10 +98,7 @@ class VideoRequest(_Body):
 
 def is_uuid(value: str) -> bool:
     """Return whether a text is a UUID in its usual form of 36 characters."""
-    try:
-        return len(value) == 36 and uuid.UUID(value) is not None
-    except ValueError:
-        return False
+    return _UUID.fullmatch(value) is not None
 
 
 def model_fields(model: str, catalogue: Iterable[Model] = ()) -> dict[str, str]:
@@ -117,7 +119,8 @@ def model_fields(model: str, catalogue: Iterable[Model] = ()) -> dict[str, str]:
         return {"ai_model_id": named}
     if not named or any(character.isspace() for character in named):
         raise HedraValueError(
-            f"model: {model!r} is not a model's name.",
+            f"model: {shown(model)} is not a model's name.",
+            param="model",
             remedy=f"Use one of {', '.join(KNOWN_MODELS)}, or a slug or id of GET /models.",
         )
     return {"model_slug": named}
@@ -255,7 +258,7 @@ def batch_size(body: Mapping[str, Any]) -> int:
         size = 0
     if not 1 <= size <= MAX_BATCH_SIZE:
         raise HedraValueError(
-            f"batch_size: {asked!r} is not a whole number from 1 to {MAX_BATCH_SIZE}.",
+            f"batch_size: {shown(asked)} is not a whole number from 1 to {MAX_BATCH_SIZE}.",
             param="batch_size",
             remedy="Map a task over more variations.",
         )
@@ -279,14 +282,14 @@ def checked(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
 
     :raises HedraValueError: With every field that is wrong, its value and what would be right.
     """
+    require_sendable(body, "request")
     try:
         return kind.model_validate(body).model_dump(mode="json", exclude_none=True)
     except ValidationError as error:
         problems = []
         for item in error.errors(include_url=False, include_context=False):
-            shown = repr(item.get("input"))
-            place = ".".join(str(part) for part in item["loc"])
-            value = f" (got {shown[:80]})" if item["type"] != "missing" else ""
+            place = clean(".".join(str(part) for part in item["loc"]), max_length=100)
+            value = f" (got {shown(item.get('input'), 80)})" if item["type"] != "missing" else ""
             problems.append(
                 {"field": place, "message": f"{item['msg'].removeprefix('Value error, ')}{value}"}
             )
@@ -297,6 +300,55 @@ def checked(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
             violations=problems,
             remedy="Nothing was sent.",
         ) from None
+
+
+def require_sendable(value: Any, param: str, *, depth: int = 20) -> None:
+    """
+    Refuse what can't be written as JSON, before anything is sent.
+
+    :param value: What shall be sent.
+    :param param: Where it comes from, for messages.
+    :raises HedraValueError: Naming the field.
+    """
+    wrong = None
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in ("" if value.isascii() else value)):
+            wrong = "holds half a character (a lone surrogate)"
+    elif isinstance(value, float):
+        wrong = None if math.isfinite(value) else "is no number that JSON knows"
+    elif isinstance(value, (Mapping, list, tuple)) and not depth:
+        wrong = "is nested too deeply"
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise HedraValueError(
+                    f"{param}: the field {shown(name)} has no text for a name.", param=param
+                )
+            require_sendable(name, f"{param}: a field's name", depth=depth)
+            require_sendable(item, clean(name, max_length=100), depth=depth - 1)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            require_sendable(item, param, depth=depth - 1)
+    elif value is not None and not isinstance(value, int):
+        wrong = f"is a {type(value).__name__}, which JSON does not know"
+    if wrong:
+        raise HedraValueError(f"{param} {wrong}: {shown(value)}.", param=param, remedy="Nothing was sent.")
+
+
+def require_id(value: Any, param: str) -> str:
+    """
+    Return the id of a generation or an asset.
+
+    :raises HedraValueError: If it is no UUID.
+    """
+    text = str(value).strip()
+    if not is_uuid(text):
+        raise HedraValueError(
+            f"{param}: {shown(value)} is not a UUID.",
+            param=param,
+            remedy="Give the id that Hedra, or a task, gave.",
+        )
+    return text
 
 
 def check_against_model(body: Mapping[str, Any], model: Model) -> None:
@@ -328,7 +380,7 @@ def not_in_catalogue(model: str, catalogue: Iterable[Model]) -> HedraValueError:
     """Build the error of a model that the account does not have."""
     there = sorted(filter(None, (candidate.slug or candidate.id for candidate in catalogue)))
     return HedraValueError(
-        f"model: {model!r} is not in this account's catalogue.",
+        f"model: {shown(model)} is not in this account's catalogue.",
         param="model",
         remedy=f"Use one of: {', '.join(there[:20]) or 'none at all are there; check the plan'}.",
     )
@@ -336,7 +388,7 @@ def not_in_catalogue(model: str, catalogue: Iterable[Model]) -> HedraValueError:
 
 def _not_taken(param: str, value: Any, model: Any, takes: str) -> HedraValueError:
     return HedraValueError(
-        f"{param}: {model} does not take {value!r}; it takes {takes}.",
+        f"{param}: {model} does not take {shown(value)}; it takes {takes}.",
         param=param,
         remedy="Nothing was submitted.",
     )

@@ -109,7 +109,9 @@ class HedraDownloadOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch and store."""
+        from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
+        from hedra_provider.api.requests import require_id
 
         generation_id, asset_id, asset_type = (
             given(value) for value in (self.generation_id, self.asset_id, self.asset_type)
@@ -121,6 +123,14 @@ class HedraDownloadOperator(HedraOperator):
                 )
             if asset_id and not asset_type:
                 raise HedraValueError("asset_id needs asset_type: video, audio or image.", param="asset_type")
+            if asset_type not in (None, "video", "audio", "image"):
+                raise HedraValueError(
+                    f"asset_type: {shown(asset_type)} is none of video, audio, image.", param="asset_type"
+                )
+            if generation_id:
+                generation_id = require_id(generation_id, "generation_id")
+            if asset_id:
+                asset_id = require_id(asset_id, "asset_id")
             check_destination(str(self.destination))
             with self.hook.get_conn() as client:
                 stored = store_result(

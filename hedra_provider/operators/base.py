@@ -74,9 +74,12 @@ class HedraOperator(BaseOperator):
         :param source: As :func:`hedra_provider.uploads.open_media` opens it.
         :param only_for: The key of the task run that wants an asset of its own; None: any is good.
         """
+        from hedra_provider.api.cleaning import clean
+        from hedra_provider.api.requests import require_sendable
         from hedra_provider.api.transfer import store_asset
 
         workspace_id = self.paying_workspace
+        require_sendable(workspace_id, "workspace_id")
         reserved = identity.asset_id(
             self.hook.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
         )
@@ -87,7 +90,7 @@ class HedraOperator(BaseOperator):
             "%s %s: %s (%d bytes).",
             "Found asset" if stored.reused else "Uploaded asset",
             stored.asset_id,
-            source.source,
+            clean(source.source),
             source.size,
         )
         return stored

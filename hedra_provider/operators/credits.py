@@ -87,6 +87,7 @@ def _told(index: int, found: Estimate | None) -> Estimate:
 
 def _avatar_body(row: Mapping[str, Any], models: Sequence[Model], where: str) -> dict[str, Any]:
     """Return what makes the price of the avatar video that these arguments ask for."""
+    from hedra_provider.api.cleaning import shown
     from hedra_provider.api.errors import HedraValueError
     from hedra_provider.api.requests import is_uuid, model_fields
 
@@ -99,7 +100,7 @@ def _avatar_body(row: Mapping[str, Any], models: Sequence[Model], where: str) ->
     }
     if audio and not is_uuid(str(audio)) and "duration_ms" not in inputs:
         raise HedraValueError(
-            f"{where}: how long {audio!r} is can't be told from here.",
+            f"{where}: how long {shown(audio)} is can't be told from here.",
             param="requests",
             remedy="Give duration_ms, or upload it first and give its asset id.",
         )

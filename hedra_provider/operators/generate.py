@@ -49,10 +49,12 @@ class HedraGenerateOperator(GeneratingOperator):
             find_model,
             not_in_catalogue,
             refuse_ids,
+            require_sendable,
         )
 
         if not isinstance(self.request, Mapping):
             raise HedraValueError(f"request is {type(self.request).__name__}, not a dict.", param="request")
+        require_sendable(self.request, "request")
         body = dict(self.request)
         if not isinstance(body.get("type"), str):
             raise HedraValueError(

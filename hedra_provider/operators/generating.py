@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import conf
 from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
-from hedra_provider.operators.submitting import Draft, ids_of, submit
+from hedra_provider.operators.submitting import Draft, business_key, ids_of, submit, whole_credits
 from hedra_provider.results import (
     XCOM_ID,
     XCOM_IDS,
@@ -188,6 +188,7 @@ class GeneratingOperator(HedraOperator):
             return self._finish(context, generations, client)
 
     def _checked_draft(self, context: Context, client: HedraClient) -> Draft:
+        from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
         from hedra_provider.api.requests import batch_size
 
@@ -195,10 +196,12 @@ class GeneratingOperator(HedraOperator):
         if destination:
             # Before anything is spent; a folder that can't be written to is found later all the same.
             check_destination(str(destination))
+        business_key(self.idempotency_key)
+        whole_credits(self.max_credits)
         draft = self.draft_request(client, context)
         if destination and batch_size(draft.body) > 1 and not str(destination).endswith("/"):
             raise HedraValueError(
-                f"destination: {destination!r} names one file, but a batch makes several.",
+                f"destination: {shown(destination)} names one file, but a batch makes several.",
                 param="destination",
                 remedy="End it with / to name each file after its generation. Nothing was submitted.",
             )

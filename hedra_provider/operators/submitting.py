@@ -87,9 +87,9 @@ def ids_of(operator: Payer, context: Context, variation: int = 0) -> Callable[[i
 
 def key_of(operator: Payer, context: Context) -> str:
     """Return what the generation is for: the task run, or what ``idempotency_key`` says."""
-    key = given(operator.idempotency_key)
+    key = business_key(operator.idempotency_key)
     if key is not None:
-        return str(key)
+        return key
     return _round_of_tries(context) if operator.on_clear == "new" else task_run(context)
 
 
@@ -165,6 +165,26 @@ def _tell_outcome(operator: Payer, submission: Submission) -> None:
         operator.log.info("Found generation %s: the submit had got through.", generation.id)
 
 
+def business_key(value: Any) -> str | None:
+    """
+    Read an idempotency key, which a template may have rendered.
+
+    :return: None where none is given.
+    :raises HedraValueError: If it holds a NUL, which would let it read like another task run's own key, or
+        half a character.
+    """
+    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.requests import require_sendable
+
+    if given(value) is None:
+        return None
+    require_sendable(str(value), "idempotency_key")
+    if "\0" in str(value):
+        raise HedraValueError(f"idempotency_key: {shown(value)} holds a NUL.", param="idempotency_key")
+    return str(value)
+
+
 def check_cost(
     operator: Payer, context: Context, client: HedraClient, draft: Draft, generations: int
 ) -> str | None:
@@ -209,6 +229,7 @@ def whole_credits(value: Any) -> int | None:
     :return: None where nothing is said.
     :raises HedraValueError: If it is not a whole number.
     """
+    from hedra_provider.api.cleaning import shown
     from hedra_provider.api.errors import HedraValueError
 
     value = given(value)
@@ -217,7 +238,9 @@ def whole_credits(value: Any) -> int | None:
             return None if value is None else int(float(value))
     except (TypeError, ValueError, OverflowError):
         pass
-    raise HedraValueError(f"max_credits: {value!r} is not a whole number of credits.", param="max_credits")
+    raise HedraValueError(
+        f"max_credits: {shown(value)} is not a whole number of credits.", param="max_credits"
+    )
 
 
 def _explain(operator: Payer, plan: Plan) -> None:

@@ -1,0 +1,272 @@
+"""Whatever a run leaves (database, logs, XComs, triggers) holds neither the key nor what signs a URL.
+
+Airflow's own masking is off here, where not said otherwise: it must not be what keeps our secrets.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.security.leaks import rows, search_for_secrets
+
+if TYPE_CHECKING:
+    from hedra_provider.testing import Sandbox
+    from tests.security.conftest import Elsewhere
+
+KEY = "sk_c4nary_KeyThatNobodyShallSee"
+SIGNATURE = "c4naryS1gnature"
+SIGNED = f"https://b.example/v.mp4?X-Amz-Credential=AKIA{SIGNATURE}&X-Amz-Signature={SIGNATURE}"
+PASSWORD = "c4naryPr0xyPassw0rd"
+HOME = Path(os.environ["AIRFLOW_HOME"])
+
+pytestmark = pytest.mark.hedra_sandbox(api_key=KEY, media=False)
+
+Run = Callable[..., dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def dag_file() -> Path:
+    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "security"
+    shutil.copytree(Path(__file__).parent / "dags", folder, dirs_exist_ok=True)
+    if not (HOME / "airflow.db").exists():
+        subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+    return folder / "secretive.py"
+
+
+@pytest.fixture
+def unmasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be masked: what would be is there to be found."""
+    masker = pytest.importorskip(
+        "airflow.sdk._shared.secrets_masker", reason="before Airflow 3.2 it lies elsewhere"
+    )
+    monkeypatch.setattr(masker.SecretsMasker, "add_mask", lambda *args, **kwargs: None)
+    monkeypatch.setattr(masker.SecretsMasker, "redact", lambda self, item, *args, **kwargs: item)
+
+
+@pytest.fixture
+def run(dag_file: Path, hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path) -> Iterator[Run]:
+    """Run a DAG as ``dag.test()`` does; return the states of its tasks."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.0 and 3.1
+        from airflow.models.dagbag import DagBag
+
+    def go(dag_id: str) -> dict[str, str]:
+        bag = DagBag(str(dag_file))
+        assert bag.import_errors == {}
+        found = bag.dags[dag_id].test(run_conf={"folder": str(tmp_path)})
+        return {ti.task_id: str(ti.state) for ti in found.get_task_instances()}
+
+    return go
+
+
+def found(output: str) -> list[str]:
+    assert output, "nothing was logged"
+    return search_for_secrets(HOME, [KEY, SIGNATURE, PASSWORD], also=output)
+
+
+ECHO = {"detail": f"bad key {KEY} at {SIGNED}", "error": {"type": f"X{KEY}", "message": KEY, "param": SIGNED}}
+FAILED = {"type": "INTERNAL", "message": f"could not write {SIGNED} with {KEY}", "param": SIGNED}
+
+STORIES: dict[str, tuple[str, list[dict[str, Any]], str]] = {
+    "all is well": ("secretive_avatar", [], "success"),
+    "all is well, deferred": ("secretive_deferred", [], "success"),
+    "all is well, step by step": ("secretive_steps", [], "success"),
+    "the key is refused": (
+        "secretive_avatar",
+        [{"on": "*", "times": None, "status": 401, "body": ECHO}],
+        "failed",
+    ),
+    "every word is echoed": (
+        "secretive_avatar",
+        [{"on": "POST /generations", "times": None, "status": 422, "body": ECHO}],
+        "failed",
+    ),
+    "a proxy's page echoes the headers": (
+        "secretive_avatar",
+        [{"on": "*", "times": None, "status": 400, "body": f"<html>X-API-Key: {KEY}\r\nurl={SIGNED}</html>"}],
+        "failed",
+    ),
+    "the generation fails": (
+        "secretive_avatar",
+        [{"on": "POST /generations", "generation_error": FAILED}],
+        "failed",
+    ),
+    "the generation fails, deferred": (
+        "secretive_deferred",
+        [{"on": "POST /generations", "generation_error": {"error_message": f"{SIGNED} {KEY}"}}],
+        "failed",
+    ),
+    "the sensor finds it failed": (
+        "secretive_steps",
+        [{"on": "POST /generations", "generation_error": FAILED}],
+        "failed",
+    ),
+    "a state that nobody knows": (
+        "secretive_deferred",
+        [
+            {
+                "on": "GET /generations/{id}/status",
+                "times": 2,
+                "patch": {"status": f"at {SIGNED} {KEY}\nforged"},
+            }
+        ],
+        "success",
+    ),
+    "facts that are URLs": (
+        "secretive_avatar",
+        [
+            {
+                "on": "GET /generations/{id}/status",
+                "times": None,
+                "patch": {"type": SIGNED, "workspace_id": KEY},
+            },
+        ],
+        "success",
+    ),
+    "the upload fails": (
+        "secretive_upload",
+        [
+            {
+                "on": "PUT /uploads/{id}",
+                "times": None,
+                "status": 403,
+                "body": f"<Error><A>{SIGNED}</A></Error>",
+            }
+        ],
+        "failed",
+    ),
+    "the storage refuses": (
+        "secretive_avatar",
+        [{"on": "GET /files/{id}", "times": None, "status": 403, "body": f"<Error>{SIGNED}</Error>"}],
+        "failed",
+    ),
+    "the download is cut": (
+        "secretive_avatar",
+        [{"on": "GET /files/{id}", "times": None, "reset": True}],
+        "failed",
+    ),
+    "credits": ("secretive_credits", [], "success"),
+    "credits are refused": (
+        "secretive_credits",
+        [{"on": "*", "times": None, "status": 403, "body": ECHO}],
+        "failed",
+    ),
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_run_leaves_no_secret(
+    hedra_sandbox: Sandbox, run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], story: str
+):
+    dag_id, faults, outcome = STORIES[story]
+    hedra_sandbox.faults(*faults)
+    states = run(dag_id)
+    assert outcome in states.values(), states
+    assert found("".join(capfd.readouterr())) == []
+
+
+def test_a_redirect_leaves_no_secret(
+    hedra_sandbox: Sandbox, run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], elsewhere: Elsewhere
+):
+    location = {"Location": f"{elsewhere.url}/v?X-Amz-Signature={SIGNATURE}"}
+    hedra_sandbox.faults({"on": "GET /files/{id}", "times": None, "status": 302, "headers": location})
+    assert "failed" in run("secretive_avatar").values()
+    assert elsewhere.seen
+    hedra_sandbox.faults({"on": "*", "times": None, "status": 307, "headers": location})
+    before = len(elsewhere.seen)
+    assert "failed" in run("secretive_avatar").values()
+    assert len(elsewhere.seen) == before
+    assert found("".join(capfd.readouterr())) == []
+
+
+@pytest.mark.parametrize(
+    "words", [f"url='{SIGNED}'", f"http://u:{PASSWORD}@proxy:1 refused", f"bad key {KEY}"]
+)
+def test_an_exception_of_the_network_leaves_no_secret(
+    run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str
+):
+    import httpx
+
+    def broken(self: Any, request: httpx.Request, **kwargs: Any) -> Any:
+        raise httpx.ProxyError(words, request=request)
+
+    monkeypatch.setattr(httpx.Client, "send", broken)
+    assert "failed" in run("secretive_avatar").values()
+    assert found("".join(capfd.readouterr())) == []
+
+
+def test_a_storage_that_tells_its_url_leaves_no_secret(
+    run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def broken(file: Any) -> None:
+        raise OSError(f"PUT {SIGNED} failed")
+
+    monkeypatch.setattr("os.fsync", broken)
+    assert "failed" in run("secretive_avatar").values()
+    assert found("".join(capfd.readouterr())) == []
+
+
+def test_a_crash_leaves_no_secret(run: Run, unmasked: None, capfd: pytest.CaptureFixture[str]):
+    assert run("secretive_crash") == {"crash": "failed"}
+    output = "".join(capfd.readouterr())
+    assert "crashed with" in output
+    assert found(output) == []
+
+
+def test_the_search_finds_what_leaks(run: Run, capfd: pytest.CaptureFixture[str]):
+    """Masked by Airflow or not: an encoded key is none that it knows."""
+    assert run("leaky") == {"leak": "success"}
+    leaks = found("".join(capfd.readouterr()))
+    assert "xcom.value: sk_c..." in leaks
+    forget("leaky")
+    assert found("all of it is gone") == []
+
+
+@pytest.mark.parametrize(
+    ("planted", "seen"),
+    [
+        (KEY, True),
+        (KEY.encode().hex(), True),
+        (f"see {SIGNED}", True),
+        ("https://b.example/v.mp4?...", False),
+        ("X-Amz-Signature=...", False),
+    ],
+)
+def test_the_search_sees_every_file(dag_file: Path, planted: str, seen: bool):
+    log = HOME / "logs" / "component.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text(planted)
+    try:
+        assert bool(found("x")) is seen
+    finally:
+        log.unlink()
+
+
+def test_the_search_looks_where_runs_are_kept(run: Run):
+    run("secretive_avatar")
+    places = {place for place, _ in rows(HOME / "airflow.db")}
+    for place in (
+        "xcom.value",
+        "rendered_task_instance_fields.rendered_fields",
+        "serialized_dag.data",
+        "dag_run.conf",
+    ):
+        assert place in places
+
+
+def forget(dag_id: str) -> None:
+    """Take a planted leak away again."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(HOME / "airflow.db")) as connection, connection:
+        connection.execute("DELETE FROM xcom WHERE dag_id = ?", (dag_id,))
