@@ -18,7 +18,6 @@ from hedra_provider.api import answers, calls, transfer
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import HedraConfigurationError, HedraError
 from hedra_provider.api.files import SizedFile
-from hedra_provider.api.submit import submit_once
 from hedra_provider.hooks import HedraHook, read_settings
 from hedra_provider.operators import HedraAvatarVideoOperator, HedraDownloadOperator
 from hedra_provider.triggers import HedraCreditsTrigger, HedraGenerationTrigger
@@ -48,7 +47,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "GET /assets": lambda: calls.list_assets("image", [ID]),
     "POST /assets": lambda: calls.create_asset("a", "image"),
     "POST /assets/{id}/upload": lambda: calls.upload_file(ID, file()),
-    "POST /generations": lambda: submit_once({"type": "video"}, lambda n: (ID, ID)),
+    "POST /generations": lambda: calls.submit({"type": "video"}),
     "GET /generations": lambda: calls.list_generations([ID]),
     "GET /generations/{id}/status": lambda: calls.get_status(ID),
 }
@@ -205,7 +204,7 @@ def shown_objects() -> list[Any]:
         answers.Generation.model_validate(status),
         answers.CreatedAsset(id=ID, upload_url=signed),
         transfer.RemoteFile(signed, ID, "video"),
-        HedraGenerationTrigger(generation_id=ID, end_time=0.0),
+        HedraGenerationTrigger(generation_ids=[ID], end_time=0.0),
         HedraCreditsTrigger(minimum=1, end_time=0.0),
     ]
 
