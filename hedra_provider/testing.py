@@ -56,6 +56,7 @@ class Sandbox:
     :param media: real media; False gives placeholder files and needs neither PyAV nor Pillow.
     :param url_seconds: lifetime of file URLs, on the sandbox's clock.
     :param max_bytes: disk space for files.
+    :param max_kept_bytes: memory for assets, generations and the requests for them, about.
     :param state: file that keeps everything over a restart.
     :param port: port of the API; default a free one.
     """
@@ -75,6 +76,7 @@ class Sandbox:
         media: bool = True,
         url_seconds: int = 3600,
         max_bytes: int = 8 * 1024**3,
+        max_kept_bytes: int = 512 * 1024**2,
         state: Path | str | None = None,
         port: int = 0,
     ) -> None:
@@ -95,6 +97,7 @@ class Sandbox:
             media=media,
             url_seconds=url_seconds,
             max_bytes=max_bytes,
+            max_kept_bytes=max_kept_bytes,
             state=Path(state) if state is not None else None,
         )
         self._thread: threading.Thread | None = None

@@ -35,16 +35,25 @@ def main(arguments: list[str] | None = None) -> int:
             media=given.media,
             url_seconds=given.url_seconds,
             max_bytes=given.max_bytes,
+            max_kept_bytes=given.max_kept_bytes,
             state=given.state,
         )
     except ValueError as error:
         parser.error(str(error))
     try:
+        from hedra_provider.sandbox.backdoor import is_loopback
         from hedra_provider.sandbox.media import MissingMediaLibraries
         from hedra_provider.sandbox.server import serve
     except ImportError as error:
         print(f"The sandbox needs {error.name}: install airflow-provider-hedra[sandbox].", file=sys.stderr)
         return 1
+
+    if not is_loopback(options.host):
+        print(
+            f"Warning: the sandbox listens on {options.host}, where other machines may reach it: whoever has "
+            "the key can fill its disk and memory. The back door stays open to this machine only.",
+            file=sys.stderr,
+        )
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -110,6 +119,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--max-bytes", type=int, default=default.max_bytes, help="disk space for files (default: %(default)s)"
+    )
+    add(
+        "--max-kept-bytes",
+        type=int,
+        default=default.max_kept_bytes,
+        help="memory for assets and generations, about (default: %(default)s)",
     )
     add("--state", type=Path, metavar="FILE", help="keep everything over a restart in FILE and FILE.files/")
     return parser

@@ -38,8 +38,11 @@ def api_app(hedra: Hedra) -> FastAPI:
     """
     app = FastAPI(title="Hedra sandbox", docs_url=None, redoc_url=None, openapi_url=None)
 
+    app.state.keep = hedra.state.keep
+
     @app.exception_handler(Refusal)
     async def refused(request: Request, refusal: Refusal) -> Response:
+        hedra.state.give_back(getattr(request.state, "kept", None))
         await finish_reading(request)
         return JSONResponse(refusal.body, refusal.status, refusal.headers)
 
@@ -115,12 +118,14 @@ def api_app(hedra: Hedra) -> FastAPI:
 
 
 async def _json(request: Request) -> Any:
-    """The body as it was sent: a generation's ``input`` gives it back."""
+    """The body as it was sent: a generation's ``input`` gives it back. Its length is the state's to count."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _MAX_BODY_BYTES:
             raise refusals.too_large(f"A JSON body may have at most {_MAX_BODY_BYTES} bytes.")
+    request.app.state.keep(len(body))
+    request.state.kept = len(body)
     try:
         return json.loads(body)
     except ValueError as error:

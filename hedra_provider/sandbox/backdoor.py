@@ -6,6 +6,7 @@ import ipaddress
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from hedra_provider.sandbox.service import Hedra
+
+_MAX_BODY_BYTES = 64 * 1024**2
 
 
 class BackDoor:
@@ -109,16 +112,40 @@ class BackDoor:
         return {}
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether an address or a name (without a port) is this machine, whatever a DNS server says."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _is_from_here(request: Request) -> bool:
+    """
+    Return whether a process of this machine asks, and not a web page in this machine's browser.
+
+    A page may send requests here by a name of its own that resolves to 127.0.0.1 (Host tells), or straight
+    to the address (Origin tells).
+    """
+    if not is_loopback(request.client.host if request.client else ""):
+        return False
+    named = [f"//{host}" for host in request.headers.getlist("host")]
+    try:
+        hosts = [urlsplit(url).hostname or "" for url in named + request.headers.getlist("origin")]
+    except ValueError:
+        return False
+    return bool(named) and all(map(is_loopback, hosts))
+
+
 def _guarded(do: Callable[[Any], Any]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
-        host = request.client.host if request.client else ""
-        try:
-            loopback = ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
+        if not _is_from_here(request):
             return JSONResponse({"detail": "The back door is open to this machine only."}, 403)
-        body = await request.body()
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_BODY_BYTES:
+                return JSONResponse({"detail": f"At most {_MAX_BODY_BYTES} bytes are taken."}, 413)
         try:
             return JSONResponse(do(json.loads(body) if body else None))
         except (ValueError, TypeError) as error:

@@ -34,6 +34,9 @@ GENERATION_ERROR = "sandbox.generation_error"
 """Key of the ASGI scope under which a fault tells how the generation will end."""
 
 _LEDGER_LENGTH = 200_000
+_LEDGER_BYTES = 128 * 1024**2
+# What a row takes besides its texts, about.
+_ROW_BYTES = 300
 _DRAIN_BYTES = 64 * 1024**2
 
 Message = MutableMapping[str, Any]
@@ -44,29 +47,43 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Ledger:
-    """The last 200,000 requests, oldest first."""
+    """The last 200,000 requests, oldest first; fewer where their texts take more than 128 MiB."""
 
     _FIELDS = ("method", "path", "status", "at", "user_agent", "connection", "origin", "query", "has_key")
 
     def __init__(self) -> None:
         self.total = 0
-        self._rows: deque[list[Any]] = deque(maxlen=_LEDGER_LENGTH)
+        self._bytes = 0
+        self._rows: deque[list[Any]] = deque()
 
     def add(self, *values: Any) -> list[Any]:
         """Enter a request; the row's third value, the status, is set when it is known."""
         self.total += 1
         row = list(values)
+        if len(self._rows) == _LEDGER_LENGTH:
+            self._drop_oldest()
         self._rows.append(row)
+        self._bytes += _size(row)
+        while self._bytes > _LEDGER_BYTES and len(self._rows) > 1:
+            self._drop_oldest()
         return row
+
+    def _drop_oldest(self) -> None:
+        self._bytes -= _size(self._rows.popleft())
 
     def clear(self) -> None:
         """Forget all requests."""
-        self.total = 0
+        self.total = self._bytes = 0
         self._rows.clear()
 
     def rows(self) -> list[dict[str, Any]]:
         """The requests as JSON objects."""
         return [dict(zip(self._FIELDS, row, strict=True)) for row in self._rows]
+
+
+def _size(row: list[Any]) -> int:
+    # The status is set later: it is no text, and counts for nothing.
+    return _ROW_BYTES + sum(len(value) for value in row if isinstance(value, str))
 
 
 class Connections:

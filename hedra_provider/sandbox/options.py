@@ -37,6 +37,7 @@ class Options:
     :param media: make and measure real media; without, files are placeholder bytes and lengths are estimates.
     :param url_seconds: lifetime of file URLs, in seconds of the sandbox's clock (about an hour, observed).
     :param max_bytes: disk space that files may take.
+    :param max_kept_bytes: memory that assets, generations and the requests for them may take, about.
     :param state: file that keeps everything over a restart; files go to a folder of the same name with
         ``.files``.
     """
@@ -55,6 +56,7 @@ class Options:
     media: bool = True
     url_seconds: int = 3600
     max_bytes: int = 8 * 1024**3
+    max_kept_bytes: int = 512 * 1024**2
     state: Path | None = None
 
     def __post_init__(self) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 JsonObject = dict[str, Any]
 
+# What an asset or a generation takes in memory besides its texts, about.
+_ROW_BYTES = 2_000
+
 FINALIZING_FROM = 0.9
 """Share of the working time after which a generation is ``finalizing``."""
 
@@ -163,7 +166,24 @@ class State:
         self.pools |= {name: Pool(credits) for name, credits in self.options.workspaces.items()}
         # Failed generations whose credits have not been given back yet.
         self._owed: dict[str, Generation] = {}
+        self._kept_bytes = 0
         self._running: dict[str, Generation] = {}
+
+    def keep(self, size: int) -> None:
+        """Count what is about to be remembered: the bytes of a request that makes something.
+
+        :raises Refusal: 413 beyond the limit; a reset makes room.
+        """
+        # Twice: a generation and its row in the ledger, as Python keeps them.
+        size = _ROW_BYTES + 2 * size
+        if self._kept_bytes + size > self.options.max_kept_bytes:
+            raise refusals.too_large("The sandbox remembers all it can; reset it: POST /_sandbox/reset.")
+        self._kept_bytes += size
+
+    def give_back(self, size: int | None) -> None:
+        """Undo :meth:`keep` for a request that was refused after all; None: it was not counted."""
+        if size is not None:
+            self._kept_bytes -= _ROW_BYTES + 2 * size
 
     # Credits
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import hashlib
 import json
+import os
+import shutil
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -18,6 +23,50 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _BLOCK_BYTES = 1024 * 1024
+_PREFIX = "hedra-sandbox-"
+_STARTING = "hedra-starting-"
+
+
+class TemporaryFolder:
+    """A folder that is deleted at the end: by :meth:`delete`, by the interpreter, or, after a ``kill -9``, by
+    the next sandbox of this user.
+
+    Whoever lives holds a lock on its folder; the system drops it with the process, however that ends.
+    """
+
+    def __init__(self) -> None:
+        base = Path(tempfile.gettempdir())
+        delete_abandoned(base)
+        # Locked before it has the name by which it could be taken for abandoned.
+        made = Path(tempfile.mkdtemp(prefix=_STARTING))
+        self._lock = os.open(made, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path = made.rename(base / made.name.replace(_STARTING, _PREFIX))
+        self.delete = weakref.finalize(self, _delete, self.path, self._lock)
+        """Delete it; once is enough."""
+
+
+def delete_abandoned(base: Path) -> None:
+    """Delete the folders of this user's sandboxes that were killed.
+
+    :param base: where they are.
+    """
+    for folder in base.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            # Of a shared /tmp only what is ours, and no link to anywhere.
+            lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
+            try:
+                if os.fstat(lock).st_uid != os.getuid():
+                    continue
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _delete(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
 
 
 class FileStore:
@@ -28,12 +77,8 @@ class FileStore:
     """
 
     def __init__(self, keep: Path | None, max_bytes: int) -> None:
-        # Deletes itself at the end of the interpreter, should nobody close it.
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        if keep is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="hedra-sandbox-", ignore_cleanup_errors=True)
-            keep = Path(self._temporary.name)
-        self.folder = keep
+        self._temporary = TemporaryFolder() if keep is None else None
+        self.folder: Path = self._temporary.path if self._temporary else Path(keep or "")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._max_bytes = max_bytes
         for leftover in self.folder.glob("part-*"):
@@ -54,6 +99,14 @@ class FileStore:
                 f"The sandbox keeps at most {self._max_bytes} bytes of files; it is full."
             )
         self._used += size
+
+    def require_room(self) -> None:
+        """Refuse to make more files when the limit is reached.
+
+        :raises OSError: that says so.
+        """
+        if self._used >= self._max_bytes:
+            raise OSError(f"it keeps at most {self._max_bytes} bytes of files, and is full")
 
     @property
     def used(self) -> int:
@@ -96,7 +149,7 @@ class FileStore:
     def close(self) -> None:
         """Delete the folder if it is a temporary one."""
         if self._temporary:
-            self._temporary.cleanup()
+            self._temporary.delete()
 
 
 class Incoming:

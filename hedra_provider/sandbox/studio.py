@@ -83,6 +83,7 @@ class Studio:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, job: Job) -> Made:
+        self._store.require_room()
         result = self._store.path(f"part-{uuid4().hex}")
         with ExitStack() as cleanup:
             cleanup.callback(result.unlink, missing_ok=True)

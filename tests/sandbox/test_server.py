@@ -223,7 +223,8 @@ async def test_the_back_door_is_for_this_machine_only() -> None:
         async def receive() -> dict:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        scope = {"type": "http", "method": "GET", "headers": [], "client": (client, 1)}
+        headers = [(b"host", b"127.0.0.1:80"), (b"x-forwarded-for", b"127.0.0.1")]
+        scope = {"type": "http", "method": "GET", "headers": headers, "client": (client, 1)}
         assert (await endpoint(Request(scope, receive))).status_code == status
 
 
