@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +16,10 @@ import pytest
 from tests.media import png, wav
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from hedra_provider.testing import Sandbox
+
+HOME = Path(os.environ["AIRFLOW_HOME"])
+Run = Callable[[str], dict[str, str]]
 
 
 class Elsewhere:
@@ -78,3 +86,31 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         real(self, api_key, **{"sleep": lambda seconds: None} | settings)
 
     monkeypatch.setattr(HedraClient, "__init__", hurried)
+
+
+@pytest.fixture(scope="session")
+def security_dags() -> Path:
+    """The folder of these tests' DAGs, in an Airflow home whose database is there."""
+    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "security"
+    shutil.copytree(Path(__file__).parent / "dags", folder, dirs_exist_ok=True)
+    if not (HOME / "airflow.db").exists():
+        subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def run_dag(security_dags: Path, hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path) -> Run:
+    """Run a DAG as ``dag.test()`` does; return the states of its tasks."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.0 and 3.1
+        from airflow.models.dagbag import DagBag
+
+    def go(dag_id: str) -> dict[str, str]:
+        file = "foreign.py" if dag_id.startswith("foreign") else "secretive.py"
+        bag = DagBag(str(security_dags / file))
+        assert bag.import_errors == {}
+        found = bag.dags[dag_id].test(run_conf={"folder": str(tmp_path)})
+        return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in found.get_task_instances()}
+
+    return go

@@ -5,40 +5,24 @@ Airflow's own masking is off here, where not said otherwise: it must not be what
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.security.leaks import rows, search_for_secrets
+from tests.security.conftest import HOME
+from tests.security.leaks import forget, rows, search_for_secrets
 
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
-    from tests.security.conftest import Elsewhere
+    from tests.security.conftest import Elsewhere, Run
 
 KEY = "sk_c4nary_KeyThatNobodyShallSee"
 SIGNATURE = "c4naryS1gnature"
 SIGNED = f"https://b.example/v.mp4?X-Amz-Credential=AKIA{SIGNATURE}&X-Amz-Signature={SIGNATURE}"
 PASSWORD = "c4naryPr0xyPassw0rd"
-HOME = Path(os.environ["AIRFLOW_HOME"])
 
 pytestmark = pytest.mark.hedra_sandbox(api_key=KEY, media=False)
-
-Run = Callable[..., dict[str, str]]
-
-
-@pytest.fixture(scope="module")
-def dag_file() -> Path:
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "security"
-    shutil.copytree(Path(__file__).parent / "dags", folder, dirs_exist_ok=True)
-    if not (HOME / "airflow.db").exists():
-        subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
-    return folder / "secretive.py"
 
 
 @pytest.fixture
@@ -49,23 +33,6 @@ def unmasked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(masker.SecretsMasker, "add_mask", lambda *args, **kwargs: None)
     monkeypatch.setattr(masker.SecretsMasker, "redact", lambda self, item, *args, **kwargs: item)
-
-
-@pytest.fixture
-def run(dag_file: Path, hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path) -> Iterator[Run]:
-    """Run a DAG as ``dag.test()`` does; return the states of its tasks."""
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:  # Airflow 3.0 and 3.1
-        from airflow.models.dagbag import DagBag
-
-    def go(dag_id: str) -> dict[str, str]:
-        bag = DagBag(str(dag_file))
-        assert bag.import_errors == {}
-        found = bag.dags[dag_id].test(run_conf={"folder": str(tmp_path)})
-        return {ti.task_id: str(ti.state) for ti in found.get_task_instances()}
-
-    return go
 
 
 def found(output: str) -> list[str]:
@@ -165,25 +132,29 @@ STORIES: dict[str, tuple[str, list[dict[str, Any]], str]] = {
 
 @pytest.mark.parametrize("story", STORIES)
 def test_a_run_leaves_no_secret(
-    hedra_sandbox: Sandbox, run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], story: str
+    hedra_sandbox: Sandbox, run_dag: Run, unmasked: None, capfd: pytest.CaptureFixture[str], story: str
 ):
     dag_id, faults, outcome = STORIES[story]
     hedra_sandbox.faults(*faults)
-    states = run(dag_id)
+    states = run_dag(dag_id)
     assert outcome in states.values(), states
     assert found("".join(capfd.readouterr())) == []
 
 
 def test_a_redirect_leaves_no_secret(
-    hedra_sandbox: Sandbox, run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], elsewhere: Elsewhere
+    hedra_sandbox: Sandbox,
+    run_dag: Run,
+    unmasked: None,
+    capfd: pytest.CaptureFixture[str],
+    elsewhere: Elsewhere,
 ):
     location = {"Location": f"{elsewhere.url}/v?X-Amz-Signature={SIGNATURE}"}
     hedra_sandbox.faults({"on": "GET /files/{id}", "times": None, "status": 302, "headers": location})
-    assert "failed" in run("secretive_avatar").values()
+    assert "failed" in run_dag("secretive_avatar").values()
     assert elsewhere.seen
     hedra_sandbox.faults({"on": "*", "times": None, "status": 307, "headers": location})
     before = len(elsewhere.seen)
-    assert "failed" in run("secretive_avatar").values()
+    assert "failed" in run_dag("secretive_avatar").values()
     assert len(elsewhere.seen) == before
     assert found("".join(capfd.readouterr())) == []
 
@@ -192,7 +163,11 @@ def test_a_redirect_leaves_no_secret(
     "words", [f"url='{SIGNED}'", f"http://u:{PASSWORD}@proxy:1 refused", f"bad key {KEY}"]
 )
 def test_an_exception_of_the_network_leaves_no_secret(
-    run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str
+    run_dag: Run,
+    unmasked: None,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
 ):
     import httpx
 
@@ -200,34 +175,34 @@ def test_an_exception_of_the_network_leaves_no_secret(
         raise httpx.ProxyError(words, request=request)
 
     monkeypatch.setattr(httpx.Client, "send", broken)
-    assert "failed" in run("secretive_avatar").values()
+    assert "failed" in run_dag("secretive_avatar").values()
     assert found("".join(capfd.readouterr())) == []
 
 
 def test_a_storage_that_tells_its_url_leaves_no_secret(
-    run: Run, unmasked: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run_dag: Run, unmasked: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     def broken(file: Any) -> None:
         raise OSError(f"PUT {SIGNED} failed")
 
     monkeypatch.setattr("os.fsync", broken)
-    assert "failed" in run("secretive_avatar").values()
+    assert "failed" in run_dag("secretive_avatar").values()
     assert found("".join(capfd.readouterr())) == []
 
 
-def test_a_crash_leaves_no_secret(run: Run, unmasked: None, capfd: pytest.CaptureFixture[str]):
-    assert run("secretive_crash") == {"crash": "failed"}
+def test_a_crash_leaves_no_secret(run_dag: Run, unmasked: None, capfd: pytest.CaptureFixture[str]):
+    assert run_dag("secretive_crash") == {"crash[-1]": "failed"}
     output = "".join(capfd.readouterr())
     assert "crashed with" in output
     assert found(output) == []
 
 
-def test_the_search_finds_what_leaks(run: Run, capfd: pytest.CaptureFixture[str]):
+def test_the_search_finds_what_leaks(run_dag: Run, capfd: pytest.CaptureFixture[str]):
     """Masked by Airflow or not: an encoded key is none that it knows."""
-    assert run("leaky") == {"leak": "success"}
+    assert run_dag("leaky") == {"leak[-1]": "success"}
     leaks = found("".join(capfd.readouterr()))
     assert "xcom.value: sk_c..." in leaks
-    forget("leaky")
+    forget("leaky", HOME)
     assert found("all of it is gone") == []
 
 
@@ -241,7 +216,7 @@ def test_the_search_finds_what_leaks(run: Run, capfd: pytest.CaptureFixture[str]
         ("X-Amz-Signature=...", False),
     ],
 )
-def test_the_search_sees_every_file(dag_file: Path, planted: str, seen: bool):
+def test_the_search_sees_every_file(security_dags: Path, planted: str, seen: bool):
     log = HOME / "logs" / "component.log"
     log.parent.mkdir(exist_ok=True)
     log.write_text(planted)
@@ -251,8 +226,8 @@ def test_the_search_sees_every_file(dag_file: Path, planted: str, seen: bool):
         log.unlink()
 
 
-def test_the_search_looks_where_runs_are_kept(run: Run):
-    run("secretive_avatar")
+def test_the_search_looks_where_runs_are_kept(run_dag: Run):
+    run_dag("secretive_avatar")
     places = {place for place, _ in rows(HOME / "airflow.db")}
     for place in (
         "xcom.value",
@@ -261,12 +236,3 @@ def test_the_search_looks_where_runs_are_kept(run: Run):
         "dag_run.conf",
     ):
         assert place in places
-
-
-def forget(dag_id: str) -> None:
-    """Take a planted leak away again."""
-    import sqlite3
-    from contextlib import closing
-
-    with closing(sqlite3.connect(HOME / "airflow.db")) as connection, connection:
-        connection.execute("DELETE FROM xcom WHERE dag_id = ?", (dag_id,))

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from scripts.airflow_home import sandbox
 from scripts.local_airflow import LocalAirflow
+from tests.security.leaks import search_for_secrets
 from tests.system.conftest import lay_out_dags
 
 if TYPE_CHECKING:
@@ -164,3 +165,29 @@ def test_airflow_lists_the_provider(house: House):
     providers = house.airflow.call("GET", "/providers", limit=200)["providers"]
     assert "airflow-provider-hedra" in {provider["package_name"] for provider in providers}
     assert os.environ.get("HEDRA_API_KEY") is None
+
+
+def test_no_run_leaves_a_secret(house: House):
+    """Of all runs above, and of two that fail over words with the key and a signed URL in them."""
+    key, home = house.hedra.api_key, house.folder / "home"
+    words = f"key {key} at https://b.example/v.mp4?X-Amz-Signature=c4narySignature"
+
+    def fault(**what: object) -> None:
+        faults = str(httpx.URL(house.hedra.base_url).join("/_sandbox/faults"))
+        httpx.put(faults, json=[{"on": "POST /generations", **what}], trust_env=False).raise_for_status()
+
+    def search() -> list[str]:
+        return search_for_secrets(home, [key, "c4narySignature"])
+
+    fault(times=None, status=422, body={"detail": words})
+    refused = house.airflow.trigger("retried", {"destination": str(house.folder / "refused.mp4")})
+    assert house.airflow.wait_for_run("retried", refused, seconds=120) == "failed"
+    assert "Hedra answered 422" in house.airflow.logs("retried", refused, "avatar")
+    fault(generation_error={"type": "MODERATION_FAILED", "message": words, "param": words})
+    failed = house.airflow.trigger("retried", {"destination": str(house.folder / "failed.mp4")})
+    house.airflow.wait_for_task("retried", failed, "avatar", "deferred", seconds=60)
+    # Its trigger has a row now, and an event later.
+    assert search() == []
+    assert house.airflow.wait_for_run("retried", failed, seconds=120) == "failed"
+    assert "X-Amz-Signature" not in house.airflow.logs("retried", failed, "avatar")
+    assert search() == []
