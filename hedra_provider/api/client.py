@@ -17,7 +17,7 @@ import tenacity
 
 from hedra_provider import __version__
 from hedra_provider.api.calls import Ask, Call, Pause, Step
-from hedra_provider.api.cleaning import HiddenText
+from hedra_provider.api.cleaning import HiddenText, hide_key
 from hedra_provider.api.error_answers import retry_after_seconds
 
 if TYPE_CHECKING:
@@ -69,6 +69,15 @@ class _Settings:
 
     def _repeats(self, ask: Ask) -> bool:
         return self._repeat and ask.repeatable
+
+    def _without_key(self, error: httpx.RequestError | httpx.InvalidURL) -> Exception:
+        """Return the error, or one like it where its words hold the key: a header that httpx refused."""
+        hidden = hide_key(str(error), self._key_header["X-API-Key"])
+        if hidden == str(error):
+            return error
+        other = type(error)(hidden)
+        other.__cause__ = None
+        return other
 
     def _request(self, http: httpx.Client | httpx.AsyncClient, ask: Ask) -> httpx.Request:
         to_the_api = "://" not in ask.url
@@ -130,7 +139,7 @@ class HedraClient(_Settings):
                 try:
                     answer = self._take(step)
                 except (httpx.RequestError, httpx.InvalidURL) as error:
-                    step = call.throw(error)
+                    step = call.throw(self._without_key(error))
                 else:
                     step = call.send(answer)
         except StopIteration as done:
@@ -191,7 +200,7 @@ class AsyncHedraClient(_Settings):
                 try:
                     answer = await self._take(step)
                 except (httpx.RequestError, httpx.InvalidURL) as error:
-                    step = call.throw(error)
+                    step = call.throw(self._without_key(error))
                 else:
                     step = call.send(answer)
         except StopIteration as done:

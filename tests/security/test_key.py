@@ -261,3 +261,15 @@ def test_the_key_is_in_no_url(hedra_sandbox: Sandbox, portrait: str, voice: str,
     for row in rows:
         assert hedra_sandbox.api_key not in row["path"] + row["query"]
         assert row["has_key"] is (row["origin"] == "api")
+
+
+def test_accounts_are_told_apart_although_their_keys_do_not_show():
+    """Who has another key, or another proxy, shares no poller: its answers would be another account's."""
+
+    def fingerprint(password: str, **extra: str) -> str:
+        connection = Connection(conn_id="c", conn_type="hedra", password=password)
+        return read_settings("c", connection, extra).fingerprint
+
+    proxies = [{}, {"proxy": "http://u:one@p:1"}, {"proxy": "http://u:two@p:1"}]
+    assert len({fingerprint(key, **extra) for key in ("one-key", "two-key") for extra in proxies}) == 6
+    assert fingerprint("one-key") == fingerprint("one-key")

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from hedra_provider.api.client import HedraClient
 from tests.security.conftest import HOME
 from tests.security.leaks import forget, rows, search_for_secrets
 
@@ -169,14 +171,14 @@ def test_an_exception_of_the_network_leaves_no_secret(
     monkeypatch: pytest.MonkeyPatch,
     words: str,
 ):
-    import httpx
+    def broken(self: HedraClient, ask: Any) -> Any:
+        raise httpx.ProxyError(words)
 
-    def broken(self: Any, request: httpx.Request, **kwargs: Any) -> Any:
-        raise httpx.ProxyError(words, request=request)
-
-    monkeypatch.setattr(httpx.Client, "send", broken)
+    monkeypatch.setattr(HedraClient, "_send", broken)
     assert "failed" in run_dag("secretive_avatar").values()
-    assert found("".join(capfd.readouterr())) == []
+    output = "".join(capfd.readouterr())
+    assert "No answer to GET /models" in output
+    assert found(output) == []
 
 
 def test_a_storage_that_tells_its_url_leaves_no_secret(
