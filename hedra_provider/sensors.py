@@ -291,7 +291,7 @@ class HedraCreditsSensor(HedraSensor):
         :raises AirflowFailException: If Hedra refuses the key, or it knows no such workspace.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.cleaning import shown
+        from hedra_provider.api.cleaning import clean
         from hedra_provider.api.errors import HedraConfigurationError, HedraError
 
         try:
@@ -299,7 +299,7 @@ class HedraCreditsSensor(HedraSensor):
             balance = self.hook.get_conn().run(calls.get_credits())
             workspace_id = self._workspace
             if workspace_id and workspace_id not in (balance.workspace_credit_pool or {}):
-                raise HedraConfigurationError(f"The key knows no workspace {shown(workspace_id)}.")
+                raise HedraConfigurationError(f"The key knows no workspace {clean(workspace_id)}.")
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)

@@ -98,19 +98,27 @@ def security_dags() -> Path:
     return folder
 
 
-@pytest.fixture
-def run_dag(security_dags: Path, hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path) -> Run:
-    """Run a DAG as ``dag.test()`` does; return the states of its tasks."""
+@pytest.fixture(scope="session")
+def all_dags(security_dags: Path) -> dict[str, Any]:
+    """Their DAGs by id."""
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # Airflow 3.0 and 3.1
         from airflow.models.dagbag import DagBag
 
+    bag = DagBag(str(security_dags))
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+@pytest.fixture
+def run_dag(
+    all_dags: dict[str, Any], hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path
+) -> Run:
+    """Run a DAG as ``dag.test()`` does; return the states of its tasks."""
+
     def go(dag_id: str) -> dict[str, str]:
-        file = "foreign.py" if dag_id.startswith("foreign") else "secretive.py"
-        bag = DagBag(str(security_dags / file))
-        assert bag.import_errors == {}
-        found = bag.dags[dag_id].test(run_conf={"folder": str(tmp_path)})
+        found = all_dags[dag_id].test(run_conf={"folder": str(tmp_path)})
         return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in found.get_task_instances()}
 
     return go
