@@ -80,7 +80,7 @@ def errors_of_reading(what: str) -> Iterator[None]:
 
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  each driver has its own tree of errors
         raise HedraTransferError(
             f"{what} could not be read: {_words_of(error)}.", remedy="Nothing was sent."
         ) from fit_cause(error)
@@ -209,7 +209,7 @@ def _remote(uri: str) -> ObjectStoragePath:
         _ = path.fs
     except (OSError, ValueError, ImportError):
         raise
-    except Exception as error:  # e.g. AirflowNotFoundException for the connection
+    except Exception as error:  # noqa: BLE001  e.g. AirflowNotFoundException for the connection
         raise ValueError(_words_of(error)) from fit_cause(error)
     return path
 
@@ -255,7 +255,7 @@ def _errors_of_drivers() -> Iterator[None]:
         ImportError,
     ):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  each driver has its own tree of errors
         raise _StorageError(_words_of(error)) from fit_cause(error)
 
 

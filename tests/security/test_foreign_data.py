@@ -340,3 +340,17 @@ def test_expand_kwargs_renders_foreign_text(hedra_sandbox: Sandbox, run_dag: Run
     run_dag("foreign_expand_kwargs")
     forget("foreign_expand_kwargs", HOME)
     assert [row["request"]["text"] for row in hedra_sandbox.submissions] == [hedra_sandbox.api_key]
+
+
+@pytest.mark.parametrize("kind", ["image", "audio"])
+@pytest.mark.parametrize("content", ["root:x:0:0:root:/root:/bin/bash\n", "[core]\nfernet_key = abc\n", "{}"])
+def test_a_row_that_names_a_file_of_the_worker_sends_no_text_file(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, kind: str, content: str
+):
+    secret = tmp_path / "airflow.cfg"
+    secret.write_text(content)
+    files = {"image": portrait, "audio": voice} | {kind: str(secret)}
+    error = refusal(lambda: run(HedraAvatarVideoOperator(task_id="a", resolution="540p", **files)))
+    assert isinstance(error, HedraValueError)
+    assert error.param == kind
+    assert sent(hedra_sandbox) == []
