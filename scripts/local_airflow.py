@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import httpx
 
@@ -52,6 +52,8 @@ class LocalAirflow:
     :param port: Of the UI and the API; a free one by default.
     :param start_seconds: How long it may take to become healthy.
     """
+
+    components: ClassVar[tuple[str, ...]] = COMPONENTS
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class LocalAirflow:
         started = datetime.now(UTC)
         try:
             migrate(self.home, self.env, self.log_file("migrate"))
-            for component in COMPONENTS:
+            for component in self.components:
                 self._start(component)
             self._wait_until_healthy(started)
         except BaseException:
@@ -116,17 +118,21 @@ class LocalAirflow:
         return self.home / "logs" / f"{component}.log"
 
     def _start(self, component: str) -> None:
-        command = [sys.executable, "-m", "airflow", component]
-        if component == "api-server":
-            command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        elif component in ("scheduler", "triggerer"):
-            command += ["--skip-serve-logs"]
+        command = [sys.executable, "-m", "airflow", *self._command(component)]
         self.log_file(component).parent.mkdir(parents=True, exist_ok=True)
         log = self.log_file(component).open("ab")
         self._logs.append(log)
         self._processes[component] = subprocess.Popen(
             command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
+
+    def _command(self, component: str) -> list[str]:
+        """Return the arguments of `airflow` that run a component on loopback alone."""
+        if component == "api-server":
+            return [component, "--host", "127.0.0.1", "--port", str(self.port)]
+        if component in ("scheduler", "triggerer"):
+            return [component, "--skip-serve-logs"]
+        return [component]
 
     def restart_triggerer(self, kill: signal.Signals = signal.SIGTERM) -> None:
         """

@@ -12,8 +12,9 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
 
-    from tests.system.stories import MortalAirflow
+    from tests.system.mortal_airflow import MortalAirflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +60,7 @@ def run_dag(airflow_database: Path) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def mortal_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalAirflow]:
     """An Airflow that misses what died after seconds, for the tests that kill and clear."""
-    from tests.system.stories import MortalAirflow
+    from tests.system.mortal_airflow import MortalAirflow
 
     folder = tmp_path_factory.mktemp("mortal")
     lay_out_dags(folder / "dags")
@@ -72,20 +73,26 @@ def mortal_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalA
         shutil.rmtree(folder / "home", ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def told(
     request: pytest.FixtureRequest, mortal_airflow: MortalAirflow, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Any]]:
-    """What became of the selected stories of a module (its ``STORIES``), which go on side by side."""
+) -> Iterator[dict[str, Future[None]]]:
+    """What became of the selected stories of all modules (their ``STORIES``), which go on side by side."""
     from tests.system.stories import Story, told_side_by_side
 
-    wanted = {
-        item.callspec.params.get("story")
+    selected = {
+        name: item.module.STORIES[name]
         for item in request.session.items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and item.module is request.module
+        if isinstance(item, pytest.Function) and (name := story_of(item))
     }
+    # First what waits for longest: for a heartbeat that is missed.
+    names = sorted(selected, key=lambda name: not hasattr(selected[name], "runner"))
+    stories = {name: selected[name] for name in names}
     folder = tmp_path_factory.mktemp("stories")
-    with told_side_by_side(
-        request.module.STORIES, wanted, partial(Story, mortal_airflow, folder)
-    ) as outcomes:
+    with told_side_by_side(stories, partial(Story, mortal_airflow, folder)) as outcomes:
         yield outcomes
+
+
+def story_of(item: pytest.Function) -> str | None:
+    """Return the name of the story that a test tells of."""
+    return item.callspec.params.get("story") if hasattr(item, "callspec") else None

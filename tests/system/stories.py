@@ -2,145 +2,46 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
-import signal
-import sqlite3
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from hedra_provider.testing import Sandbox
-from scripts.airflow_home import migrate
-from scripts.local_airflow import FINISHED, LocalAirflow
+from scripts.local_airflow import FINISHED
 from tests.system import processes
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import psutil
 
+    from tests.system.mortal_airflow import MortalAirflow
+
 TASK = "avatar"
-AT_ONCE = 6
-CALLS_AT_MOST = 5
+AT_ONCE = 14
+STARTED = ("scheduled", "queued", "running", "deferred", *FINISHED)
 FOREVER = 36_000.0
 """Seconds on the sandbox's clock that only a test lets pass."""
-SETTLED_SECONDS = 5.0
-"""After which the executor has noted that a worker is done. Were the same try resumed before, or made again
-by a new run of a deleted one's name, Airflow may take that for a worker that died, and fail the task.
+RESUMED_SECONDS = 20.0
+"""After which a deferred task is let go on though the scheduler did not note that its worker is done: a
+scheduler that was killed never does.
 """
 
-SETTINGS = {
-    "AIRFLOW__CORE__PARALLELISM": "8",
-    # The DAGs stay as they are.
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
-    # A worker that died is missed after seconds, not after five minutes.
-    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "6",
-    # So is a scheduler.
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "40",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-}
-
-IDS_ARE_USED_ONCE = """
-CREATE TRIGGER IF NOT EXISTS ids_are_used_once BEFORE DELETE ON trigger
-WHEN OLD.id = (SELECT max(id) FROM trigger) BEGIN SELECT RAISE(IGNORE); END
-"""
-"""SQLite gives the id of a deleted row to the next one, and a triggerer that still runs the old trigger takes
-it for the new one. So a row goes only when a younger one has come.
-"""
-
-
-class MortalAirflow(LocalAirflow):
-    """An Airflow whose components can be killed, and that many threads may watch without tiring it."""
-
-    def __init__(self, home: Path, dags_folder: Path) -> None:
-        # SQLite lets one write at a time: who writes waits for longer than five seconds.
-        database = f"sqlite:///{home}/airflow.db?timeout=20"
-        super().__init__(home, dags_folder, {**SETTINGS, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database})
-        # Airflow itself says so before this client gives up.
-        self._http.timeout = httpx.Timeout(90.0)
-        self._writing = threading.Lock()
-        self._watching = threading.Lock()
-        self._seen: dict[tuple[str, str], tuple[str | None, int]] = {}
-        self._seen_at = float("-inf")
-        self._dead: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> MortalAirflow:
-        """Start everything, on a database in which the ids of triggers are as unique as in PostgreSQL."""
-        migrate(self.home, self.env, self.log_file("migrate"))
-        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
-            database.execute(IDS_ARE_USED_ONCE)
-        super().__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        for process in self._dead:
-            # The workers that a killed scheduler left behind: a group keeps its number while it has members.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-    @property
-    def scheduler_pid(self) -> int:
-        """The process whose descendants the workers are."""
-        return self._processes["scheduler"].pid
-
-    def kill(self, component: str) -> None:
-        """End one process by SIGKILL; what it started lives on."""
-        process = self._processes.pop(component)
-        process.kill()
-        process.wait()
-        self._dead.append(process)
-
-    def revive(self, component: str) -> None:
-        """Start a component that was killed."""
-        started = datetime.now(UTC)
-        self._start(component)
-        self._wait_until_healthy(started, (component,))
-
-    def glance(self, dag_id: str, run_id: str) -> tuple[str | None, int]:
-        """Return state and try number of a run's task, at most a second old."""
-        with self._watching:
-            if time.monotonic() - self._seen_at > 1.0:
-                self.check_alive()
-                rows = self.task_instances("~", "~")
-                self._seen = {
-                    (row["dag_id"], row["dag_run_id"]): (row["state"], row["try_number"]) for row in rows
-                }
-                self._seen_at = time.monotonic()
-        return self._seen.get((dag_id, run_id), (None, 0))
-
-    def call(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
-        """
-        Call the REST API; changes go one by one, and :meth:`glance` sees them.
-
-        What a locked database refused was not done, and is asked again.
-        """
-        if method == "GET":
-            return super().call(method, path, body, **params)
-        with self._writing:
-            for left in range(CALLS_AT_MOST, 0, -1):
-                try:
-                    answer = super().call(method, path, body, **params)
-                    break
-                except httpx.HTTPStatusError as error:
-                    if not error.response.is_server_error or left == 1:
-                        raise
-                    time.sleep(2)
-        with self._watching:
-            self._seen_at = float("-inf")
-        return answer
+LOST = (
+    {"on": "POST /generations", "when": "after", "times": None, "reset": True},
+    {"on": "GET /generations/{id}/status", "skip": 1, "times": 5, "reset": True},
+)
+"""Submits are done, but not answered; and the looks that follow the first one are not answered, either."""
 
 
 class Story:
@@ -149,32 +50,48 @@ class Story:
 
     :param name: Tells it from all others.
     :param dag_id: The DAG.
+    :param extra: Of the connection to Hedra.
     :param options: Of the sandbox.
     """
 
-    def __init__(self, airflow: MortalAirflow, folder: Path, name: str, dag_id: str, **options: Any) -> None:
+    def __init__(
+        self,
+        airflow: MortalAirflow,
+        folder: Path,
+        name: str,
+        dag_id: str,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         name = re.sub(r"\W+", "_", name)
         self.airflow, self.dag_id, self.run_id = airflow, dag_id, f"story_{name}"
         self.connection = f"hedra_{name}"
         self.folder = folder / name
         self.destination = f"{self.folder}/avatar.mp4"
         self.hedra = Sandbox(**{"media": False, "queue_seconds": 0.0, "seconds": FOREVER, **options})
+        self.api_key = ""
+        self.extra = dict(extra or {})
+        self.conf = {"destination": self.destination, "connection": self.connection}
         self.parts_of_the_dead: set[str] = set()
+        self._noted_before: dict[int, int] = {}
 
     def __enter__(self) -> Story:
         self.folder.mkdir()
         self.hedra.start()
-        self.airflow.call(
-            "POST",
-            "/connections",
-            {
-                "connection_id": self.connection,
-                "conn_type": "hedra",
-                "host": self.hedra.base_url,
-                "password": self.hedra.api_key,
-            },
-        )
+        self.api_key = self.hedra.api_key
+        self.airflow.call("POST", "/connections", self._connection())
         return self
+
+    def _connection(self) -> dict[str, str]:
+        """The connection to this story's Hedra, as Airflow's API takes it."""
+        return {
+            "connection_id": self.connection,
+            "conn_type": "hedra",
+            "host": self.hedra.base_url,
+            "password": self.api_key,
+            "extra": json.dumps(self.extra),
+        }
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.hedra.stop()
@@ -188,11 +105,6 @@ class Story:
 
     # What is done to it
 
-    @property
-    def conf(self) -> dict[str, str]:
-        """The run's configuration."""
-        return {"destination": self.destination, "connection": self.connection}
-
     def start(self, run_id: str | None = None) -> None:
         """Start the run; another one by its id."""
         self.run_id = run_id or self.run_id
@@ -201,13 +113,54 @@ class Story:
 
     def edit(self) -> None:
         """Change the text that the run asks for."""
-        self.airflow.call("POST", "/variables", {"key": f"prompt_{self.run_id}", "value": "A singing person"})
+        self.airflow.call("POST", "/variables", {"key": self._prompt, "value": "A singing person"})
+
+    def edit_back(self) -> None:
+        """Let the run ask for what it asked for at first."""
+        self.airflow.call("DELETE", f"/variables/{self._prompt}")
+
+    @property
+    def _prompt(self) -> str:
+        return f"prompt_{self.run_id}"
+
+    def rotate_key(self) -> None:
+        """Give Airflow another API key; the old one ends after that."""
+        self.api_key = f"rotated_{self.connection}"
+        self.airflow.call("PATCH", f"/connections/{self.connection}", self._connection())
+        self.hedra.change_key(self.api_key)
+
+    def mark(self, state: str) -> None:
+        """Set the task's state by hand."""
+        path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{TASK}"
+        self.airflow.call("PATCH", path, {"new_state": state})
+
+    def test(self, logical_date_or_run_id: str) -> None:
+        """Run `airflow tasks test`, with the run's configuration as parameters."""
+        command = ["tasks", "test", self.dag_id, TASK, logical_date_or_run_id, "-t", json.dumps(self.conf)]
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *command],
+            env=self.airflow.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=180,
+        )
+        assert done.returncode == 0, done.stdout.decode(errors="replace")
 
     def clear(self) -> None:
-        """Clear the task. If it has ended, its run shall have, too: the scheduler may be about to say so."""
-        if self.airflow.glance(*self.key)[0] in FINISHED:
+        """
+        Clear the task. If it has ended, its run shall have, too: the scheduler may be about to say so.
+
+        One that runs is cleared when no other is: of the running tasks that Airflow 3.3.2 restarts in one
+        round of its scheduler, it moves ``max_tries`` of the first alone. (It sets the state of each in a
+        session that it then closes; the next one is read anew, without the change, before it is stored.)
+        """
+        state, tried = self.airflow.glance(*self.key)
+        if state in FINISHED:
             self.airflow.wait_for_run(*self.key)
-        self.airflow.clear(self.dag_id, self.run_id, [TASK])
+        with self.airflow.restarting if state == "running" else nullcontext():
+            self.airflow.clear(self.dag_id, self.run_id, [TASK])
+            if state == "running":
+                self.wait_for(*STARTED, try_number=tried + 1)
 
     def backfill(self, days: tuple[str, str], reprocess: str) -> list[str]:
         """Backfill the DAG; return the ids of the runs."""
@@ -223,7 +176,7 @@ class Story:
             row["dag_run_id"] for row in self.airflow.call("GET", f"/dags/{self.dag_id}/dagRuns")["dag_runs"]
         ]
 
-    def wait_until_backfilled(self, seconds: float = 90.0) -> None:
+    def wait_until_backfilled(self, seconds: float = 240.0) -> None:
         """Wait until no backfill of the DAG is under way."""
 
         def over() -> bool:
@@ -232,11 +185,20 @@ class Story:
 
         wait(over, seconds, lambda: f"the end of the backfills of {self.dag_id}")
 
-    def delete(self) -> None:
-        """Delete the run."""
+    def delete(self, *, workers: int = 2) -> None:
+        """
+        Delete the run, which has ended. What was noted of it is not of the next one of its name.
+
+        :param workers: How many it had: two if it was deferred.
+        """
         self.airflow.wait_for_run(*self.key)
-        time.sleep(SETTLED_SECONDS)
+        wait(lambda: self._noted(1) >= workers, 120, lambda: f"the end of the workers of {self.run_id}")
+        self._noted_before[1] = self.airflow.noted(*self.key, 1)
         self.airflow.call("DELETE", f"/dags/{self.dag_id}/dagRuns/{self.run_id}")
+
+    def _noted(self, try_number: int) -> int:
+        """How often the scheduler has noted the end of a worker of a try."""
+        return self.airflow.noted(*self.key, try_number) - self._noted_before.get(try_number, 0)
 
     def kill_worker(self, method: str, path: str, *, runner: bool = True) -> None:
         """
@@ -256,7 +218,7 @@ class Story:
 
     # What is seen of it
 
-    def wait_until_held(self, method: str, path: str, seconds: float = 90.0) -> int:
+    def wait_until_held(self, method: str, path: str, seconds: float = 240.0) -> int:
         """Wait until a request is under way that the sandbox does not answer; return the client's port."""
         rows: list[dict[str, Any]] = []
 
@@ -272,7 +234,7 @@ class Story:
         """The DAG and the run."""
         return self.dag_id, self.run_id
 
-    def wait_for(self, *states: str, try_number: int = 1, seconds: float = 120.0) -> int:
+    def wait_for(self, *states: str, try_number: int = 1, seconds: float = 240.0) -> int:
         """Wait until the task is in one of these states, in this try or a later one; return its try."""
 
         def there() -> bool:
@@ -282,7 +244,7 @@ class Story:
         wait(there, seconds, lambda: f"{self.run_id} to be {states}; it is {self.airflow.glance(*self.key)}")
         return self.airflow.glance(*self.key)[1]
 
-    def finish(self, ending: str = "success", *, try_number: int = 1, seconds: float = 150.0) -> int:
+    def finish(self, ending: str = "success", *, try_number: int = 1, seconds: float = 240.0) -> int:
         """
         Let the generation that the deferred task waits for become complete.
 
@@ -296,7 +258,7 @@ class Story:
             state, tried = self.airflow.glance(*self.key)
             if state == "deferred" and tried >= try_number:
                 deferred_since = deferred_since or time.monotonic()
-                if time.monotonic() - deferred_since > SETTLED_SECONDS:
+                if self._noted(tried) or time.monotonic() - deferred_since > RESUMED_SECONDS:
                     self.hedra.advance(FOREVER)
             else:
                 deferred_since = None
@@ -317,8 +279,13 @@ class Story:
         """The log of one try."""
         return self.airflow.logs(self.dag_id, self.run_id, TASK, try_number)
 
-    def assert_paid(self, times: int, *, refunded: int = 0) -> None:
-        """Credits were spent so many times, and the run ended well, with the last one's whole file."""
+    def assert_paid(self, times: int, *, refunded: int = 0, gave: int = -1) -> None:
+        """
+        Credits were spent so many times, and the run ended well, with a whole file.
+
+        :param refunded: How many were given back, the first ones.
+        :param gave: Whose file it is: by default that of the last one.
+        """
         paid = self.paid()
         assert len(paid) == times, [row["request"] for row in paid]
         used = self.hedra.ledger()["credits"]["used"]
@@ -326,14 +293,14 @@ class Story:
         assert self.airflow.wait_for_run(*self.key, seconds=30) == "success"
         result = self.airflow.xcom(self.dag_id, self.run_id, TASK, "generation")
         assert result["status"] == "complete"
-        assert result["generation_id"] == paid[-1]["generation_id"]
+        assert result["generation_id"] == paid[gave]["generation_id"]
         file = self.folder / result["uri"].rpartition("/")[2]
         assert file.read_bytes() == self.file_of(result["generation_id"])
         assert self.parts() <= self.parts_of_the_dead
 
     def file_of(self, generation_id: str) -> bytes:
         """The file of a generation, as the sandbox has it."""
-        headers = {"X-API-Key": self.hedra.api_key}
+        headers = {"X-API-Key": self.api_key}
         with httpx.Client(trust_env=False) as client:
             status = client.get(
                 f"{self.hedra.base_url}/generations/{generation_id}/status", headers=headers
@@ -347,31 +314,34 @@ def wait(condition: Callable[[], bool], seconds: float, what: Callable[[], str])
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"Waited {seconds:.0f} s in vain for {what()}.")
-        time.sleep(0.25)
+        time.sleep(0.5)
+
+
+def wait_until_paid(story: Story, times: int) -> None:
+    """Wait until the sandbox was paid so often; that it is never more often is asserted at the end."""
+    wait(lambda: len(story.paid()) >= times, 240, lambda: f"{story.run_id} to pay {times} times")
 
 
 Begin = Callable[..., Story]
-"""Makes a story of a DAG and options of the sandbox."""
+"""Makes a story of a DAG, and the further options of :class:`Story`."""
+
+Tell = Callable[[Begin], None]
+"""Goes through a story, and asserts."""
 
 
 @contextmanager
 def told_side_by_side(
-    stories: Mapping[str, Callable[[Begin], None]], wanted: Collection[str], begin: Callable[..., Story]
+    stories: Mapping[str, Tell], begin: Callable[..., Story]
 ) -> Iterator[dict[str, Future[None]]]:
     """
     Tell stories in threads, so that one waits while another works.
 
-    :param stories: All of a module.
-    :param wanted: Those that were selected.
-    :param begin: Makes a story of a name, a DAG and options of the sandbox.
+    :param stories: By name.
+    :param begin: Makes a story of a name and what else :class:`Story` takes.
     :return: What became of them.
     """
     with ThreadPoolExecutor(AT_ONCE) as threads:
         try:
-            yield {
-                name: threads.submit(tell, partial(begin, name))
-                for name, tell in stories.items()
-                if name in wanted
-            }
+            yield {name: threads.submit(tell, partial(begin, name)) for name, tell in stories.items()}
         finally:
             threads.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What a clear costs in every state of a task, and what another run costs."""
+"""What a clear costs in every state of a task."""
 
 from __future__ import annotations
 
@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.stories import FOREVER, Story, wait
+from tests.system.stories import FOREVER, LOST, Story, wait, wait_until_paid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
-    from pathlib import Path
 
-    from tests.system.stories import Begin, MortalAirflow
+    from tests.system.stories import Begin, Tell
 
 pytestmark = pytest.mark.crash
-
-LOST = (
-    {"on": "POST /generations", "when": "after", "times": None, "reset": True},
-    {"on": "GET /generations/{id}/status", "skip": 1, "times": 5, "reset": True},
-)
-"""Submits are done, but not answered; and the looks that follow the first one are not answered, either."""
 
 CHANGES = ("same", "edited", "new")
 """What is other after the clear: nothing, the text, or what a clear means (``on_clear="new"``)."""
@@ -60,14 +52,19 @@ class Cleared:
             story.clear()
             wait_until_paid(story, 1 if self.change == "same" else 2)
             if self.state == "running":
+                story.wait_for("running", try_number=2)
                 story.hedra.advance(FOREVER)
+                assert_told_what_runs_on(story.log(1), story)
             story.finish(try_number=2)
             story.assert_paid(1 if self.change == "same" else 2)
 
 
-def wait_until_paid(story: Story, times: int) -> None:
-    """Wait until the sandbox was paid so often; that it is never more often is asserted at the end."""
-    wait(lambda: len(story.paid()) >= times, 90, lambda: f"{story.run_id} to pay {times} times")
+def assert_told_what_runs_on(log: str, story: Story) -> None:
+    """The log of a try that was stopped says what it leaves behind."""
+    paid = story.paid()[0]
+    said = next(line for line in log.splitlines() if "is being stopped" in line)
+    for what in (paid["generation_id"], "runs on", f"costs {paid['credits']} credits", "adopts"):
+        assert what in said
 
 
 STATES: dict[str, dict[str, Any]] = {
@@ -90,69 +87,26 @@ def cleared_at_the_submit(begin: Begin) -> None:
         story.assert_paid(1)
 
 
-def timed_out(begin: Begin) -> None:
-    """The wait is over before the generation is."""
-    with begin("impatient") as story:
+def marked_failed(begin: Begin) -> None:
+    """The task is marked failed while it runs, and cleared while its generation runs on."""
+    with begin("on_the_worker") as story:
         story.start()
+        wait_until_paid(story, 1)
+        story.wait_for("running")
+        story.mark("failed")
         story.wait_for("failed")
+        wait(lambda: "is being stopped" in story.log(1), 60, lambda: "the last words of the task")
+        assert_told_what_runs_on(story.log(1), story)
+        story.clear()
+        story.wait_for("running", try_number=2)
         story.hedra.advance(FOREVER)
-        story.clear()
         story.finish(try_number=2)
         story.assert_paid(1)
 
 
-def cut_off(begin: Begin) -> None:
-    """The connection is cut after each submit."""
-    with begin("cut_off") as story:
-        story.hedra.faults(*LOST)
-        story.start()
-        story.finish(try_number=2)
-        story.assert_paid(1)
-
-
-def failed_at_hedra(begin: Begin) -> None:
-    """The generation itself failed and was refunded: a clear pays for another."""
-    error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
-    with begin("deferred") as story:
-        story.hedra.faults({"on": "POST /generations", "generation_error": error})
-        story.start()
-        story.finish("failed")
-        assert story.hedra.ledger()["credits"]["used"] == 0
-        story.clear()
-        story.finish(try_number=2)
-        story.assert_paid(2, refunded=1)
-
-
-def deleted_and_made_again(begin: Begin) -> None:
-    """A run of the same id is the same run."""
-    with begin("deferred") as story:
-        story.start()
-        story.finish()
-        story.delete()
-        story.start()
-        story.finish()
-        assert "Adopting generation" in story.log(1)
-        story.assert_paid(1)
-
-
-def another_run(begin: Begin) -> None:
-    """Another run is another video."""
-    with begin("deferred") as story:
-        story.start()
-        story.finish()
-        story.assert_paid(1)
-        story.start(f"{story.run_id}_again")
-        story.finish()
-        story.assert_paid(2)
-
-
-STORIES: dict[str, Callable[[Begin], None]] = {
-    "timed out": timed_out,
-    "cut off": cut_off,
+STORIES: dict[str, Tell] = {
     "cleared at the submit": cleared_at_the_submit,
-    "failed at Hedra": failed_at_hedra,
-    "deleted and made again": deleted_and_made_again,
-    "another run": another_run,
+    "marked failed": marked_failed,
     **{
         f"{state}, {change}": Cleared(state, change, **settings)
         for state, settings in STATES.items()
@@ -162,25 +116,5 @@ STORIES: dict[str, Callable[[Begin], None]] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_what_was_paid_for(told: dict[str, Future[None]], story: str):
+def test_a_clear_pays_only_for_what_changed(told: dict[str, Future[None]], story: str):
     told[story].result()
-
-
-def test_a_backfill_pays_for_each_run(
-    told: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
-):
-    """Reprocessing a backfill is a clear."""
-    for story in told.values():
-        # Airflow on SQLite can't make backfills while others write.
-        story.exception()
-    with Story(mortal_airflow, tmp_path, "backfill", "daily") as story:
-        story.destination = f"{story.folder}/"
-        for reprocess, first_try in (("none", 1), ("completed", 2)):
-            for run_id in story.backfill(("2024-01-01", "2024-01-02"), reprocess):
-                story.run_id = run_id
-                story.finish(try_number=first_try)
-            story.wait_until_backfilled()
-            assert len(story.paid()) == 2
-        assert {path.stem for path in story.folder.iterdir()} == {
-            row["generation_id"] for row in story.paid()
-        }

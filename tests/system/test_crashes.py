@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.system import processes
 from tests.system.stories import FOREVER, Story
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
     from pathlib import Path
 
-    from tests.system.stories import Begin, MortalAirflow
+    from tests.system.mortal_airflow import MortalAirflow
+    from tests.system.stories import Begin, Tell
 
 pytestmark = pytest.mark.crash
 
@@ -44,6 +45,7 @@ class Killed:
     :param faults: What the sandbox does; nothing after the death.
     :param runner: Whether the process that runs the code is killed too, or its supervisor alone.
     :param seconds: How long the generation takes.
+    :param dag_id: A DAG of ``dags/crash.py`` with retries.
     """
 
     at: tuple[str, str]
@@ -51,26 +53,33 @@ class Killed:
     runner: bool = True
     seconds: float = FOREVER
     media: bool = False
+    dag_id: str = "crashed"
 
     def __call__(self, begin: Begin) -> None:
         """Kill it, and see the next try end well."""
-        with begin("crashed", seconds=self.seconds, media=self.media) as story:
+        with begin(self.dag_id, seconds=self.seconds, media=self.media) as story:
             story.hedra.faults(*self.faults)
             story.start()
             story.kill_worker(*self.at, runner=self.runner)
+            if self.dag_id == "crashed_on_the_worker":
+                story.wait_for("running", try_number=2)
+                story.hedra.advance(FOREVER)
             story.finish(try_number=2)
             story.assert_paid(1)
 
 
-STORIES: dict[str, Callable[[Begin], None]] = {
+STORIES: dict[str, Tell] = {
     "during the upload": Killed(UPLOAD, (held(*UPLOAD),)),
     "after the upload": Killed(UPLOAD, (held(*UPLOAD, when="after"),)),
     "before the submit": Killed(LOOK, (held(*LOOK),)),
+    # It is on its way when the worker dies, and Hedra sees to it when the next try may be there.
+    "in the submit": Killed(SUBMIT, (held(*SUBMIT),)),
     "after the submit": Killed(SUBMIT, (held(*SUBMIT, when="after"),)),
+    "after the submit's answer": Killed(LOOK, (held(*LOOK, skip=1),), dag_id="crashed_on_the_worker"),
     # The code goes on without its supervisor, and the next try begins beside it.
     "its supervisor alone, before the submit": Killed(LOOK, (held(*LOOK),), runner=False),
     "its supervisor alone, after the submit": Killed(SUBMIT, (held(*SUBMIT, when="after"),), runner=False),
-    "before the download": Killed(ROW, (held(*ROW),), seconds=2),
+    "before the XCom": Killed(ROW, (held(*ROW),), seconds=2),
     "during the download": Killed(
         FILE, ({"on": " ".join(FILE), "cut_at": 100}, held(*FILE)), seconds=2, media=True
     ),
@@ -90,16 +99,21 @@ def test_a_killed_scheduler_and_triggerer_pay_once(
         story.exception()
     with ExitStack() as stack:
         submitting, waiting = (
-            stack.enter_context(Story(mortal_airflow, tmp_path, name, "crashed", seconds=FOREVER))
+            stack.enter_context(Story(mortal_airflow, tmp_path, name, "crashed"))
             for name in ("submitting", "waiting")
         )
+        waiting.hedra.faults({"on": "POST /generations", "when": "after", "delay_seconds": 3})
         waiting.start()
+        supervisor, runner = waiting.worker(waiting.wait_until_held(*SUBMIT))
         waiting.wait_for("deferred")
         submitting.hedra.faults(held(*SUBMIT, when="after"))
         submitting.start()
         submitting.wait_until_held(*SUBMIT)
+        # What is deferred has no process that could be killed, but the one that ran it and may run others.
+        assert not runner.is_running()
         # The worker that submits lives on, as an orphan; the next scheduler gives its task to another.
         mortal_airflow.kill("scheduler")
+        processes.kill(supervisor)
         mortal_airflow.kill("triggerer")
         submitting.hedra.faults()
         waiting.hedra.advance(FOREVER)

@@ -111,6 +111,13 @@ def test_retries_adopt_what_the_first_try_paid_for(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_call_of_dag_test_pays(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+    for times in (1, 2):
+        run = run_dag("retried.py", "retried", destination=str(tmp_path / "a.mp4"))
+        assert run.state == "success", states(run)
+        assert len(hedra_sandbox.submissions) == times
+
+
 def test_what_cannot_get_better_uses_no_retry(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
     error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
     hedra_sandbox.faults({"on": "POST /generations", "times": 9, "generation_error": error})

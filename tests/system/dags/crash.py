@@ -19,6 +19,7 @@ SOON: dict[str, Any] = {"deferrable": True, "retry_delay": timedelta(seconds=1)}
 
 KINDS: dict[str, dict[str, Any]] = {
     "crashed": SOON | {"retries": 2},
+    "crashed_on_the_worker": SOON | ON_THE_WORKER | {"retries": 2},
     "cut_off": SOON | {"retries": 3},
     "deferred": DEFERRED,
     "deferred_new": DEFERRED | {"on_clear": "new"},
@@ -26,7 +27,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "on_the_worker_new": ON_THE_WORKER | {"on_clear": "new"},
     "retried_later": LATER,
     "retried_later_new": LATER | {"on_clear": "new"},
-    "impatient": DEFERRED | {"timeout": 8},
+    # Long enough for a busy machine to let the next try's wait go well.
+    "impatient": DEFERRED | {"timeout": 20},
+    "shared": DEFERRED | {"idempotency_key": "{{ params.key }}"},
     "daily": DEFERRED,
 }
 
@@ -41,7 +44,9 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 for dag_id, settings in KINDS.items():
-    with DAG(dag_id=dag_id, **SCHEDULES.get(dag_id, {"schedule": None})) as dag:
+    # From a run's configuration; `airflow tasks test`, which has none, takes them from its -t.
+    params = {"destination": "", "connection": "", "key": ""}
+    with DAG(dag_id=dag_id, params=params, **SCHEDULES.get(dag_id, {"schedule": None})) as dag:
         HedraAvatarVideoOperator(
             task_id="avatar",
             image=str(INPUTS / "portrait.jpg"),
@@ -49,8 +54,8 @@ for dag_id, settings in KINDS.items():
             resolution="540p",
             # A Variable, so that a test can edit the request of one run.
             text_prompt="{{ var.value.get('prompt_' ~ run_id, 'A person speaking to the camera') }}",
-            destination="{{ dag_run.conf['destination'] }}",
-            hedra_conn_id="{{ dag_run.conf['connection'] }}",
+            destination="{{ params.destination }}",
+            hedra_conn_id="{{ params.connection }}",
             poll_interval=1,
             **settings,
         )

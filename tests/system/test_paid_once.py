@@ -1,0 +1,194 @@
+"""What retries, other runs, keys and commands cost: the rows of ``docs/paid-once.md``, in a real Airflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.stories import LOST, Story, wait_until_paid
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from tests.system.mortal_airflow import MortalAirflow
+    from tests.system.stories import Begin, Tell
+
+pytestmark = pytest.mark.crash
+
+
+def cut_off(begin: Begin) -> None:
+    """With ``retries=3``, the connection is cut after each submit."""
+    with begin("cut_off") as story:
+        story.hedra.faults(*LOST)
+        story.start()
+        story.finish(try_number=2)
+        story.assert_paid(1)
+
+
+def timed_out(begin: Begin) -> None:
+    """The task's patience ends before its generation, and it is cleared while that runs on."""
+    with begin("impatient") as story:
+        story.start()
+        story.wait_for("failed")
+        log, (paid,) = story.log(1), story.paid()
+        for what in (paid["generation_id"], "runs on", f"this costs {paid['credits']} credits", "adopts it"):
+            assert what in log
+        story.clear()
+        story.finish(try_number=2)
+        story.assert_paid(1)
+
+
+def failed_at_hedra(begin: Begin) -> None:
+    """The generation itself failed and was refunded: a clear pays for another."""
+    error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
+    with begin("deferred") as story:
+        story.hedra.faults({"on": "POST /generations", "generation_error": error})
+        story.start()
+        story.finish("failed")
+        assert story.hedra.ledger()["credits"]["used"] == 0
+        story.clear()
+        story.finish(try_number=2)
+        story.assert_paid(2, refunded=1)
+
+
+def edited_and_back(begin: Begin) -> None:
+    """An edit is paid for; what was there before it is still there."""
+    with begin("deferred") as story:
+        story.start()
+        story.finish()
+        story.edit()
+        story.clear()
+        story.finish(try_number=2)
+        story.assert_paid(2)
+        story.edit_back()
+        story.clear()
+        story.finish(try_number=3)
+        story.assert_paid(2, gave=0)
+
+
+def deleted_and_made_again(begin: Begin) -> None:
+    """A run of the same id is the same run, also to what it asks for."""
+    with begin("deferred") as story:
+        story.start()
+        story.finish()
+        story.delete()
+        story.start()
+        story.finish()
+        assert "Adopting generation" in story.log(1)
+        story.assert_paid(1)
+        story.delete(workers=1)
+        story.edit()
+        story.start()
+        story.finish()
+        story.assert_paid(2)
+
+
+def another_run(begin: Begin) -> None:
+    """Another run is another video."""
+    with begin("deferred") as story:
+        story.start()
+        story.finish()
+        story.assert_paid(1)
+        story.start(f"{story.run_id}_again")
+        story.finish()
+        story.assert_paid(2)
+
+
+def shared_key(begin: Begin) -> None:
+    """Runs that share an ``idempotency_key`` share what it made, unless they ask for something else."""
+    with begin("shared") as story:
+        story.conf["key"] = "shop/blue shoe"
+        first = story.run_id
+        story.start()
+        story.finish()
+        story.start(f"{first}_again")
+        story.finish()
+        story.assert_paid(1)
+        story.run_id = f"{first}_edited"
+        story.edit()
+        story.start()
+        story.finish()
+        story.assert_paid(2)
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """
+    The API key is rotated while the task waits.
+
+    :param named: Whether the connection has an ``id_namespace``.
+    """
+
+    named: bool
+
+    def __call__(self, begin: Begin) -> None:
+        """What is waited for comes all the same; a clear finds it where the ids have a name of their own."""
+        extra = {"id_namespace": "shop"} if self.named else {}
+        with begin("deferred", extra=extra) as story:
+            story.start()
+            story.wait_for("deferred")
+            story.rotate_key()
+            if self.named:
+                story.clear()
+            story.finish(try_number=2 if self.named else 1)
+            story.assert_paid(1)
+            story.clear()
+            if not self.named:
+                wait_until_paid(story, 2)
+            story.finish(try_number=3 if self.named else 2)
+            story.assert_paid(1 if self.named else 2)
+
+
+def by_command(begin: Begin) -> None:
+    """``airflow tasks test`` makes a run of its own each time, but where a run is there it takes that one."""
+    with begin("deferred", seconds=0.0) as story:
+        for times in (1, 2):
+            story.test("2024-01-01")
+            assert len(story.paid()) == times
+        story.start()
+        story.finish()
+        assert len(story.paid()) == 3
+        story.test(story.run_id)
+        assert len(story.paid()) == 3
+
+
+STORIES: dict[str, Tell] = {
+    "timed out": timed_out,
+    "cut off": cut_off,
+    "failed at Hedra": failed_at_hedra,
+    "edited and back": edited_and_back,
+    "deleted and made again": deleted_and_made_again,
+    "another run": another_run,
+    "a shared key": shared_key,
+    "a rotated key, ids named": Rotated(named=True),
+    "a rotated key, ids not named": Rotated(named=False),
+    "airflow tasks test": by_command,
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_what_is_paid(told: dict[str, Future[None]], story: str):
+    told[story].result()
+
+
+def test_a_backfill_pays_for_each_run(
+    told: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
+):
+    """Reprocessing a backfill is a clear."""
+    for story in told.values():
+        # Airflow on SQLite can't make backfills while others write.
+        story.exception()
+    with Story(mortal_airflow, tmp_path, "backfill", "daily") as story:
+        story.conf["destination"] = f"{story.folder}/"
+        for reprocess, first_try in (("none", 1), ("completed", 2)):
+            for run_id in story.backfill(("2024-01-01", "2024-01-02"), reprocess):
+                story.run_id = run_id
+                story.finish(try_number=first_try)
+            story.wait_until_backfilled()
+            assert len(story.paid()) == 2
+        assert {path.stem for path in story.folder.iterdir()} == {
+            row["generation_id"] for row in story.paid()
+        }
