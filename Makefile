@@ -27,14 +27,14 @@ demo-live: export HEDRA_API_KEY := $(value HEDRA_API_KEY)
 demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: says what it costs and asks first
 	@$(PY) -m scripts.demo --live $(ARGS)
 
-test: venv-dev  ## the whole test suite; ARGS="-k submit" for some of it
+test: venv-dev  ## the whole test suite; ARGS="-k submit" for some of it, ARGS="-m 'not system'" without Airflow's processes
 	@$(PY) -m pytest $(ARGS)
 
-crash-test: venv-dev  ## workers, scheduler and triggerer killed, tasks cleared in every state: one payment
+crash-test: venv-dev  ## of them: workers, scheduler and triggerer killed, tasks cleared in every state
 	@$(PY) -m pytest -m crash tests/system $(ARGS)
 
 test-oldest: venv-oldest  ## the tests of the Airflow layer on Airflow 3.0
-	@$(OLDEST)/bin/python -m pytest --ignore=tests/api --ignore=tests/sandbox $(ARGS)
+	@$(OLDEST)/bin/python -m pytest -m "not live and not crash" --ignore=tests/api --ignore=tests/sandbox $(ARGS)
 
 lint: venv-dev  ## style, formatting, and which module may import which
 	@$(PY) -m ruff check .
