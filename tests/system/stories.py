@@ -32,10 +32,6 @@ AT_ONCE = 14
 STARTED = ("scheduled", "queued", "running", "deferred", *FINISHED)
 FOREVER = 36_000.0
 """Seconds on the sandbox's clock that only a test lets pass."""
-RESUMED_SECONDS = 20.0
-"""After which a deferred task is let go on though the scheduler did not note that its worker is done: a
-scheduler that was killed never does.
-"""
 
 LOST = (
     {"on": "POST /generations", "when": "after", "times": None, "reset": True},
@@ -154,7 +150,8 @@ class Story:
         round of its scheduler, it moves ``max_tries`` of the first alone. (It sets the state of each in a
         session that it then closes; the next one is read anew, without the change, before it is stored.)
         """
-        state, tried = self.airflow.glance(*self.key)
+        (now,) = self.airflow.task_instances(*self.key)
+        state, tried = now["state"], now["try_number"]
         if state in FINISHED:
             self.airflow.wait_for_run(*self.key)
         with self.airflow.restarting if state == "running" else nullcontext():
@@ -244,24 +241,22 @@ class Story:
         wait(there, seconds, lambda: f"{self.run_id} to be {states}; it is {self.airflow.glance(*self.key)}")
         return self.airflow.glance(*self.key)[1]
 
-    def finish(self, ending: str = "success", *, try_number: int = 1, seconds: float = 240.0) -> int:
+    def finish(
+        self, ending: str = "success", *, try_number: int = 1, noted: bool = True, seconds: float = 240.0
+    ) -> int:
         """
         Let the generation that the deferred task waits for become complete.
 
         :param ending: The state that the task then comes to.
+        :param noted: Whether to wait, before, until the scheduler has noted that the worker is done, see
+            :meth:`MortalAirflow.noted`; one that was killed never does.
         :return: The try that came to it.
         """
-        deferred_since: float | None = None
 
         def ended() -> bool:
-            nonlocal deferred_since
             state, tried = self.airflow.glance(*self.key)
-            if state == "deferred" and tried >= try_number:
-                deferred_since = deferred_since or time.monotonic()
-                if self._noted(tried) or time.monotonic() - deferred_since > RESUMED_SECONDS:
-                    self.hedra.advance(FOREVER)
-            else:
-                deferred_since = None
+            if state == "deferred" and tried >= try_number and (self._noted(tried) or not noted):
+                self.hedra.advance(FOREVER)
             return state == ending and tried >= try_number
 
         wait(ended, seconds, lambda: f"{self.run_id} to be {ending}; it is {self.airflow.glance(*self.key)}")

@@ -106,7 +106,7 @@ def marked_failed(begin: Begin) -> None:
 
 STORIES: dict[str, Tell] = {
     "cleared at the submit": cleared_at_the_submit,
-    "marked failed": marked_failed,
+    "marked failed while running": marked_failed,
     **{
         f"{state}, {change}": Cleared(state, change, **settings)
         for state, settings in STATES.items()
