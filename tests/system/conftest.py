@@ -80,14 +80,12 @@ def told(
     """What became of the selected stories of all modules (their ``STORIES``), which go on side by side."""
     from tests.system.stories import Story, told_side_by_side
 
-    selected = {
+    # The last ones first: they take longest.
+    stories = {
         name: item.module.STORIES[name]
-        for item in request.session.items
+        for item in reversed(request.session.items)
         if isinstance(item, pytest.Function) and (name := story_of(item))
     }
-    # First what waits for longest: for a heartbeat that is missed.
-    names = sorted(selected, key=lambda name: not hasattr(selected[name], "runner"))
-    stories = {name: selected[name] for name in names}
     folder = tmp_path_factory.mktemp("stories")
     with told_side_by_side(stories, partial(Story, mortal_airflow, folder)) as outcomes:
         yield outcomes
