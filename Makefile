@@ -27,7 +27,7 @@ demo-live: export HEDRA_API_KEY := $(value HEDRA_API_KEY)
 demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: says what it costs and asks first
 	@$(PY) -m scripts.demo --live $(ARGS)
 
-test: venv-dev  ## the whole test suite; ARGS="-k submit" for some of it, ARGS="-m 'not system'" without Airflow's processes
+test: venv-dev  ## the whole test suite; ARGS="-k submit" or ARGS="--ignore=tests/system" for some of it
 	@$(PY) -m pytest $(ARGS)
 
 crash-test: venv-dev  ## of them: workers, scheduler and triggerer killed, tasks cleared in every state
