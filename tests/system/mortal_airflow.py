@@ -111,7 +111,11 @@ class MortalAirflow(LocalAirflow):
                 return self._http.get(f"{self._execution_url}health").is_success
             return False
 
-        wait_for(answering, self.start_seconds, "the API server of the workers")
+        try:
+            wait_for(answering, self.start_seconds, "the API server of the workers")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
