@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 
 TASK = "avatar"
 AT_ONCE = 14
+OVER = threading.Event()
+"""Set when nobody waits for the stories any more."""
+
 STARTED = ("scheduled", "queued", "running", "deferred", *FINISHED)
 FOREVER = 36_000.0
 """Seconds on the sandbox's clock that only a test lets pass."""
@@ -129,18 +131,6 @@ class Story:
         """Set the task's state by hand."""
         path = f"/dags/{self.dag_id}/dagRuns/{self.run_id}/taskInstances/{TASK}"
         self.airflow.call("PATCH", path, {"new_state": state})
-
-    def test(self, logical_date_or_run_id: str) -> None:
-        """Run `airflow tasks test`, with the run's configuration as parameters."""
-        command = ["tasks", "test", self.dag_id, TASK, logical_date_or_run_id, "-t", json.dumps(self.conf)]
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *command],
-            env=self.airflow.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=180,
-        )
-        assert done.returncode == 0, done.stdout.decode(errors="replace")
 
     def clear(self) -> None:
         """
@@ -309,7 +299,8 @@ def wait(condition: Callable[[], bool], seconds: float, what: Callable[[], str])
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"Waited {seconds:.0f} s in vain for {what()}.")
-        time.sleep(0.5)
+        if OVER.wait(0.5):
+            raise RuntimeError("The tests were ended.")
 
 
 def wait_until_paid(story: Story, times: int) -> None:
@@ -339,4 +330,6 @@ def told_side_by_side(
         try:
             yield {name: threads.submit(tell, partial(begin, name)) for name, tell in stories.items()}
         finally:
+            # Ctrl-C ends the stories that are still going on; else there are none.
+            OVER.set()
             threads.shutdown(cancel_futures=True)

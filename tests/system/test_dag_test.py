@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -118,6 +121,28 @@ def test_each_call_of_dag_test_pays(hedra_sandbox: Sandbox, run_dag: RunDag, tmp
         assert len(hedra_sandbox.submissions) == times
 
 
+@pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="three starts of Airflow's command line, once is enough")
+def test_airflow_tasks_test_pays_at_each_call_unless_the_run_is_there(
+    hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path
+):
+    """Apart from a scheduler: one that meets the run which this command makes and deletes ends (3.3.2)."""
+    params = {"destination": str(tmp_path / "a.mp4"), "connection": "hedra_default"}
+
+    def paid_after(run_id_or_date: str) -> int:
+        command = ["tasks", "test", "deferred", "avatar", run_id_or_date, "-t", json.dumps(params)]
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *command], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return len(hedra_sandbox.submissions)
+
+    run = run_dag("crash.py", "deferred", **params)
+    assert run.state == "success", states(run)
+    assert paid_after(run.run_id) == 1
+    assert paid_after("2024-01-01") == 2
+    assert paid_after("2024-01-01") == 3
+
+
 def test_what_cannot_get_better_uses_no_retry(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
     error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
     hedra_sandbox.faults({"on": "POST /generations", "times": 9, "generation_error": error})
@@ -146,9 +171,6 @@ EXAMPLES = ["hedra_avatar_video", "hedra_avatar_from_text", "hedra_omnia_motion"
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_cheap_to_parse(name: str, airflow_database: Path):
-    import subprocess
-    import sys
-
     script = (
         "import sys, runpy; runpy.run_path(sys.argv[1]); "
         "print([m for m in sys.modules if m.startswith('hedra_provider.api')])"

@@ -142,19 +142,6 @@ class Rotated:
             story.assert_paid(1 if self.named else 2)
 
 
-def by_command(begin: Begin) -> None:
-    """``airflow tasks test`` makes a run of its own each time, but where a run is there it takes that one."""
-    with begin("deferred", seconds=0.0) as story:
-        for times in (1, 2):
-            story.test("2024-01-01")
-            assert len(story.paid()) == times
-        story.start()
-        story.finish()
-        assert len(story.paid()) == 3
-        story.test(story.run_id)
-        assert len(story.paid()) == 3
-
-
 STORIES: dict[str, Tell] = {
     "timed out": timed_out,
     "cut off": cut_off,
@@ -165,7 +152,6 @@ STORIES: dict[str, Tell] = {
     "a shared key": shared_key,
     "a rotated key, ids named": Rotated(named=True),
     "a rotated key, ids not named": Rotated(named=False),
-    "airflow tasks test": by_command,
 }
 
 
