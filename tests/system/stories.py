@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TASK = "avatar"
 AT_ONCE = 14
+"""Some work while others wait for a heartbeat to be missed; on two cores more of them starve each other."""
 OVER = threading.Event()
 """Set when nobody waits for the stories any more."""
 
