@@ -49,6 +49,7 @@ class HedraGenerationTrigger(BaseTrigger):
     :param poll_interval: Seconds between two looks at the most.
     :param end_time: Epoch seconds at which the wait is given up. Not a monotonic time: another triggerer, on
         another machine, may go on with it.
+    :param cost: What they cost, for the log; None where that can't be told.
     """
 
     def __init__(
@@ -58,12 +59,14 @@ class HedraGenerationTrigger(BaseTrigger):
         end_time: float,
         hedra_conn_id: str = "hedra_default",
         poll_interval: float = 15.0,
+        cost: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.generation_ids = list(generation_ids)
         self.end_time = end_time
         self.hedra_conn_id = hedra_conn_id
         self.poll_interval = poll_interval
+        self.cost = cost
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make this trigger again."""
@@ -74,6 +77,7 @@ class HedraGenerationTrigger(BaseTrigger):
                 "end_time": self.end_time,
                 "hedra_conn_id": self.hedra_conn_id,
                 "poll_interval": self.poll_interval,
+                "cost": self.cost,
             },
         )
 
@@ -111,6 +115,15 @@ class HedraGenerationTrigger(BaseTrigger):
         finally:
             for wait in waits:
                 wait.cancel()
+
+    async def on_kill(self) -> None:
+        """Say what runs on when the deferred task is cleared or marked by hand; Airflow 3.3 calls this."""
+        self.log.warning(
+            "The task is being stopped. Generation %s runs on at Hedra and costs %s. "
+            "Clear the task that submitted it: it adopts that generation without paying again.",
+            ", ".join(self.generation_ids),
+            self.cost or "what Hedra charges",
+        )
 
 
 class HedraCreditsTrigger(BaseTrigger):

@@ -238,6 +238,7 @@ class GeneratingOperator(HedraOperator):
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self.poll_interval,
+            cost=self._chosen.cost if self._chosen else None,
         )
         self.defer(**deferral(trigger, end_time=end_time))
         raise AssertionError("defer() raises")

@@ -87,6 +87,27 @@ def cleared_at_the_submit(begin: Begin) -> None:
         story.assert_paid(1)
 
 
+def marked_failed_while_deferred(begin: Begin) -> None:
+    """The task is marked failed while it is deferred, and cleared while its generation runs on."""
+    with begin("deferred") as story:
+        first = story.run_id
+        story.start()
+        story.wait_for("deferred")
+        # SQLite gives the id of the youngest trigger, once that is deleted, to the next one: a triggerer that
+        # was not quick enough goes on with the old one. So there is a younger one.
+        story.start(f"{first}_younger")
+        story.wait_for("deferred")
+        story.run_id = first
+        wait(lambda: ": processing" in story.log(1), 120, lambda: "the trigger's first look")
+        story.mark("failed")
+        story.wait_for("failed")
+        wait(lambda: "is being stopped" in story.log(1), 60, lambda: "the last words of the task")
+        assert_told_what_runs_on(story.log(1), story)
+        story.clear()
+        story.finish(try_number=2)
+        story.assert_paid(2, gave=0)
+
+
 def marked_failed(begin: Begin) -> None:
     """The task is marked failed while it runs, and cleared while its generation runs on."""
     with begin("on_the_worker") as story:
@@ -107,6 +128,7 @@ def marked_failed(begin: Begin) -> None:
 STORIES: dict[str, Tell] = {
     "cleared at the submit": cleared_at_the_submit,
     "marked failed while running": marked_failed,
+    "marked failed while deferred": marked_failed_while_deferred,
     **{
         f"{state}, {change}": Cleared(state, change, **settings)
         for state, settings in STATES.items()
