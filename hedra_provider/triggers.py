@@ -245,6 +245,10 @@ class HedraTurnTrigger(BaseTrigger):
         event = {"version": EVENT_VERSION, "outcome": "turn", "refused_since": self.refused_since}
         yield TriggerEvent(event | left)
 
+    async def on_kill(self) -> None:
+        """Say that nothing runs; Airflow 3.3 calls this when the deferred task is cleared or marked by hand."""
+        self.log.warning("The task is being stopped while it waits for its turn: nothing was submitted.")
+
 
 def _turns(hedra_conn_id: str) -> Turns:
     """Return the turns of a connection on the running loop."""
