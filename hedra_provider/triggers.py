@@ -246,7 +246,7 @@ class HedraTurnTrigger(BaseTrigger):
         yield TriggerEvent(event | left)
 
     async def on_kill(self) -> None:
-        """Say that nothing runs; Airflow 3.3 calls this when the deferred task is cleared or marked by hand."""
+        """Say that nothing runs when the task is cleared or marked by hand; Airflow 3.3 calls this."""
         self.log.warning("The task is being stopped while it waits for its turn: nothing was submitted.")
 
 
