@@ -23,6 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.system)
+    # Side by side and last: their Airflow takes its time, also when it idles, from no other test.
+    items.sort(key=lambda item: item.get_closest_marker("crash") is not None)
 
 
 def lay_out_dags(folder: Path) -> None:
