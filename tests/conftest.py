@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +28,10 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     from hedra_provider.api.client import HedraClient
 
     monkeypatch.setitem(HedraClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)
+
+
+@pytest.fixture(scope="session")
+def airflow_dags() -> Path:
+    """The DAGs folder of this test process's Airflow, whose database is there."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
+    return Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,12 +87,10 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def security_dags() -> Path:
-    """The folder of these tests' DAGs, in an Airflow home whose database is there."""
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]) / "security"
+def security_dags(airflow_dags: Path) -> Path:
+    """The folder of these tests' DAGs."""
+    folder = airflow_dags / "security"
     shutil.copytree(Path(__file__).parent / "dags", folder, dirs_exist_ok=True)
-    if not (HOME / "airflow.db").exists():
-        subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
     return folder
 
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +31,10 @@ def lay_out_dags(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow_database() -> Path:
-    """The database of this test process's Airflow home, and its DAGs folder."""
-    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    lay_out_dags(folder)
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
-    return folder
+def airflow_database(airflow_dags: Path) -> Path:
+    """The DAGs folder, with the example DAGs and those of the tests."""
+    lay_out_dags(airflow_dags)
+    return airflow_dags
 
 
 @pytest.fixture
