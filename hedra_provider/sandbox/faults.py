@@ -6,6 +6,7 @@ skipped nor used up applies; one request meets one fault.
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, fields
 from http import HTTPStatus
@@ -41,10 +42,15 @@ class Fault:
     :param status: answer with this status.
     :param headers: add these; without a status, to the real answer.
     :param body: JSON, or a string that is sent as it is; None: ``{"detail": ...}``.
+    :param body_base64: the same as bytes, which need not be text.
     :param reset: cut the connection instead of answering.
     :param delay_seconds: wait before (or after) the work, in real time.
     :param cut_at: cut the body of the answer after so many bytes, its ``Content-Length`` being the whole.
+    :param extra_bytes: send so many more bytes than the ``Content-Length`` of the answer announces.
+    :param piece_bytes: send the body of the answer in pieces of so many bytes.
+    :param piece_seconds: how long each piece waits before it is sent, in real time.
     :param patch: merge this over the JSON of the real answer; null removes a key.
+    :param patch_items: merge this over each object of the list that the real answer is, or holds as ``data``.
     :param generation_error: error object in which the generation will end that this ``POST /generations``
         makes; ``{"error_message": "..."}`` gives the message alone, as older generations have it.
     """
@@ -58,8 +64,13 @@ class Fault:
     body: Any = None
     reset: bool = False
     delay_seconds: float = 0.0
+    body_base64: str | None = None
     cut_at: int | None = None
+    extra_bytes: int = 0
+    piece_bytes: int | None = None
+    piece_seconds: float = 0.01
     patch: JsonObject | None = None
+    patch_items: JsonObject | None = None
     generation_error: JsonObject | None = None
     seen: int = 0
     applied: int = 0
@@ -70,6 +81,10 @@ class Fault:
         words = self.on.split()
         if not 1 <= len(words) <= 2 or (len(words) == 1 and words[0] != "*"):
             raise ValueError(f"on is {self.on!r}; write e.g. 'POST /generations', or '*'")
+        if self.piece_bytes is not None and self.piece_bytes < 1:
+            raise ValueError(f"a fault's piece_bytes is {self.piece_bytes}; it must be at least 1")
+        # Found when the fault is set, not when it is due.
+        self._bytes = None if self.body_base64 is None else base64.b64decode(self.body_base64, validate=True)
 
     @classmethod
     def from_json(cls, raw: Any) -> Fault:
@@ -95,7 +110,20 @@ class Fault:
     @property
     def answers(self) -> bool:
         """Whether it replaces the answer."""
-        return self.status is not None or self.body not in (None, {})
+        return self.status is not None or self.body not in (None, {}) or self._bytes is not None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes the JSON of the real answer."""
+        return self.patch is not None or self.patch_items is not None
+
+    def changed(self, answer: Any) -> Any:
+        """The JSON of the real answer, changed."""
+        if self.patch_items is not None:
+            rows = answer.get("data") if isinstance(answer, dict) else answer
+            if isinstance(rows, list):
+                rows[:] = [merge(row, self.patch_items) for row in rows]
+        return answer if self.patch is None else merge(answer, self.patch)
 
     def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body of the answer it gives."""
@@ -105,6 +133,8 @@ class Fault:
             phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Fault"
             body = {"detail": phrase}
         content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        if self._bytes is not None:
+            content = self._bytes
         headers = {
             "content-type": "application/json",
             **{k.lower(): v for k, v in (self.headers or {}).items()},

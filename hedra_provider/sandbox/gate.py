@@ -16,10 +16,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.sandbox import refusals
-from hedra_provider.sandbox.faults import Fault, Faults, merge
+from hedra_provider.sandbox.faults import Fault, Faults
 from hedra_provider.sandbox.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -91,6 +92,12 @@ class Connections:
 
     def __init__(self) -> None:
         self.transports: dict[tuple[str, int], asyncio.Transport] = {}
+
+    def write(self, client: tuple[str, int], data: bytes) -> None:
+        """Write to a connection below HTTP, after what was written."""
+        transport = self.transports.get(tuple(client))  # type: ignore[arg-type]
+        if transport is not None:
+            transport.write(data)
 
     def cut(self, client: tuple[str, int], *, reset: bool) -> None:
         """End a connection: at once with a RST, or politely after what was written."""
@@ -198,6 +205,11 @@ class Gate:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 row[2] = message["status"]
+                headers = list(message["headers"])
+                if not any(name.lower() == b"date" for name, _ in headers):
+                    # The sandbox's clock, not the machine's: a server has one time.
+                    headers.append((b"date", formatdate(self._watch.clock.now(), usegmt=True).encode()))
+                message = {**message, "headers": headers}
             await send(message)
 
         fault = self._watch.faults.pick(scope["method"], path)
@@ -235,7 +247,7 @@ class Gate:
             await self._instead(fault, scope, receive, send)
             return
         answer = _Recorder()
-        if fault.reset or fault.answers or fault.patch is not None or fault.when == "after":
+        if fault.reset or fault.answers or fault.changes or fault.when == "after":
             await self._work(key, scope, receive, answer)
             if fault.when == "after":
                 await asyncio.sleep(fault.delay_seconds)
@@ -243,15 +255,15 @@ class Gate:
                 await self._instead(fault, scope, receive, send)
                 return
             answer.change(fault)
-            await answer.replay(self._cutter(fault, scope, receive, send))
+            await answer.replay(self._sender(fault, scope, receive, send))
             return
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start" and fault.headers:
                 message = {**message, "headers": _merged(message["headers"], fault.headers)}
-            await cut(message)
+            await sent(message)
 
-        cut = self._cutter(fault, scope, receive, send)
+        sent = self._sender(fault, scope, receive, send)
         await self._work(key, scope, receive, with_headers)
 
     async def _instead(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
@@ -261,7 +273,21 @@ class Gate:
             return
         if fault.when == "before":
             await _drain(receive)
-        await _answer(self._cutter(fault, scope, receive, send), *fault.answer())
+        await _answer(self._sender(fault, scope, receive, send), *fault.answer())
+
+    def _sender(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> Send:
+        """What an answer is sent by: longer, cut, in pieces."""
+
+        async def longer(message: Message) -> None:
+            if message["type"] != "http.response.body" or message.get("more_body"):
+                await send(message)
+                return
+            # Before the server hears of the end: it may close the connection then.
+            await send({**message, "more_body": True})
+            self._connections.write(scope["client"], b"x" * fault.extra_bytes)
+            await send({"type": "http.response.body", "body": b""})
+
+        return _in_pieces(fault, self._cutter(fault, scope, receive, longer if fault.extra_bytes else send))
 
     def _cutter(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> Send:
         if fault.cut_at is None:
@@ -301,10 +327,10 @@ class _Recorder:
 
     def change(self, fault: Fault) -> None:
         """Apply headers and patch."""
-        if fault.patch is not None:
+        if fault.changes:
             # What is not JSON has nothing to patch.
             with contextlib.suppress(ValueError):
-                self._body = bytearray(json.dumps(merge(json.loads(self._body), fault.patch)).encode())
+                self._body = bytearray(json.dumps(fault.changed(json.loads(self._body))).encode())
         headers = {"content-length": str(len(self._body)), **(fault.headers or {})}
         self._start = {**self._start, "headers": _merged(self._start["headers"], headers)}
 
@@ -312,6 +338,25 @@ class _Recorder:
         """Send the answer after all."""
         await send(self._start)
         await send({"type": "http.response.body", "body": bytes(self._body)})
+
+
+def _in_pieces(fault: Fault, send: Send) -> Send:
+    size = fault.piece_bytes
+    if size is None:
+        return send
+
+    async def pieces(message: Message) -> None:
+        body = message.get("body", b"")
+        if message["type"] != "http.response.body" or not body:
+            await send(message)
+            return
+        for start in range(0, len(body), size):
+            await asyncio.sleep(fault.piece_seconds)
+            last = start + size >= len(body)
+            more = message.get("more_body", False) if last else True
+            await send({**message, "body": body[start : start + size], "more_body": more})
+
+    return pieces
 
 
 def _merged(headers: list[tuple[bytes, bytes]], more: dict[str, str]) -> list[tuple[bytes, bytes]]:

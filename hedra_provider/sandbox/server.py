@@ -149,6 +149,8 @@ def _server(app: Gate, connections: Connections) -> _Server:
         ws="none",
         # The client's address decides about the back door: a header must not be able to change it.
         proxy_headers=False,
+        # The gate gives the sandbox's own time.
+        date_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
         backlog=2048,
