@@ -49,7 +49,13 @@ SignedUrl = Annotated[Lenient[str], Field(repr=False)]
 class Answer(BaseModel):
     """The base of all answers."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="ignore",
+        frozen=True,
+        protected_namespaces=(),
+        # Python's JSON writes NaN and Infinity; neither a progress nor a database can be that.
+        allow_inf_nan=False,
+    )
 
 
 class Media(Answer):

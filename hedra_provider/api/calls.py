@@ -38,6 +38,13 @@ UPLOAD_TIMEOUT_SECONDS = 300.0
 
 _ORIGIN = re.compile(r"[a-z0-9+.-]*://[^/?]*", re.IGNORECASE)
 
+UNSENDABLE = (httpx.InvalidURL, UnicodeError, OverflowError)
+"""What httpx, and the socket below it, raise for a URL that can't be opened: its host ``a..b`` or its port
+99999 is found by the system only."""
+
+NO_ANSWER = (httpx.RequestError, *UNSENDABLE)
+"""What a driver throws into a call whose request got no answer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ask:
@@ -150,7 +157,7 @@ def put_file(upload_url: str, file: SizedFile) -> Call[None]:
 
     Runs on the sync client only.
     """
-    if not upload_url.lower().startswith(("http://", "https://")):
+    if not is_http(upload_url):
         raise HedraProtocolError("Hedra gave an upload_url that is not http(s); nothing was sent to it.")
     yield from _checked(Ask("PUT", upload_url, file=file, timeout=UPLOAD_TIMEOUT_SECONDS))
 
@@ -174,7 +181,9 @@ def get_status(generation_id: str) -> Call[Generation | None]:
     except HedraNotFoundError:
         return None
     if found.id.lower() != generation_id.lower():
-        raise HedraProtocolError(f"Asked for generation {generation_id}, Hedra answered with {found.id}.")
+        raise HedraProtocolError(
+            f"Asked for generation {generation_id}, Hedra answered with {clean(found.id)}."
+        )
     return found
 
 
@@ -206,17 +215,25 @@ def _segment(foreign_id: str) -> str:
     return quote(foreign_id, safe="", errors="replace").replace(".", "%2E")
 
 
+def is_http(url: str) -> bool:
+    """Tell whether a URL that an answer gave is one, and of a kind that this package opens."""
+    try:
+        return httpx.URL(url).scheme in ("http", "https")
+    except httpx.InvalidURL:
+        return False
+
+
 def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
     """Send, and return the answer if it says yes."""
     try:
         response: httpx.Response = yield ask
     except httpx.DecodingError as error:
         raise HedraProtocolError(
-            f"The answer to {ask.name} could not be decoded.", generation_id=generation_id
+            f"The answer to {ask.name} can't be read: {clean(str(error))}.", generation_id=generation_id
         ) from error
-    except (httpx.RequestError, httpx.InvalidURL) as error:
+    except NO_ANSWER as error:
         not_sent = isinstance(
-            error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
+            error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, *UNSENDABLE)
         )
         raise HedraTransportError(
             f"No answer to {ask.name}: {clean(str(error)) or type(error).__name__}.",

@@ -7,6 +7,7 @@ lines. Everything that is shown of theirs passes here.
 from __future__ import annotations
 
 import base64
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -85,15 +86,17 @@ def cleaned(value: Any, *, depth: int = 4) -> Any:
     """
     Return JSON with all its texts cleaned as :func:`clean` does, names of fields too.
 
-    :param depth: Levels that are kept; what lies deeper is dropped.
+    :param depth: Levels that are kept; what lies deeper is dropped, as is all but the first 50 of many.
     """
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, Mapping):
-        return {clean(str(k)): cleaned(v, depth=depth - 1) for k, v in value.items()} if depth else None
+        items = list(value.items())[:50]
+        return {clean(str(k)): cleaned(v, depth=depth - 1) for k, v in items} if depth else None
     if isinstance(value, list):
         return [cleaned(item, depth=depth - 1) for item in value[:50]] if depth else None
-    return value
+    # A database may refuse what JSON in the strict sense can't say.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def shown(value: Any, max_length: int = 200) -> str:

@@ -7,6 +7,7 @@ decides nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import time
 from functools import lru_cache
@@ -16,7 +17,7 @@ import httpx
 import tenacity
 
 from hedra_provider import __version__
-from hedra_provider.api.calls import Ask, Call, Pause, Step
+from hedra_provider.api.calls import NO_ANSWER, Ask, Call, Pause, Step
 from hedra_provider.api.cleaning import HiddenText, hide_key
 from hedra_provider.api.error_answers import retry_after_seconds
 
@@ -31,8 +32,13 @@ USER_AGENT = f"airflow-provider-hedra/{__version__} python-httpx/{httpx.__versio
 DEFAULT_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 """Seconds: 10 to connect; 60 for a read, a write and for a free place in the pool."""
 
+MAX_ANSWER_BYTES = 32 * 1024**2
+MAX_ANSWER_SECONDS = 120.0
+"""From the first byte of an answer to its last: a read time-out begins anew with each byte that comes."""
+
 MAX_ATTEMPTS = 5
 MAX_RETRY_SECONDS = 60.0
+_ENCODINGS = ("gzip", "deflate")
 _REPEATABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20.0)
 
@@ -61,7 +67,7 @@ class _Settings:
             "verify": trust(verify),
             "proxy": proxy,
             "transport": transport,
-            "headers": {"User-Agent": USER_AGENT},
+            "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(_ENCODINGS)},
             **({} if limits is None else {"limits": limits}),
             # A redirect would take the key along: it is reported instead.
             "follow_redirects": False,
@@ -70,12 +76,13 @@ class _Settings:
     def _repeats(self, ask: Ask) -> bool:
         return self._repeat and ask.repeatable
 
-    def _without_key(self, error: httpx.RequestError | httpx.InvalidURL) -> Exception:
+    def _without_key(self, error: Exception) -> Exception:
         """Return the error, or one like it where its words hold the key: a header that httpx refused."""
         hidden = hide_key(str(error), self._key_header["X-API-Key"])
         if hidden == str(error):
             return error
-        other = type(error)(hidden)
+        # Those of the system take more than a text.
+        other = type(error)(hidden) if isinstance(error, httpx.RequestError) else httpx.InvalidURL(hidden)
         other.__cause__ = None
         return other
 
@@ -138,7 +145,7 @@ class HedraClient(_Settings):
             while True:
                 try:
                     answer = self._take(step)
-                except (httpx.RequestError, httpx.InvalidURL) as error:
+                except NO_ANSWER as error:
                     step = call.throw(self._without_key(error))
                 else:
                     step = call.send(answer)
@@ -153,7 +160,11 @@ class HedraClient(_Settings):
         return self._retrying(self._send, step) if self._repeats(step) else self._send(step)
 
     def _send(self, ask: Ask) -> httpx.Response:
-        return self.http.send(self._request(self.http, ask))
+        with contextlib.closing(self.http.send(self._request(self.http, ask), stream=True)) as response:
+            answer = _Answer(response)
+            for part in response.iter_bytes():
+                answer.add(part)
+        return answer.whole()
 
     def pause(self, seconds: float) -> None:
         """Let so many seconds pass."""
@@ -199,7 +210,7 @@ class AsyncHedraClient(_Settings):
             while True:
                 try:
                     answer = await self._take(step)
-                except (httpx.RequestError, httpx.InvalidURL) as error:
+                except NO_ANSWER as error:
                     step = call.throw(self._without_key(error))
                 else:
                     step = call.send(answer)
@@ -216,7 +227,12 @@ class AsyncHedraClient(_Settings):
         return await self._retrying(self._send, step) if self._repeats(step) else await self._send(step)
 
     async def _send(self, ask: Ask) -> httpx.Response:
-        return await self.http.send(self._request(self.http, ask))
+        response = await self.http.send(self._request(self.http, ask), stream=True)
+        async with contextlib.aclosing(response):
+            answer = _Answer(response)
+            async for part in response.aiter_bytes():
+                answer.add(part)
+        return answer.whole()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -229,6 +245,40 @@ class AsyncHedraClient(_Settings):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+class _Answer:
+    """An answer while it is read, which may become neither too large for the memory nor take for ever."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity", *_ENCODINGS):
+            # Others, and several at once, make a gigabyte of the first piece that comes.
+            raise httpx.DecodingError("its encoding was not asked for", request=response.request)
+        self._response = response
+        self._content = bytearray()
+        self._began = time.monotonic()
+
+    def add(self, part: bytes) -> None:
+        """Take what has come."""
+        self._content += part
+        if len(self._content) > MAX_ANSWER_BYTES:
+            message = f"it is larger than {MAX_ANSWER_BYTES} bytes"
+            raise httpx.DecodingError(message, request=self._response.request)
+        if time.monotonic() - self._began > MAX_ANSWER_SECONDS:
+            message = f"the answer was not whole after {MAX_ANSWER_SECONDS:.0f} s"
+            raise httpx.ReadTimeout(message, request=self._response.request)
+
+    def whole(self) -> httpx.Response:
+        """Return it with its content, decoded."""
+        about_the_wire = (b"content-encoding", b"content-length", b"transfer-encoding")
+        headers = [(k, v) for k, v in self._response.headers.raw if k.lower() not in about_the_wire]
+        return httpx.Response(
+            self._response.status_code,
+            headers=headers,
+            content=bytes(self._content),
+            request=self._response.request,
+        )
 
 
 @lru_cache(maxsize=8)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.api.pricing import read_number
 from hedra_provider.api.requests import IDENTITY_FIELDS, KNOWN_MODELS
 
 if TYPE_CHECKING:
@@ -61,10 +62,7 @@ def _number(value: Any) -> Fraction | None:
     """Read a number, also of a text: a template renders ``0.8`` as ``"0.8"``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
-    try:
-        return Fraction(str(value).strip())
-    except (ValueError, ZeroDivisionError):
-        return None
+    return read_number(value)
 
 
 def _other_model(ours: Mapping[str, Any], theirs: Mapping[str, Any], models: tuple[Model, ...]) -> bool:

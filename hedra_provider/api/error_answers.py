@@ -102,7 +102,8 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError):
-        body = response.text
+        # As UTF-8 whatever charset is said: some names that Python knows decode no bytes ("hex", "idna").
+        body = response.content.decode("utf-8", "replace")
     facts = read_error_body(body, key=request.headers.get("X-API-Key"))
     kind = _CLASS_OF_STATUS.get(status) or (HedraServerError if status >= 500 else HedraBadRequestError)
     if kind is HedraBadRequestError and facts.code in ("INSUFFICIENT_BALANCE", "MISSING_CREDITS"):
@@ -193,7 +194,8 @@ def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -
                     return str(candidate[key])
     messages = body.get("messages")
     if isinstance(messages, list) and messages:
-        return "; ".join(str(m.get("message", m)) if isinstance(m, dict) else str(m) for m in messages[:20])
+        texts = [_words(m.get("message") if isinstance(m, Mapping) else m) for m in messages[:20]]
+        return "; ".join(filter(None, texts)) or None
     return None
 
 
@@ -205,10 +207,10 @@ def _violations(value: Any) -> tuple[dict[str, str], ...]:
         if not isinstance(item, Mapping):
             continue
         loc = item.get("loc")
-        place = ".".join(str(p) for p in loc if p != "body") if isinstance(loc, list) else item.get("field")
-        message = item.get("msg") or item.get("message")
+        places = [p for p in loc[:20] if p != "body"] if isinstance(loc, list) else [item.get("field")]
+        message = _words(item.get("msg")) or _words(item.get("message"))
         if message:
-            found.append({"field": str(place or ""), "message": str(message)})
+            found.append({"field": ".".join(filter(None, map(_words, places))), "message": message})
     return tuple(found)
 
 
@@ -223,6 +225,11 @@ def _first(layers: Sequence[Mapping[str, Any]], read: Any, *names: str) -> Any:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _words(value: Any) -> str:
+    """Return a text or a number as text; to write out what is nested deeply may overflow the stack."""
+    return str(value) if isinstance(value, (str, int, float)) else ""
 
 
 def _whole_number(value: Any) -> int | None:

@@ -52,6 +52,9 @@ RETRYABLE_CODES = {
     "UNAVAILABLE": True,
     "INTERNAL": True,
 }
+MAX_ERROR_LENGTH = 3_000
+"""Characters of an error's text; the API's own words in it are cut much shorter before."""
+
 _RETRYABLE_STATUSES = {408, 409, 425, 429}
 
 _ADD_CREDITS = "Add credits, or check workspace_id: without the right one another pool is billed."
@@ -153,9 +156,10 @@ class HedraError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        if not self.remedy:
-            return self.message
-        return f"{self.message}{'' if self.message.endswith(('.', '!', '?')) else '.'} {self.remedy}"
+        said = self.message
+        if self.remedy:
+            said += f"{'' if said.endswith(('.', '!', '?')) else '.'} {self.remedy}"
+        return said if len(said) <= MAX_ERROR_LENGTH else said[: MAX_ERROR_LENGTH - 3] + "..."
 
 
 class HedraValueError(HedraError, ValueError):

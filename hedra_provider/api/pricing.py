@@ -13,6 +13,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ SPOKEN_CHARACTERS_PER_SECOND = (10, 22)
 SPOKEN_SYLLABLES_PER_SECOND = (3, 7)
 """The same for scripts that write a syllable or more per sign: Chinese, Japanese, Korean."""
 
+_LARGEST_EXPONENT = 308
 
 LONGEST_SECONDS = Fraction(600)
 """The longest audio that a model of Hedra's is documented to take."""
@@ -198,9 +200,15 @@ def _priced(model: Model, length: Span | None, choices: Mapping[str, Any]) -> Es
 
 def _number(value: Any) -> Fraction | None:
     """Read a number of the JSON as what it says: its 0.1 is a tenth, not the nearest binary fraction."""
-    if value is None or isinstance(value, bool):
-        return None
+    return None if value is None or isinstance(value, bool) else read_number(value)
+
+
+def read_number(value: object) -> Fraction | None:
+    """Read a number exactly; None for what is none, or beyond what JSON's numbers can say (1e308)."""
     try:
-        return Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
+        # str() may fail too, for an int of thousands of digits.
+        number = Decimal(str(value).strip())
+    except (ValueError, ArithmeticError):
         return None
+    # As a fraction, 1e999999999 would have a thousand million digits.
+    return Fraction(number) if number.is_finite() and abs(number.adjusted()) <= _LARGEST_EXPONENT else None

@@ -13,8 +13,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-import httpx
-
 from hedra_provider.api import calls
 from hedra_provider.api.cleaning import clean
 from hedra_provider.api.error_answers import generation_error
@@ -30,6 +28,8 @@ from hedra_provider.api.waiting import unknown_generation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import httpx
+
     from hedra_provider.api.answers import Asset
     from hedra_provider.api.calls import Call
     from hedra_provider.api.client import HedraClient
@@ -43,7 +43,9 @@ MAX_ASSETS_PER_FILE = 5
 _REFUSED_URL = frozenset({400, 401, 403, 404, 410})
 _EXPIRED_URL = frozenset({401, 403, 404, 410})
 _NOT_BY_FORM = frozenset({400, 403, 404, 405, 410, 415, 422})
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+# No file is longer: and more digits than that are more than int() reads.
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 
 
 class WritableFile(Protocol):
@@ -206,7 +208,7 @@ def generation_file(generation_id: str) -> Call[RemoteFile]:
         raise generation_error(generation_id, generation.error, generation.error_message)
     if not generation.is_complete:
         raise HedraTransferError(
-            f"Generation {generation_id} is {generation.status}, not complete.",
+            f"Generation {generation_id} is {clean(str(generation.status))}, not complete.",
             generation_id=generation_id,
             remedy="Wait for it with HedraGenerationSensor first.",
         )
@@ -252,7 +254,7 @@ def download(client: HedraClient, fresh_url: Callable[[], str], file: WritableFi
         except _UrlRefusedError as refused:
             why = str(refused)
             url = fresh_url()
-        except httpx.RequestError as error:
+        except calls.NO_ANSWER as error:
             why = clean(str(error)) or type(error).__name__
         # Further than ever, not than before: a storage that starts anew each time gets nowhere.
         stalls = 0 if fetch.received > furthest else stalls + 1
@@ -327,7 +329,7 @@ class _Fetch:
         if response.status_code == 200:
             self._restart()
             length = response.headers.get("Content-Length", "")
-            self._version, self.total = version, int(length) if length.isdecimal() else None
+            self._version, self.total = version, int(length) if _LENGTH.fullmatch(length) else None
             return True
         where = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if not where or int(where[1]) != self.received:
@@ -357,7 +359,7 @@ def _duration_ms(asset: Asset) -> int | None:
 
 
 def _require_http(url: str) -> None:
-    if httpx.URL(url).scheme not in ("http", "https"):
+    if not calls.is_http(url):
         raise HedraTransferError(
             "Hedra gave a URL that is not http(s); only those are fetched.", retryable=False
         )

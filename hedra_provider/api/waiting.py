@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hedra_provider.api import calls, pacing
 from hedra_provider.api.calls import Call, Pause
+from hedra_provider.api.cleaning import clean
 from hedra_provider.api.errors import HedraError, HedraNotFoundError, HedraWaitTimeoutError
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ State = tuple[str | None, int]
 
 def state_of(generation: Generation) -> State:
     """Return what makes a look news: another status, or a tenth more of progress."""
-    return generation.status, int((generation.progress or 0.0) * 10)
+    return generation.status, int(progress_of(generation) * 10)
+
+
+def progress_of(generation: Generation) -> float:
+    """Return its progress, 0 to 1 whatever Hedra says."""
+    return min(max(generation.progress or 0.0, 0.0), 1.0)
 
 
 class ProgressLog:
@@ -51,8 +57,8 @@ class ProgressLog:
         state = state_of(generation)
         if state == self._last:
             return
-        self._last, progress = state, generation.progress or 0.0
-        parts = [f"Generation {generation.id}: {generation.status or 'unknown status'}"]
+        self._last, progress = state, progress_of(generation)
+        parts = [f"Generation {generation.id}: {clean(generation.status or 'unknown status')}"]
         if not generation.is_finished:
             parts.append(f"{progress:.0%}")
             if generation.eta_sec is not None:

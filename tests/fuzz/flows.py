@@ -1,0 +1,250 @@
+"""Every call and flow of the API, driven by both clients over answers that may be anything.
+
+What must hold whatever comes: a model or a ``HedraError``, in bounded time; and both can be told: in a
+message, a log line, an event, an XCom.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+import pydantic
+
+from hedra_provider import identity
+from hedra_provider.api import budget, calls, transfer, waiting
+from hedra_provider.api.answers import Generation
+from hedra_provider.api.client import AsyncHedraClient, HedraClient
+from hedra_provider.api.errors import MAX_ERROR_LENGTH, HedraError
+from hedra_provider.api.files import SizedFile
+from hedra_provider.api.submit import submit_once
+
+KEY = "sekret-key-0123456789"
+ID = "11111111-1111-4111-8111-111111111111"
+MAX_REQUESTS = 400
+BODY = {
+    "type": "video",
+    "model_slug": "together/hedra-avatar",
+    "start_keyframe_id": ID,
+    "audio_id": ID,
+    "generated_video_inputs": {"text_prompt": "A person", "aspect_ratio": "9:16", "resolution": "540p"},
+}
+SPOKEN = {
+    **BODY,
+    "audio_id": None,
+    "audio_generation": {"type": "text_to_speech", "text": "Hi", "voice_id": ID},
+}
+
+
+@dataclass(frozen=True)
+class Canned:
+    """An answer: bytes with a status and headers, or none at all."""
+
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    content: bytes = b""
+    failure: type[httpx.TransportError] | None = None
+
+    def response(self, request: httpx.Request) -> httpx.Response:
+        if self.failure is not None:
+            raise self.failure("no luck", request=request)
+        # As a stream: decoded where a real one would be.
+        return httpx.Response(self.status, headers=list(self.headers), stream=_Wire(self.content))
+
+
+class _Wire(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body that comes in two pieces."""
+
+    def __init__(self, content: bytes) -> None:
+        half = len(content) // 2
+        self._pieces = [piece for piece in (content[:half], content[half:]) if piece]
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+
+class TooManyRequests(Exception):
+    """A flow went on for ever."""
+
+
+class World:
+    """Time that passes by pauses, and answers that come in turn, the last one again and again."""
+
+    def __init__(self, answers: Sequence[Canned]) -> None:
+        self.now = 1_800_000_000.0
+        self.requests: list[httpx.Request] = []
+        self._answers = itertools.chain(answers, itertools.repeat(answers[-1]))
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert 0 <= seconds < 200_000, seconds
+        self.now += seconds
+
+    async def async_sleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if len(self.requests) > MAX_REQUESTS:
+            raise TooManyRequests
+        if "X-API-Key" in request.headers:
+            assert request.url.host == "api.hedra.com", request.url
+        return next(self._answers).response(request)
+
+
+def _wait(world: World) -> Any:
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        assert len(line) < 5_000, line
+        assert line.isprintable(), line
+        lines.append(line)
+
+    return waiting.wait_until_finished(
+        ID,
+        deadline=world.now + 3_600,
+        poll_interval=60,
+        log=waiting.ProgressLog(tell),
+        warn=tell,
+        clock=world.clock,
+        chance=lambda: 0.5,
+    )
+
+
+def _credits(world: World) -> Any:
+    return waiting.wait_for_credits(
+        10,
+        None,
+        deadline=world.now + 3_600,
+        poll_interval=60,
+        told=str,
+        warn=str,
+        clock=world.clock,
+        chance=lambda: 0.5,
+    )
+
+
+def _file(name: str) -> SizedFile:
+    return SizedFile(io.BytesIO(b"some bytes"), 10, name)
+
+
+_IDS = identity.generation_ids(uuid.UUID(int=7), "row", payer="run")
+
+FLOWS: dict[str, Callable[[World], Any]] = {
+    "get_credits": lambda world: calls.get_credits(),
+    "list_models": lambda world: calls.list_models(["video"]),
+    "list_voices": lambda world: calls.list_voices(),
+    "list_assets": lambda world: calls.list_assets("audio", [ID]),
+    "create_asset": lambda world: calls.create_asset("a", "audio"),
+    "submit": lambda world: calls.submit(BODY),
+    "get_status": lambda world: calls.get_status(ID),
+    "list_generations": lambda world: calls.list_generations(limit=5),
+    "submit_once": lambda world: submit_once(BODY, _IDS),
+    "generation_file": lambda world: transfer.generation_file(ID),
+    "asset_file": lambda world: transfer.asset_file(ID, "video"),
+    "wait_until_finished": _wait,
+    "wait_for_credits": _credits,
+    "estimate_request": lambda world: budget.estimate_request(BODY),
+    "estimate_speech": lambda world: budget.estimate_request(SPOKEN),
+}
+SYNC_FLOWS: dict[str, Callable[[World], Any]] = {
+    "upload_file": lambda world: calls.upload_file(ID, _file("a.wav")),
+    "put_file": lambda world: calls.put_file("https://files.example/a?X-Amz-Signature=s", _file("a.mp4")),
+    "store_asset": lambda world: transfer.store_asset(_file("a.wav"), "audio", reserved_asset_id=ID),
+    "store_video": lambda world: transfer.store_asset(_file("a.mp4"), "video"),
+}
+DOWNLOAD = "download"
+SYNC_NAMES = (*FLOWS, *SYNC_FLOWS, DOWNLOAD)
+
+
+def run_sync(name: str, answers: Sequence[Canned]) -> Any:
+    """Drive a flow by the client of a worker; return what came of it, an error too."""
+    world = World(answers)
+    options: dict[str, Any] = {"transport": httpx.MockTransport(world.answer), "sleep": world.sleep}
+    with HedraClient(KEY, **options) as client:
+        try:
+            if name == DOWNLOAD:
+                return _checked(_download(client, world))
+            return _checked(client.run((FLOWS | SYNC_FLOWS)[name](world)))
+        except HedraError as error:
+            return _checked(error)
+
+
+async def run_async(name: str, answers: Sequence[Canned]) -> Any:
+    """Drive a flow by the client of a triggerer; return what came of it, an error too."""
+    world = World(answers)
+    options: dict[str, Any] = {"transport": httpx.MockTransport(world.answer), "sleep": world.async_sleep}
+    async with AsyncHedraClient(KEY, **options) as client:
+        try:
+            return _checked(await client.run(FLOWS[name](world)))
+        except HedraError as error:
+            return _checked(error)
+
+
+def _download(client: HedraClient, world: World) -> Any:
+    target = io.BytesIO()
+    fresh = (f"https://files.example/{n}?X-Amz-Signature=s" for n in itertools.count())
+    size = transfer.download(client, lambda: next(fresh), target)
+    assert len(target.getvalue()) == size > 0
+    return size
+
+
+def _checked(result: Any) -> Any:
+    """Require that it can be told."""
+    from hedra_provider.failures import airflow_error
+    from hedra_provider.results import generation_result
+    from hedra_provider.triggers import _failed, _told
+
+    if isinstance(result, HedraError):
+        for text in (str(result), str(airflow_error(result)), repr(result)):
+            assert len(text) <= MAX_ERROR_LENGTH + 500, len(text)
+            assert KEY not in text, text
+            assert "X-Amz-Signature" not in text, text
+            text.encode()
+        assert len(str(result).splitlines()) == 1
+        _require_json(_failed(result))
+        return result
+    for found in result if isinstance(result, list) else [result]:
+        found = getattr(found, "generation", found)
+        if isinstance(found, Generation):
+            _require_json(_told(found))
+            _require_json(generation_result(found, hedra_conn_id="c", row=found))
+        if isinstance(found, pydantic.BaseModel):
+            repr(found)
+    return result
+
+
+def _require_json(value: Any) -> None:
+    """Require what every database takes: JSON in the strict sense, in UTF-8, without NUL."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    text.encode()
+    assert "\\u0000" not in text, text
+
+
+def run_both(name: str, answers: Sequence[Canned], loop: asyncio.AbstractEventLoop | None = None) -> Any:
+    """Drive a flow by both clients, which must come to the same."""
+    result = run_sync(name, answers)
+    if name in FLOWS:
+        runner = loop.run_until_complete if loop else asyncio.run
+        other = runner(run_async(name, answers))
+        assert type(other) is type(result), (result, other)
+        if isinstance(result, HedraError):
+            assert str(other) == str(result)
+    return result
+
+
+def with_status(answer: Canned, status: int) -> Canned:
+    return replace(answer, status=status)
