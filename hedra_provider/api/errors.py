@@ -120,10 +120,11 @@ class HedraError(Exception):
     :param generation_id: The generation concerned.
     :param credits_needed: Credits the request would have cost.
     :param credits_available: Credits that were there.
-    :param remedy: What the reader can do, in one line.
+    :param remedy: What the reader can do, in one line; left out, the class has one where a retry helps.
     """
 
     default_retryable = False
+    default_remedy: str | None = None
 
     def __init__(
         self,
@@ -153,11 +154,12 @@ class HedraError(Exception):
         self.generation_id = generation_id
         self.credits_needed = credits_needed
         self.credits_available = credits_available
-        self.remedy = remedy
+        self.remedy = remedy or (self.default_remedy if self.retryable else None)
 
     def __str__(self) -> str:
         said = self.message
-        if self.remedy:
+        # An error that came through an event has it in its message already.
+        if self.remedy and self.remedy not in said:
             said += f"{'' if said.endswith(('.', '!', '?')) else '.'} {self.remedy}"
         return said if len(said) <= MAX_ERROR_LENGTH else said[: MAX_ERROR_LENGTH - 3] + "..."
 
@@ -174,6 +176,7 @@ class HedraTransportError(HedraError):
     """No answer came: time-out, reset connection, DNS or TLS failure."""
 
     default_retryable = True
+    default_remedy = f"{_PASSES} Or check the connection's host, proxy and timeout."
 
     def __init__(self, message: str, *, request_sent: bool = True, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -184,12 +187,14 @@ class HedraProtocolError(HedraError):
     """The answer is not what the API documents, e.g. not JSON."""
 
     default_retryable = True
+    default_remedy = f"{_PASSES} Or check the connection's host: is that Hedra's API?"
 
 
 class HedraTransferError(HedraError):
     """A file did not arrive whole, in either direction."""
 
     default_retryable = True
+    default_remedy = _PASSES
 
 
 class HedraWaitTimeoutError(HedraError):

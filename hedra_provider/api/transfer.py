@@ -43,6 +43,9 @@ MAX_ASSETS_PER_FILE = 5
 _REFUSED_URL = frozenset({400, 401, 403, 404, 410})
 _EXPIRED_URL = frozenset({401, 403, 404, 410})
 _NOT_BY_FORM = frozenset({400, 403, 404, 405, 410, 415, 422})
+_NO_MEDIA = frozenset({"text/html", "application/json", "application/xml", "text/xml"})
+"""What a proxy, a portal or a storage says in place of a file, be it with 200."""
+
 # No file is longer: and more digits than that are more than int() reads.
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
@@ -302,6 +305,9 @@ class _Fetch:
                 return f"the storage answered {response.status_code}"
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 return "the storage sent the file compressed although it was asked not to"
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind in _NO_MEDIA:
+                return f"the storage answered with {kind}, which is no media"
             if not self._place(response):
                 self._restart()
                 return "the file changed meanwhile"

@@ -275,7 +275,7 @@ class GeneratingOperator(HedraOperator):
     @contextmanager
     def _paid_for(self, context: Context, generation_ids: Sequence[str]) -> Iterator[None]:
         """Let no retry follow where it could not find again what is paid for."""
-        from hedra_provider.api.errors import HedraError, HedraGenerationError
+        from hedra_provider.api.errors import HedraError, HedraGenerationError, HedraWaitTimeoutError
         from hedra_provider.api.submit import MAX_GENERATIONS_PER_KEY
 
         try:
@@ -284,6 +284,13 @@ class GeneratingOperator(HedraOperator):
             # It ended: there is nothing to lose, and a retry makes another.
             raise
         except HedraError as error:
+            if generation_ids and not isinstance(error, HedraWaitTimeoutError):
+                how = "a retry" if self.on_clear == "new" else "a retry or a clear"
+                each = f"Generation {generation_ids[0]} is"
+                if len(generation_ids) > 1:
+                    each = f"Generations {', '.join(generation_ids)} are"
+                adopted = f"{each} paid for: {how} of this task adopts what is there."
+                error.remedy = f"{error.remedy or ''} {adopted}".strip()
             if not error.retryable:
                 raise
             found_again = {

@@ -197,6 +197,7 @@ def check_cost(
     """
     from hedra_provider.api import calls
     from hedra_provider.api.budget import estimate_request, pool_name, require_within
+    from hedra_provider.api.errors import HedraError
 
     if not generations:
         return None
@@ -214,7 +215,12 @@ def check_cost(
         return str(found) if found else None
     require_within(found, limit, f"Task {operator.task_id}")
     workspace_id = draft.body.get("workspace_id")
-    available = client.run(calls.get_credits()).available(workspace_id)
+    try:
+        available = client.run(calls.get_credits()).available(workspace_id)
+    except HedraError as error:
+        # It is worth a warning, no more: what is not there, Hedra itself refuses.
+        operator.log.warning("The balance could not be read: %s", error)
+        available = None
     if found and available is not None and available < found.high:
         operator.log.warning(
             "%s has %d credits; this may cost %s.", pool_name(workspace_id), available, found
