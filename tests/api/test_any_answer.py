@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from hedra_provider.api import client as client_module
 from hedra_provider.api.errors import HedraError, HedraProtocolError, HedraTransportError
-from tests.fuzz.flows import FLOWS, ID, KEY, SYNC_NAMES, Canned, run_both, run_sync
+from tests.fuzz.flows import FLOWS, KEY, SYNC_NAMES, Canned, run_both, run_sync
+from tests.fuzz.seeds import ASSET, DOCUMENTS, MODEL, SIGNED
 
 LOOP_SETTINGS = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-SIGNED = "https://files.example/a.mp4?X-Amz-Signature=s&X-Amz-Expires=3600"
 
 
 @pytest.fixture(scope="module")
@@ -31,62 +31,6 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     yield loop
     loop.close()
 
-
-GENERATION = {
-    "id": ID,
-    "asset_id": ID,
-    "type": "video",
-    "status": "complete",
-    "progress": 1.0,
-    "eta_sec": 3,
-    "created_at": "2026-08-01T00:00:00Z",
-    "error": {"type": "INTERNAL", "message": "no luck", "violations": [{"field": "a", "message": "b"}]},
-    "error_message": "no luck",
-    "url": SIGNED,
-    "download_url": SIGNED,
-    "workspace_id": None,
-    "credit_cost": 7,
-    "input": {"type": "video", "model_slug": "together/hedra-avatar", "generated_video_inputs": {"seed": 1}},
-    "asset": {"id": ID, "type": "video", "name": "a", "asset": {"url": SIGNED, "duration_ms": 1000}},
-}
-ASSET = {
-    "id": ID,
-    "type": "audio",
-    "name": "a",
-    "asset": {"type": "uploaded_audio", "url": SIGNED, "width": 3},
-}
-VOICE = {
-    "id": ID,
-    "type": "voice",
-    "name": "a",
-    "asset": {"labels": [{"name": "language", "value": "English"}]},
-}
-MODEL = {
-    "id": ID,
-    "slug": "together/hedra-avatar",
-    "type": "video",
-    "aspect_ratios": ["9:16"],
-    "max_duration_ms": 600_000,
-    "inputs": [{"mode": "a", "slots": [{"type": "audio", "max_file_size_bytes": 10}]}],
-    "pricing": {"base_cost": 1, "credits_per_second": 3.0, "modifiers": {"resolution": {"540p": 0.5}}},
-}
-SPEECH = MODEL | {"type": "text_to_speech", "slug": "speech"}
-POOL = {"used": 1, "allocated": 2, "available": 1}
-DOCUMENTS: list[Any] = [
-    GENERATION,
-    {"data": [GENERATION, GENERATION], "page_info": {}},
-    [ASSET],
-    [VOICE],
-    ASSET,
-    {"id": ID, "upload_url": SIGNED},
-    [MODEL, SPEECH],
-    {"remaining": 10, "workspace_credit_pool": {"team": POOL}},
-    {"detail": [{"type": "missing", "loc": ["body", "name"], "msg": "Field required"}]},
-    {"detail": f"key {KEY} at {SIGNED}"},
-    {"messages": ["one", {"message": "two"}]},
-    {"error_code": "INSUFFICIENT_BALANCE", "credits_needed": 9, "credits_available": 1},
-    {"error": {"type": "INTERNAL", "message": "no luck", "reason_code": "X", "param": "p"}},
-]
 
 TEXTS = (
     st.text(max_size=20)

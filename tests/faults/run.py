@@ -1,0 +1,107 @@
+"""Run one cell of the matrix as Airflow would: a try, and the retry or the clear that follows it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hedra_provider.sandbox.catalogue import VOICES
+from tests.airflow_names import AirflowException, AirflowFailException
+from tests.faults.matrix import TIMEOUT_SECONDS, Outcome
+from tests.tasks import TaskInstance, run
+
+if TYPE_CHECKING:
+    import pytest
+
+    from hedra_provider.testing import Sandbox
+
+SECONDS = 10.0
+"""How long a generation takes, on the clock that is moved."""
+
+FIRST = {"try_number": 1, "max_tries": 2}
+AFTER_IT: dict[Outcome, dict[str, int]] = {
+    # An automatic retry counts on; a clear raises max_tries too.
+    Outcome.RETRIED: {"try_number": 2, "max_tries": 2},
+    Outcome.FAILS: {"try_number": 2, "max_tries": 3},
+}
+
+
+@dataclass(frozen=True)
+class Try:
+    """How a try ended."""
+
+    outcome: Outcome
+    error: AirflowException | None = None
+    result: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """
+    The avatar pipeline: a portrait and a recording, or a text, become a stored video.
+
+    :param voice: Path of the recording; None: a text is spoken, which is an upload less.
+    :param chooses: Whether the voice of a text is looked for in Hedra's list.
+    """
+
+    portrait: str
+    voice: str | None
+    destination: Path
+    mode: str
+    chooses: bool = False
+
+    def attempt(self, numbers: dict[str, int]) -> Try:
+        """Run a try to its end."""
+        try:
+            return Try(Outcome.PASSES, result=self._run(TaskInstance(**numbers)))
+        except AirflowFailException as error:
+            return Try(Outcome.FAILS, error)
+        except AirflowException as error:
+            return Try(Outcome.RETRIED, error)
+
+    def _run(self, ti: TaskInstance) -> dict[str, Any]:
+        from hedra_provider.operators import HedraAvatarVideoOperator
+
+        sound: dict[str, Any] = {"audio": self.voice}
+        if self.voice is None:
+            voice_id = choose_voice() if self.chooses else VOICES[0]["id"]
+            sound = {"text": "Good morning", "voice_id": voice_id}
+        operator = HedraAvatarVideoOperator(
+            task_id="avatar",
+            image=self.portrait,
+            **sound,
+            resolution="540p",
+            destination=str(self.destination),
+            max_credits=1000,
+            deferrable=self.mode == "deferred",
+        )
+        result: dict[str, Any] = run(operator, ti)
+        return result
+
+
+def choose_voice() -> str:
+    """Pick a voice as a task before the operator does, by the hook."""
+    from hedra_provider.api import calls
+    from hedra_provider.failures import as_airflow_errors
+    from hedra_provider.hooks import HedraHook
+
+    with as_airflow_errors(), HedraHook().get_conn() as client:
+        return client.run(calls.list_voices())[0].id
+
+
+def connect(sandbox: Sandbox, patch: pytest.MonkeyPatch, *, tiny_timeout: bool) -> None:
+    """Make the sandbox ``hedra_default``."""
+    from hedra_provider.api import calls
+
+    connection = json.loads(sandbox.connection)
+    if tiny_timeout:
+        connection["extra"] = {"timeout": TIMEOUT_SECONDS}
+        patch.setattr(calls, "UPLOAD_TIMEOUT_SECONDS", TIMEOUT_SECONDS)
+    patch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
+
+
+def paid(ledger: dict[str, Any]) -> list[dict[str, Any]]:
+    """The submissions that were charged, refunded ones too."""
+    return [row for row in ledger["submissions"] if row["credits"]]

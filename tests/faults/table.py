@@ -1,0 +1,67 @@
+"""The matrix as a table: ``python -m tests.faults.table`` prints it, with ``--write`` into docs/faults.md."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.faults.matrix import CALLS, FAULTS, MODES, Fault, Outcome, cells
+
+TARGET = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+
+SIGNS = {Outcome.PASSES: "✓", Outcome.RETRIED: "↻", Outcome.FAILS: "✗"}
+
+HEAD = """# What goes wrong, where, and how the task ends
+
+Made from `tests/faults/matrix.py` by `python -m tests.faults.table --write`. Each cell is a test, run by
+`make test`: the avatar operator, against the sandbox, in both modes (waiting in the worker, and deferred),
+with that fault at that call. {cells} cells: {faults} faults by {calls} calls by {modes} modes.
+
+- ✓ the first try succeeds
+- ↻ it fails, and the task's own retry succeeds once the fault is over
+- ✗ it fails at once, without a retry; once the cause is put right, a clear succeeds
+- ✓/↻ the first sign is for waiting in the worker, the second for deferred
+- empty: this fault can't happen there
+
+In every cell, in the end: **one** generation is paid for (a generation that failed is refunded, and its retry
+is the one that is paid), the destination holds the whole video and nothing else, and it held nothing at all
+after a try that failed. The error of such a try says what happened, which generation is paid for and what to
+do, in one line without the key and without signed URLs.
+"""
+
+
+def table() -> str:
+    """Return the table in Markdown: a row for each fault, a column for each call."""
+    names = list(CALLS)
+    columns = "\n".join(f"{n}. {_code(CALLS[name].name)}" for n, name in enumerate(names, 1))
+    head = f"| | {' | '.join(map(str, range(1, len(names) + 1)))} |\n|---|{'---|' * len(names)}"
+    rows = [
+        f"| {fault.name} | {' | '.join(_sign(fault, name) for name in names)} |" for fault in FAULTS.values()
+    ]
+    return "\n".join([columns, "", head, *rows]) + "\n"
+
+
+def _code(name: str) -> str:
+    """Put the call of a name into code: ``GET status (waiting)``."""
+    call, _, why = name.partition(" (")
+    return f"`{call}`" + (f" ({why}" if why else "")
+
+
+def _sign(fault: Fault, call: str) -> str:
+    if not fault.meets(call):
+        return ""
+    signs = [SIGNS[fault.outcome(call, mode)] for mode in MODES]
+    return signs[0] if len(set(signs)) == 1 else "/".join(signs)
+
+
+def text() -> str:
+    """Return the whole page."""
+    counts = {"cells": len(list(cells())), "faults": len(FAULTS), "calls": len(CALLS), "modes": len(MODES)}
+    return f"{HEAD.format(**counts)}\n{table()}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        TARGET.write_text(text())
+    else:
+        print(text())
