@@ -147,7 +147,7 @@ def _file(name: str) -> SizedFile:
 # A URL that is whole: bytes that were changed may leave a signature that belongs to none.
 _SIGNED = re.compile(r"https://files\.example/[\w.]*\?X-Amz-Signature")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_IDS = identity.generation_ids(uuid.UUID(int=7), "row", payer="run")
+_IDS, _OTHER_IDS = (identity.generation_ids(uuid.UUID(int=7), "row", n, payer="run") for n in range(2))
 
 FLOWS: dict[str, Callable[[World], Any]] = {
     "get_credits": lambda world: calls.get_credits(),
@@ -158,7 +158,8 @@ FLOWS: dict[str, Callable[[World], Any]] = {
     "submit": lambda world: calls.submit(BODY),
     "get_status": lambda world: calls.get_status(ID),
     "list_generations": lambda world: calls.list_generations(limit=5),
-    "submit_once": lambda world: submit_once(BODY, _IDS),
+    "submit_once": lambda world: submit_once(BODY, [_IDS]),
+    "submit_batch": lambda world: submit_once({**BODY, "batch_size": 2}, [_IDS, _OTHER_IDS]),
     "generation_file": lambda world: transfer.generation_file(ID),
     "asset_file": lambda world: transfer.asset_file(ID, "video"),
     "wait_until_finished": _wait,
@@ -210,9 +211,9 @@ def _download(client: HedraClient, world: World) -> Any:
 
 def _checked(result: Any, world: World) -> Any:
     """Require that it can be told."""
+    from hedra_provider.events import failed, told
     from hedra_provider.failures import airflow_error
     from hedra_provider.results import generation_result
-    from hedra_provider.triggers import _failed, _told
 
     if isinstance(result, HedraError):
         for text in (str(result), str(airflow_error(result)), repr(result)):
@@ -222,12 +223,12 @@ def _checked(result: Any, world: World) -> Any:
             assert not _SIGNED.search(text), text
             text.encode()
         assert len(str(result).splitlines()) == 1
-        _require_json(_failed(result))
+        _require_json(failed(result))
         return result
     for found in result if isinstance(result, list) else [result]:
         found = getattr(found, "generation", found)
         if isinstance(found, Generation):
-            _require_json(_told(found))
+            _require_json(told(found))
             _require_json(generation_result(found, hedra_conn_id="c", row=found))
         if isinstance(found, pydantic.BaseModel):
             repr(found)
