@@ -15,7 +15,7 @@ MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/a
 unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test test-oldest lint types airflow sandbox bench bench-batch clean
+.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow sandbox bench bench-batch clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: venv-dev  ## the whole test suite; ARGS="-k submit" or ARGS="--ignore=test
 
 crash-test: venv-dev  ## of them: workers, scheduler and triggerer killed, tasks cleared in every state
 	@$(PY) -m pytest -m crash tests/system $(ARGS)
+
+fuzz: venv-dev  ## coverage-guided fuzzing of what reads Hedra's answers; needs atheris; ARGS="--seconds 600"
+	@$(PY) -m tests.fuzz $(ARGS)
 
 test-oldest: venv-oldest  ## the tests of the Airflow layer on Airflow 3.0
 	@$(OLDEST)/bin/python -m pytest -m "not live and not crash" --ignore=tests/api --ignore=tests/sandbox $(ARGS)

@@ -1,10 +1,10 @@
 """Coverage-guided fuzzing of what reads Hedra's answers: ``make fuzz``, or
 ``python -m tests.fuzz --seconds 60 [--flow NAME] [--corpus DIR]``.
 
-It needs atheris (``pip install atheris``, CPython 3.11 and later on Linux), which is no part of the ``dev``
-extra. It changes the bytes of answers towards code that was not reached yet, and drives each flow of
-``tests/fuzz/flows.py`` by both clients. What it finds it leaves in ``crash-*``; such a file is run again by
-``python -m tests.fuzz --replay FILE``.
+It needs atheris (``.venv/bin/pip install atheris``), which is no part of the ``dev`` extra: it is native
+code, and not every machine has a wheel of it. It changes the bytes of answers towards code that was not
+reached yet, and drives each flow of ``tests/fuzz/flows.py`` by both clients. What it finds it leaves in
+``out/fuzz``; such a file is run again by ``python -m tests.fuzz --replay FILE``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+
+FOUND = Path("out/fuzz")
 
 
 def main() -> None:
@@ -47,8 +49,9 @@ def main() -> None:
         corpus.mkdir(parents=True, exist_ok=True)
         for name, data in target.seeds():
             (corpus / name).write_bytes(data)
+        FOUND.mkdir(parents=True, exist_ok=True)
         limits = [f"-max_total_time={options.seconds}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=2048"]
-        atheris.Setup([sys.argv[0], str(corpus), *limits], target)
+        atheris.Setup([sys.argv[0], str(corpus), *limits, f"-artifact_prefix={FOUND}/"], target)
         atheris.Fuzz()
 
 
