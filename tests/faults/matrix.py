@@ -38,7 +38,7 @@ class Call:
     :param on: Which requests it is.
     :param skip: How many of those pass before this one.
     :param rows: Whether its answer is a list.
-    :param also: Another fault, without which this call is not made.
+    :param also: Other faults, without which this call is not made.
     :param before_the_submit: Whether nothing was paid for yet.
     :param of_the_recording: Whether it is about the second file that is uploaded.
     """
@@ -47,12 +47,13 @@ class Call:
     on: str
     skip: int = 0
     rows: bool = False
-    also: Mapping[str, Any] | None = None
+    also: tuple[Mapping[str, Any], ...] = ()
     before_the_submit: bool = False
     of_the_recording: bool = False
 
 
 NO_URL = {"url": None, "download_url": None, "streaming_url": None}
+ROW_WITHOUT_FILE = {"on": "GET /generations", "times": None, "patch_items": {"asset": None}}
 FILE_LOOK = 3
 """Looks at the status that come before the one for the file: at first, running, complete."""
 
@@ -75,13 +76,13 @@ CALLS: dict[str, Call] = {
     "submit": Call("POST /generations", "POST /generations"),
     "wait": Call("GET status (waiting)", STATUS, skip=1),
     "row": Call("GET /generations?ids=", "GET /generations", rows=True),
-    "file_url": Call("GET status (where is the file?)", STATUS, skip=FILE_LOOK),
+    "file_url": Call("GET status (where is the file?)", STATUS, skip=FILE_LOOK, also=(ROW_WITHOUT_FILE,)),
     "asset_url": Call(
         "GET /assets (where is the file?)",
         "GET /assets",
         skip=1,
         rows=True,
-        also={"on": STATUS, "skip": FILE_LOOK, "times": None, "patch": NO_URL},
+        also=(ROW_WITHOUT_FILE, {"on": STATUS, "skip": FILE_LOOK, "times": None, "patch": NO_URL}),
     ),
     "file": Call("GET /files/{id}", "GET /files/{id}"),
 }
@@ -126,7 +127,7 @@ class Fault:
         """What the sandbox is told."""
         call = CALLS[key]
         told = {"on": call.on, "skip": call.skip, "times": self.times, **self.json_at.get(key, self.json)}
-        return [told, dict(call.also)] if call.also else [told]
+        return [told, *map(dict, call.also)]
 
 
 def refusal(name: str, status: int, body: Any, **but: Outcome) -> Fault:

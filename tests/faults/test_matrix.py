@@ -145,7 +145,7 @@ def test_the_calls_of_a_run_without_a_fault(sandbox: Sandbox, pipeline: Any, mod
     seen = [f"{row['method']} {template(row['path'])}" for row in ledger["requests"]]
     assets = ["GET /assets", "POST /assets", "POST /assets/{id}/upload"]
     expected = ["GET /models", *assets, *assets, STATUS, "GET /billing/credits", "POST /generations"]
-    assert seen == [*expected, STATUS, STATUS, "GET /generations", STATUS, "GET /files/{id}"]
+    assert seen == [*expected, STATUS, STATUS, "GET /generations", "GET /files/{id}"]
 
 
 @pytest.mark.parametrize("mode", MODES)
