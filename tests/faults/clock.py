@@ -1,7 +1,8 @@
 """A clock that moves instead of being waited for: the provider's, the sandbox's and the tests' alike.
 
 All of them tell the time by ``time.time``, and the sandbox of a test runs in this process: one offset moves
-all. The provider lets time pass by the ``sleep`` of its two clients and, in triggers, by ``asyncio.sleep``.
+all. The provider lets time pass by the ``sleep`` of its two clients, by the poller's ``CLOCK`` and, in
+triggers, by ``asyncio.sleep``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+
+from hedra_provider import poller
 
 
 class MovedClock:
@@ -22,6 +25,8 @@ class MovedClock:
 
     def __init__(self) -> None:
         self._real = time.time
+        self._timeouts: list[tuple[float, asyncio.Timeout]] = []
+        self._timeout = asyncio.timeout
         self.offset = 0.0
 
     def time(self) -> float:
@@ -30,6 +35,40 @@ class MovedClock:
     def sleep(self, seconds: float) -> None:
         assert 0 <= seconds < 100_000, seconds
         self.offset += seconds
+        due = [timeout for at, timeout in self._timeouts if at <= self.time()]
+        self._timeouts = [(at, timeout) for at, timeout in self._timeouts if at > self.time()]
+        for timeout in due:
+            # One that has ended by itself is of a loop that may have ended too.
+            with suppress(RuntimeError):
+                timeout.reschedule(0.0)
+
+    def timeout(self, seconds: float | None) -> asyncio.Timeout:
+        """An ``asyncio.timeout`` that this clock ends too."""
+        timeout = self._timeout(seconds)
+        if seconds is not None:
+            self._timeouts.append((self.time() + seconds, timeout))
+        return timeout
+
+
+class MovedPollerClock(poller.Clock):
+    """The same clock as the poller sees it: it moves when the poller has nothing to do and no look is out."""
+
+    def __init__(self, clock: MovedClock) -> None:
+        self._clock = clock
+        self._pause = asyncio.sleep
+
+    def now(self) -> float:
+        return 1000.0 + self._clock.offset
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        if seconds == float("inf"):
+            await event.wait()
+        # Those who wait may have something to say first.
+        await self._pause(0)
+        while not event.is_set() and any(task.get_name() == "hedra-look" for task in asyncio.all_tasks()):
+            await self._pause(0.001)
+        if not event.is_set():
+            self._clock.sleep(max(seconds, 0.0))
 
 
 @contextmanager
@@ -53,7 +92,9 @@ def moved_clock() -> Iterator[MovedClock]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(client.HedraClient.__init__.__kwdefaults__, "sleep", clock.sleep)
         patch.setitem(client.AsyncHedraClient.__init__.__kwdefaults__, "sleep", sleep)
+        patch.setattr(poller, "CLOCK", MovedPollerClock(clock))
         patch.setattr(asyncio, "sleep", sleep)
+        patch.setattr(asyncio, "timeout", clock.timeout)
         for wait in waits:
             for name, default in list(wait.__kwdefaults__.items()):
                 if default in instead:

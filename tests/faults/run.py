@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 """How long a generation takes, on the clock that is moved."""
 
+TIMEOUT_OF_THE_WAIT_SECONDS = 900.0
 MAX_DEFERRALS = 200
 
 FIRST = {"try_number": 1, "max_tries": 2}
@@ -79,6 +80,7 @@ class Pipeline:
                 resolution="540p",
                 destination=str(self.destination),
                 max_credits=1000,
+                timeout=TIMEOUT_OF_THE_WAIT_SECONDS,
                 deferrable=self.mode == "deferred",
             )
 
