@@ -158,6 +158,7 @@ FLOWS: dict[str, Callable[[World], Any]] = {
     "submit": lambda world: calls.submit(BODY),
     "get_status": lambda world: calls.get_status(ID),
     "list_generations": lambda world: calls.list_generations(limit=5),
+    "list_as_answered": lambda world: calls.list_as_answered([ID], limit=5),
     "submit_once": lambda world: submit_once(BODY, [_IDS]),
     "submit_batch": lambda world: submit_once({**BODY, "batch_size": 2}, [_IDS, _OTHER_IDS]),
     "generation_file": lambda world: transfer.generation_file(ID),
