@@ -25,14 +25,14 @@ SIGNED = f"https://b.example/v.mp4?X-Amz-Credential=AKIA{SIGNATURE}&X-Amz-Signat
 PASSWORD = "c4naryPr0xyPassw0rd"
 
 pytestmark = pytest.mark.hedra_sandbox(api_key=KEY, media=False)
+masker = pytest.importorskip(
+    "airflow.sdk._shared.secrets_masker", reason="before Airflow 3.2 what masks lies elsewhere"
+)
 
 
 @pytest.fixture
 def unmasked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing be masked: what would be is there to be found."""
-    masker = pytest.importorskip(
-        "airflow.sdk._shared.secrets_masker", reason="before Airflow 3.2 it lies elsewhere"
-    )
     monkeypatch.setattr(masker.SecretsMasker, "add_mask", lambda *args, **kwargs: None)
     monkeypatch.setattr(masker.SecretsMasker, "redact", lambda self, item, *args, **kwargs: item)
 
