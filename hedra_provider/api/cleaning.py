@@ -27,7 +27,10 @@ _HIDDEN = "***"
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]?|\][^\x07\x1b]*\x07?)")
 _DIRECTIONS = dict.fromkeys((0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 _WORD = re.compile(r"[^\s\"'<>`]+")
-_USERINFO = re.compile(r"(\w*)(://|%(?:25)*3a(?:%(?:25)*2f){2})([^/?#\\]*(?:@|%(?:25)*40))", re.IGNORECASE)
+# From the start of a word only, and bounded: what is searched may be a hundred thousand letters long.
+_USERINFO = re.compile(
+    r"(?<!\w)(\w*)(://|%(?:25)*3a(?:%(?:25)*2f){2})([^/?#\\]{0,1000}(?:@|%(?:25)*40))", re.IGNORECASE
+)
 # A question mark, plain or encoded once or more, and behind it a "=" (which encodes the same way).
 _QUERY_MARK = re.compile(r"\?|%(?:25)*3f|\\u003f|\\x3f", re.IGNORECASE)
 _EQUALS = re.compile(r"=|%(?:25)*3d|\\u003d|\\x3d", re.IGNORECASE)

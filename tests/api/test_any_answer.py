@@ -119,6 +119,8 @@ ODD_BYTES += [
     b'{"detail":"\\ud800"}',
     *DEEP,
 ]
+# Long words: a search that looks at each of their letters again and again takes minutes.
+ODD_BYTES += [b"9" * 90_000, b"%3a%2f%2f" * 10_000, b"u://" * 20_000, b'"sig" ' * 15_000]
 ODD_BYTES += [b'{"messages":[' + b"[" * 900 + b"]" * 900 + b"]}"]
 BODIES = (
     near_the_schema().map(lambda document: json.dumps(document).encode())
