@@ -15,7 +15,7 @@ MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/a
 unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow sandbox bench bench-batch clean
+.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow sandbox bench bench-batch soak clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ bench: venv-dev  ## the benchmarks: each prints a table and writes JSON
 
 bench-batch: venv-dev  ## 300 clips in a real Airflow on a slow plan; ARGS="--clips 30" for fewer
 	@$(PY) -m benchmarks.bench_batch $(ARGS)
+
+soak: venv-dev  ## runs for an hour amid faults and kills, then compares what is left; ARGS="--seconds 300"
+	@$(PY) -m scripts.soak $(ARGS)
 
 clean:  ## remove everything these commands made
 	rm -rf $(VENV) $(OLDEST) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

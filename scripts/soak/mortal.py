@@ -1,0 +1,246 @@
+"""An Airflow whose processes are killed by id, and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]  # of Airflow
+
+from scripts.local_airflow import LocalAirflow, free_port, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SETTINGS = {
+    "AIRFLOW__CORE__PARALLELISM": "8",
+    # The DAG stays as it is.
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
+    # What died is missed after seconds, not after minutes.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "40",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
+}
+
+LOADED_ONCE = """
+import hedra_provider.api.client
+import hedra_provider.api.requests
+import hedra_provider.api.submit
+import hedra_provider.api.transfer
+import hedra_provider.operators
+"""
+"""Workers are forks of the scheduler: what it has loaded costs none of them a second."""
+
+PATIENCE_SECONDS = 90.0
+EXECUTION_API = "execution-api"
+
+
+class DyingAirflow(LocalAirflow):
+    """
+    A :class:`LocalAirflow` with short patience for what died.
+
+    The workers talk to an API server of their own: in one server a change by REST and a worker's transaction
+    wait for each other until SQLite's patience is over (seen on 3.3.2).
+
+    :param env: Added to the environment of all components.
+    """
+
+    def __init__(self, home: Path, dags_folder: Path, env: Mapping[str, str]) -> None:
+        self._execution_port = free_port()
+        own = {
+            # SQLite lets one write at a time: who writes waits for longer than five seconds.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=20",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self._execution_port}/execution/",
+        }
+        super().__init__(home, dags_folder, {**SETTINGS, **own, **env})
+        self._http.timeout = httpx.Timeout(PATIENCE_SECONDS)
+        self._dead: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> DyingAirflow:
+        """Start everything, and wait until it is healthy."""
+        config = self.home / "config"
+        config.mkdir(parents=True, exist_ok=True)
+        (config / "airflow_local_settings.py").write_text(LOADED_ONCE)
+        super().__enter__()
+        try:
+            self._start(EXECUTION_API)
+            wait_for(self._execution_api_answers, self.start_seconds, "the API server of the workers")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _execution_api_answers(self) -> bool:
+        self.check_alive()
+        with suppress(httpx.TransportError):
+            url = f"http://127.0.0.1:{self._execution_port}/execution/health"
+            return self._http.get(url).is_success
+        return False
+
+    def __exit__(self, *_: object) -> None:
+        """Stop everything, also what the dead left behind."""
+        super().__exit__()
+        for process in self._dead:
+            # A group keeps its number while it has members.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _start(self, component: str) -> None:
+        command = [sys.executable, "-m", "airflow", *self._arguments(component)]
+        self.log_file(component).parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file(component).open("ab") as log:
+            self._processes[component] = subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def _arguments(self, component: str) -> list[str]:
+        loopback = ["--host", "127.0.0.1", "--port"]
+        if component == EXECUTION_API:
+            return ["api-server", "--apps", "execution", *loopback, str(self._execution_port)]
+        if component == "api-server":
+            return [component, "--apps", "core", *loopback, str(self.port)]
+        return [component, "--skip-serve-logs"] if component in ("scheduler", "triggerer") else [component]
+
+    # Killing
+
+    def kill(self, component: str, *, group: bool) -> None:
+        """
+        End a component by SIGKILL, and start another one at once.
+
+        :param group: Whether what it started dies with it, as in a container, or lives on.
+        """
+        process = self._processes.pop(component)
+        if group:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        self._dead.append(process)
+        self._start(component)
+
+    def kill_worker(self, chance: float, how: str) -> bool:
+        """
+        End one of the busy workers by SIGKILL.
+
+        :param chance: In [0, 1): which one.
+        :param how: ``both``, ``supervisor`` or ``runner``, the process that runs the task's code.
+        :return: Whether there was one.
+        """
+        with suppress(psutil.NoSuchProcess):
+            busy = self._busy_workers()
+            if not busy:
+                return False
+            supervisor, runner = busy[int(chance * len(busy))]
+            if how == "runner":
+                runner.kill()
+                return True
+            # Between two tasks it may hold the lock of the executor's queue: who dies with that stops all of
+            # them for good. While it has a runner it does not, and while it is stopped that stays so.
+            supervisor.suspend()
+            try:
+                if runner.is_running() and runner.status() != psutil.STATUS_ZOMBIE:
+                    supervisor.kill()
+                    if how == "both":
+                        runner.kill()
+                    return True
+            finally:
+                with suppress(psutil.NoSuchProcess):
+                    supervisor.resume()
+        return False
+
+    def _busy_workers(self) -> list[tuple[psutil.Process, psutil.Process]]:
+        found = []
+        for supervisor in psutil.Process(self._processes["scheduler"].pid).children():
+            with suppress(psutil.NoSuchProcess):
+                found += [
+                    (supervisor, runner)
+                    for runner in supervisor.children()
+                    if runner.status() != psutil.STATUS_ZOMBIE
+                ]
+        return sorted(found, key=lambda pair: int(pair[1].pid))
+
+    def revive_what_ended(self) -> list[str]:
+        """Start again what ended by itself, as a service manager does; return its last words."""
+        told = []
+        for component, process in list(self._processes.items()):
+            if process.poll() is None:
+                continue
+            words = self.log_file(component).read_text(errors="replace").splitlines()[-5:]
+            told.append(f"{component} ended with {process.returncode}: " + " | ".join(words))
+            self._dead.append(self._processes.pop(component))
+            self._start(component)
+        return told
+
+    def triggerer_memory(self) -> tuple[int, float]:
+        """Return the triggerer's process id, and its resident memory with that of its children, in MiB."""
+        head = psutil.Process(self._processes["triggerer"].pid)
+        rss_bytes = 0
+        for process in (head, *head.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                rss_bytes += process.memory_info().rss
+        return int(head.pid), rss_bytes / 1024**2
+
+    # The REST API
+
+    def ask(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
+        """Call the REST API; what a locked database or a busy server refused is asked again."""
+        for left in (4, 3, 2, 1, 0):
+            try:
+                return self.call(method, path, body, **params)
+            except httpx.HTTPStatusError as error:
+                if not error.response.is_server_error or not left:
+                    raise
+            except httpx.TransportError:
+                if not left:
+                    raise
+            time.sleep(2)
+        raise AssertionError("The last one returns or raises.")
+
+    def runs(self, dag_id: str, *states: str) -> list[str]:
+        """Return the ids of a DAG's runs that are in one of these states, all of them without any."""
+        found: list[str] = []
+        while True:
+            page = self.ask(
+                "GET",
+                f"/dags/{dag_id}/dagRuns",
+                state=list(states),
+                limit=100,
+                offset=len(found),
+                order_by="id",
+            )
+            found += [row["dag_run_id"] for row in page["dag_runs"]]
+            if not page["dag_runs"] or len(found) >= page["total_entries"]:
+                return found
+
+    def tasks(self, dag_id: str, run_id: str, *states: str) -> list[dict[str, Any]]:
+        """Return task instances (of all runs: ``~``) in one of these states, the youngest first."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        found = self.ask("GET", path, state=list(states), limit=100, order_by="-start_date")
+        return list(found["task_instances"])
+
+    def clear_tasks(self, dag_id: str, run_id: str, tasks: list[Any]) -> None:
+        """
+        Clear tasks of a run and what comes after them.
+
+        :param tasks: Ids, or pairs of id and map index.
+        """
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": tasks,
+            "only_failed": False,
+            "include_downstream": True,
+            "reset_dag_runs": True,
+        }
+        self.ask("POST", f"/dags/{dag_id}/clearTaskInstances", body)

@@ -1,0 +1,199 @@
+"""Deals the blows, keeps runs in flight, and afterwards lets everything come to its end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from scripts.soak.chaos import CLOCK_JUMP_SECONDS, EVERY_SECONDS, Blow
+from scripts.soak.judgement import Life
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from scripts.airflow_home import SandboxAddress
+    from scripts.soak.mortal import DyingAirflow
+
+DAG_ID = "soak"
+TICK_SECONDS = 1.0
+HEALS_AT_MOST = 4
+CLEARED_STATES = ("running", "deferred", "success", "up_for_retry", "failed")
+
+
+class Storm:
+    """
+    A soak under way.
+
+    :param folder: Where each run gets a folder for its files.
+    :param tell: Receives a line for each thing that happens.
+    """
+
+    def __init__(
+        self,
+        airflow: DyingAirflow,
+        hedra: SandboxAddress,
+        folder: Path,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.airflow = airflow
+        self.hedra = hedra
+        self.folder = folder
+        self.tell = tell
+        self.done: Counter[str] = Counter(dict.fromkeys(EVERY_SECONDS, 0))
+        self.faults_met: Counter[str] = Counter()
+        self.ended: list[str] = []
+        self.healed: Counter[str] = Counter()
+        self._started = 0
+        self._memory: dict[int, tuple[float, list[tuple[float, float]]]] = {}
+        voices = httpx.get(f"{hedra.base_url}/voices", headers={"X-API-Key": hedra.api_key}, trust_env=False)
+        self._voice_id = str(voices.raise_for_status().json()[0]["id"])
+
+    def rage(self, blows: Sequence[Blow], seconds: float, parallel_runs: int) -> None:
+        """Keep so many runs in flight, and deal the blows at their times."""
+        began, left = time.monotonic(), list(blows)
+        while (now := time.monotonic() - began) < seconds:
+            self._watch()
+            while left and left[0].at_seconds <= now:
+                self._deal(left.pop(0))
+            self._attempt("start runs", lambda: self._keep_in_flight(parallel_runs))
+            time.sleep(TICK_SECONDS)
+
+    def calm(self, seconds: float) -> bool:
+        """
+        Stop the faults, clear what failed for good, and wait until all runs have succeeded.
+
+        :return: Whether they have.
+        """
+        self._put_faults([])
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._watch()
+            if self._attempt("see the runs", self._all_succeeded):
+                return True
+            time.sleep(TICK_SECONDS * 2)
+        return False
+
+    @property
+    def lives(self) -> list[Life]:
+        """The memory of each triggerer over time."""
+        return [Life(pid, samples) for pid, (_, samples) in self._memory.items()]
+
+    # Watching
+
+    def _watch(self) -> None:
+        for words in self.airflow.revive_what_ended():
+            self.ended.append(words)
+            self.tell(words)
+        pid, mib = self.airflow.triggerer_memory()
+        now = time.monotonic()
+        born, samples = self._memory.setdefault(pid, (now, []))
+        samples.append((round(now - born, 1), round(mib, 1)))
+
+    def _keep_in_flight(self, parallel_runs: int) -> None:
+        going = len(self.airflow.runs(DAG_ID, "running", "queued"))
+        for _ in range(parallel_runs - going):
+            self._started += 1
+            run_id = f"soak_{self._started:04}"
+            conf = {"folder": str(self.folder / run_id), "voice_id": self._voice_id}
+            body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+            try:
+                self.airflow.ask("POST", f"/dags/{DAG_ID}/dagRuns", body)
+            except httpx.HTTPStatusError as error:
+                # Asked again after an answer that came too late.
+                if error.response.status_code != httpx.codes.CONFLICT:
+                    raise
+
+    def _all_succeeded(self) -> bool:
+        for run_id in self.airflow.runs(DAG_ID, "failed"):
+            if self.healed[run_id] < HEALS_AT_MOST:
+                self.healed[run_id] += 1
+                self._heal(run_id)
+        return not self.airflow.runs(DAG_ID, "failed", "running", "queued")
+
+    def _heal(self, run_id: str) -> None:
+        """Clear what used up its retries; of a failed generation that a sensor found, the task that paid."""
+        failed = self.airflow.tasks(DAG_ID, run_id, "failed", "upstream_failed")
+        tasks: list[Any] = [[row["task_id"], row["map_index"]] for row in failed]
+        if any(row["task_id"] in ("wait", "fetch") for row in failed):
+            tasks.append("submit")
+        self.tell(f"clearing {tasks} of {run_id}")
+        self.airflow.clear_tasks(DAG_ID, run_id, tasks)
+
+    # Blows
+
+    def _deal(self, blow: Blow) -> None:
+        deal: Callable[[Blow], str] = {
+            "faults": self._new_faults,
+            "worker": self._kill_worker,
+            "triggerer": self._kill_component,
+            "scheduler": self._kill_component,
+            "clear": self._clear_one,
+            "clock": self._jump,
+        }[blow.kind]
+        what = self._attempt(blow.kind, lambda: deal(blow))
+        if what:
+            self.done[blow.kind] += 1
+            self.tell(f"{blow.at_seconds:7.1f} s  {blow.kind}: {what}")
+
+    def _attempt(self, what: str, do: Callable[[], Any]) -> Any:
+        """Do something that a busy Airflow may refuse: its next turn comes."""
+        try:
+            return do()
+        except httpx.HTTPError as error:
+            self.tell(f"could not {what}: {error}")
+            return None
+
+    def _new_faults(self, blow: Blow) -> str:
+        self._put_faults(list(blow.faults))
+        return ", ".join(f"{fault['on']} {_in_short(fault)}" for fault in blow.faults)
+
+    def _put_faults(self, faults: list[dict[str, Any]]) -> None:
+        for fault in self._door("GET", "faults"):
+            self.faults_met[_in_short(fault)] += fault["applied"]
+        self._door("PUT", "faults", faults)
+
+    def _kill_worker(self, blow: Blow) -> str:
+        return blow.how if self.airflow.kill_worker(blow.chance, blow.how) else ""
+
+    def _kill_component(self, blow: Blow) -> str:
+        self.airflow.kill(blow.kind, group=blow.how == "group")
+        return blow.how
+
+    def _clear_one(self, blow: Blow) -> str:
+        rows = self.airflow.tasks(DAG_ID, "~", *CLEARED_STATES)
+        if not rows:
+            return ""
+        rows.sort(key=lambda row: (row["dag_run_id"], row["task_id"], row["map_index"]))
+        row = rows[int(blow.chance * len(rows))]
+        mapped = row["map_index"] >= 0
+        task = [row["task_id"], row["map_index"]] if mapped else row["task_id"]
+        # With all that follows: a task that reads the XCom of one that runs anew would find none.
+        self.airflow.clear_tasks(DAG_ID, row["dag_run_id"], [task])
+        return f"{row['dag_run_id']} {row['task_id']} ({row['state']})"
+
+    def _jump(self, _: Blow) -> str:
+        self._door("POST", "clock", {"advance_seconds": CLOCK_JUMP_SECONDS})
+        return f"{CLOCK_JUMP_SECONDS:.0f} s"
+
+    def _door(self, method: str, path: str, body: Any = None) -> Any:
+        url = httpx.URL(self.hedra.base_url).join(f"/_sandbox/{path}")
+        answer = httpx.request(method, url, json=body, trust_env=False, timeout=30.0)
+        return answer.raise_for_status().json()
+
+
+def _in_short(fault: dict[str, Any]) -> str:
+    """Return what kind of fault it is."""
+    if fault.get("generation_error"):
+        return "generation error"
+    if fault.get("reset"):
+        return f"cut {fault.get('when') or 'before'}"
+    if fault.get("status"):
+        return str(fault["status"])
+    for key, words in (("body", "garbage"), ("cut_at", "cut body"), ("patch", "odd answer")):
+        if fault.get(key) is not None:
+            return words
+    return "slow"
