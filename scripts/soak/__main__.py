@@ -23,7 +23,7 @@ from typing import Any
 from scripts.airflow_home import DAGS, OUT, ROOT, SandboxAddress, sandbox
 from scripts.soak.chaos import plan_blows
 from scripts.soak.evidence import read_complaints, read_files, read_ledger, read_metadata, temporary_files
-from scripts.soak.judgement import Evidence, Verdict, judge
+from scripts.soak.judgement import Evidence, Verdict, judge, thirds_mib
 from scripts.soak.mortal import DyingAirflow
 from scripts.soak.storm import DAG_ID, Storm
 
@@ -132,7 +132,10 @@ def report(verdicts: list[Verdict], evidence: Evidence, storm: Storm, facts: dic
         "blows": dict(storm.done),
         "faults_met": met,
         "healed_runs": dict(storm.healed),
-        "lives": [asdict(life) for life in evidence.lives],
+        "triggerers": [
+            {"pid": life.pid, "seconds": life.seconds, "first_and_last_third_mib": thirds_mib(life.samples)}
+            for life in evidence.lives
+        ],
     }
     (OUT / "soak.json").write_text(json.dumps(told, indent=2) + "\n", "utf-8")
 

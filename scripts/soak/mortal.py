@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # of Airflow
 
-from scripts.local_airflow import LocalAirflow, free_port, wait_for
+from scripts.local_airflow import COMPONENTS, LocalAirflow, free_port, wait_for
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -56,6 +55,8 @@ class DyingAirflow(LocalAirflow):
     :param env: Added to the environment of all components.
     """
 
+    components: ClassVar[tuple[str, ...]] = (EXECUTION_API, *COMPONENTS)
+
     def __init__(self, home: Path, dags_folder: Path, env: Mapping[str, str]) -> None:
         self._execution_port = free_port()
         own = {
@@ -74,7 +75,6 @@ class DyingAirflow(LocalAirflow):
         (config / "airflow_local_settings.py").write_text(LOADED_ONCE)
         super().__enter__()
         try:
-            self._start(EXECUTION_API)
             wait_for(self._execution_api_answers, self.start_seconds, "the API server of the workers")
         except BaseException:
             self.__exit__()
@@ -91,26 +91,22 @@ class DyingAirflow(LocalAirflow):
     def __exit__(self, *_: object) -> None:
         """Stop everything, also what the dead left behind."""
         super().__exit__()
+        self._end_what_the_dead_left()
+
+    def _end_what_the_dead_left(self) -> None:
         for process in self._dead:
             # A group keeps its number while it has members.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+        self._dead.clear()
 
-    def _start(self, component: str) -> None:
-        command = [sys.executable, "-m", "airflow", *self._arguments(component)]
-        self.log_file(component).parent.mkdir(parents=True, exist_ok=True)
-        with self.log_file(component).open("ab") as log:
-            self._processes[component] = subprocess.Popen(
-                command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-
-    def _arguments(self, component: str) -> list[str]:
-        loopback = ["--host", "127.0.0.1", "--port"]
+    def _command(self, component: str) -> list[str]:
         if component == EXECUTION_API:
-            return ["api-server", "--apps", "execution", *loopback, str(self._execution_port)]
+            port = str(self._execution_port)
+            return ["api-server", "--apps", "execution", "--host", "127.0.0.1", "--port", port]
         if component == "api-server":
-            return [component, "--apps", "core", *loopback, str(self.port)]
-        return [component, "--skip-serve-logs"] if component in ("scheduler", "triggerer") else [component]
+            return [*super()._command(component), "--apps", "core"]
+        return super()._command(component)
 
     # Killing
 
@@ -120,6 +116,8 @@ class DyingAirflow(LocalAirflow):
 
         :param group: Whether what it started dies with it, as in a container, or lives on.
         """
+        # Each scheduler that dies alone leaves its idle workers: not for an hour.
+        self._end_what_the_dead_left()
         process = self._processes.pop(component)
         if group:
             with suppress(ProcessLookupError):
