@@ -92,7 +92,7 @@ def plan_blows(seed: int, seconds: float) -> list[Blow]:
 
 
 def _faults(chances: random.Random) -> tuple[JsonObject, ...]:
-    return tuple(chances.choice(KINDS)(chances) for _ in range(chances.randint(1, 3)))
+    return tuple(chances.choice(KINDS)(chances) for _ in range(chances.randint(2, 5)))
 
 
 def _cut(chances: random.Random) -> JsonObject:
