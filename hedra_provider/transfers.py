@@ -35,6 +35,7 @@ def store_result(
     asset_id: str | None = None,
     asset_type: str | None = None,
     known: Generation | None = None,
+    seen_complete: bool = False,
 ) -> StoredResult:
     """
     Fetch the file of a generation, or of an asset, and store it whole.
@@ -44,16 +45,22 @@ def store_result(
     :param asset_type: The type of the asset, where ``asset_id`` is given.
     :param known: What Hedra said of the generation a moment ago: its URL spares a look. One that has expired
         is replaced like any other; where it has none, Hedra is asked.
+    :param seen_complete: Whether Hedra has said that the generation is complete: that it does not know it, or
+        its file, may pass then.
     :raises HedraError: If it could not be fetched or stored.
     """
     from hedra_provider.api.cleaning import clean, fit_cause
-    from hedra_provider.api.errors import HedraTransferError
+    from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
     from hedra_provider.api.transfer import RemoteFile, asset_file, download, generation_file
 
     def look() -> RemoteFile:
-        if generation_id:
+        if not generation_id:
+            return client.run(asset_file(str(asset_id), str(asset_type)))
+        try:
             return client.run(generation_file(generation_id))
-        return client.run(asset_file(str(asset_id), str(asset_type)))
+        except HedraNotFoundError as error:
+            error.retryable = error.retryable or seen_complete
+            raise
 
     if known is not None and known.is_complete and known.file_url:
         found = RemoteFile(known.file_url, known.asset_id, known.type)

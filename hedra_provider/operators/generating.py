@@ -333,7 +333,11 @@ class GeneratingOperator(HedraOperator):
             for generation, result in zip(generations, results, strict=True):
                 if destination and generation.is_complete:
                     stored = store_result(
-                        client, str(destination), generation_id=generation.id, known=rows.get(generation.id)
+                        client,
+                        str(destination),
+                        generation_id=generation.id,
+                        known=rows.get(generation.id),
+                        seen_complete=True,
                     )
                     result |= {"uri": stored.uri, "bytes": stored.size}
         finally:

@@ -55,6 +55,36 @@ def test_a_failed_download_leaves_its_facts_and_no_file(
 
 
 @pytest.mark.parametrize(
+    "moment",
+    [
+        {"on": "GET /generations/{id}/status", "status": 404},
+        {"on": "GET /assets", "body": "[]"},
+    ],
+    ids=["unknown generation", "unknown asset"],
+)
+def test_what_was_complete_and_is_unknown_for_a_moment_is_fetched_by_a_retry(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, moment: dict[str, Any]
+):
+    ti, target = TaskInstance(), tmp_path / "avatar.mp4"
+    with pytest.raises(TaskDeferred) as raised:
+        avatar(portrait, voice, destination=str(target), deferrable=True).execute(context_of(ti))
+    event = fire(raised.value.trigger)
+    # Without the row of the list, the URL is asked for.
+    hedra_sandbox.faults(
+        {"on": "GET /generations", "body": "?"},
+        moment,
+        {"on": "GET /generations/{id}/status", "patch": {"url": None, "download_url": None}},
+    )
+    with pytest.raises(AirflowException) as failed:
+        avatar(portrait, voice, destination=str(target)).execute_complete(context_of(ti), event=event)
+    assert not isinstance(failed.value, AirflowFailException)
+    hedra_sandbox.faults()
+    run(avatar(portrait, voice, destination=str(target)), TaskInstance(try_number=2))
+    assert target.stat().st_size > 1000
+    assert len(hedra_sandbox.submissions) == 1
+
+
+@pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"audio": None}, "Neither audio nor text"),
