@@ -227,6 +227,14 @@ class DyingAirflow(LocalAirflow):
         found = self.ask("GET", path, state=list(states), limit=100, order_by="-start_date")
         return list(found["task_instances"])
 
+    def last_error(self, task: Mapping[str, Any]) -> str:
+        """Return what the log of a task instance's last try says it failed with; nothing if it was killed."""
+        path = f"/dags/{task['dag_id']}/dagRuns/{task['dag_run_id']}/taskInstances/{task['task_id']}"
+        asked = {"map_index": task["map_index"], "full_content": "true"}
+        lines = self.ask("GET", f"{path}/logs/{task['try_number']}", **asked)["content"]
+        errors = [line["error_detail"][0] for line in lines if line.get("error_detail")]
+        return f"{errors[-1]['exc_type']}: {errors[-1]['exc_value']}" if errors else ""
+
     def clear_tasks(self, dag_id: str, run_id: str, tasks: list[Any]) -> None:
         """
         Clear tasks of a run and what comes after them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -120,6 +121,11 @@ class Storm:
         tasks: list[Any] = [[row["task_id"], row["map_index"]] for row in failed]
         if any(row["task_id"] in ("wait", "fetch") for row in failed):
             tasks.append("submit")
+        for row in failed:
+            if row["state"] == "failed":
+                tries = f"{row['try_number']} of {row['max_tries'] + 1} tries"
+                why = self._attempt("read a log", partial(self.airflow.last_error, row)) or "it was killed"
+                self.tell(f"{run_id} {row['task_id']} failed for good, {tries}: {why}")
         self.tell(f"clearing {tasks} of {run_id}")
         self.airflow.clear_tasks(DAG_ID, run_id, tasks)
 
