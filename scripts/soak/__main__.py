@@ -60,7 +60,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"\nStopped. What was there is in {FOLDER.relative_to(ROOT)}.")
         return 1
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError) as error:
         print(error, file=sys.stderr)
         return 1
     verdicts = judge(evidence)

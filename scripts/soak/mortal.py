@@ -41,7 +41,7 @@ import hedra_provider.operators
 """
 """Workers are forks of the scheduler: what it has loaded costs none of them a second."""
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 30.0
 EXECUTION_API = "execution-api"
 
 
@@ -193,7 +193,7 @@ class DyingAirflow(LocalAirflow):
 
     def ask(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
         """Call the REST API; what a locked database or a busy server refused is asked again."""
-        for left in (4, 3, 2, 1, 0):
+        for left in (2, 1, 0):
             try:
                 return self.call(method, path, body, **params)
             except httpx.HTTPStatusError as error:
