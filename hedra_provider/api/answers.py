@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -132,8 +133,8 @@ class Generation(Answer):
     asset_id: Shown = None
     type: Shown = None
     status: Shown = None
-    progress: Lenient[float] = None
-    eta_sec: Lenient[float] = None
+    progress: Lenient[FiniteFloat] = None
+    eta_sec: Lenient[FiniteFloat] = None
     created_at: Shown = None
     error: Any = None
     error_message: Lenient[str] = None
@@ -167,9 +168,9 @@ class Generation(Answer):
 
 
 class Page(Answer):
-    """A page of ``GET /generations``."""
+    """A page of ``GET /generations``. What has no ``data`` does not say that nothing is there."""
 
-    data: list[Generation] = Field(default_factory=list)
+    data: list[Generation]
 
 
 class Slot(Answer):

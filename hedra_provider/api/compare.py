@@ -52,6 +52,9 @@ def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str) 
 
 
 def _equal(mine: Any, other: Any) -> bool:
+    if isinstance(mine, (list, tuple)) and isinstance(other, (list, tuple)):
+        # A tuple is sent as a list.
+        return len(mine) == len(other) and all(map(_equal, mine, other))
     if mine == other or (isinstance(mine, str) and isinstance(other, str)):
         return bool(mine == other)
     one, another = _number(mine), _number(other)

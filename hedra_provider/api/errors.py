@@ -126,6 +126,9 @@ class HedraError(Exception):
     default_retryable = False
     default_remedy: str | None = None
 
+    in_doubt = False
+    """Whether a submit may have been taken, and paid for, that could not be found."""
+
     def __init__(
         self,
         message: str,

@@ -70,6 +70,7 @@ class Plan:
     :param found: The generation that is there and is adopted, None where one must be submitted.
     :param rule: Which rule applied.
     :param differing: Fields in which the adopted (or passed over) generation differs from the request.
+    :param seen: Ids of the generations that are there under the request's key: passed over, or adopted.
     """
 
     generation_id: str
@@ -77,6 +78,7 @@ class Plan:
     found: Generation | None
     rule: Rule
     differing: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
 
     @property
     def must_submit(self) -> bool:
@@ -127,20 +129,21 @@ def plan_submission(
     :param taken: Ids of generations that belong to other variations of the same batch.
     """
     models = tuple(models)
-    rule, differing = Rule.NEW, tuple[str, ...]()
+    rule, differing, seen = Rule.NEW, tuple[str, ...](), tuple[str, ...]()
     for n in range(MAX_GENERATIONS_PER_KEY):
         generation_id, asset_id = ids_of(n)
         found = yield from calls.get_status(generation_id)
         if found is None and search:
             found = yield from _search(_asked_for(generation_id, asset_id, taken))
         if found is None:
-            return Plan(generation_id, asset_id, None, rule, differing)
+            return Plan(generation_id, asset_id, None, rule, differing, seen)
+        seen += (found.id,)
         if found.is_failed:
             rule, differing = Rule.FAILED_BEFORE, ()
             continue
         rule, differing = yield from _why_ours(body, found, asset_id, models)
         if rule is not Rule.CHANGED:
-            return Plan(generation_id, asset_id, found, rule, differing)
+            return Plan(generation_id, asset_id, found, rule, differing, seen)
     raise HedraError(
         f"{MAX_GENERATIONS_PER_KEY} generations exist under this key already.",
         remedy="Give the task another idempotency_key.",
@@ -161,7 +164,7 @@ def plan_batch(
     """
     models, plans = tuple(models), list[Plan]()
     for ids_of in ids_of_each:
-        taken = {plan.found.id for plan in plans if plan.found}
+        taken = {one for plan in plans for one in plan.seen}
         plans.append((yield from plan_submission(body, ids_of, models=models, search=search, taken=taken)))
     return plans
 
@@ -189,16 +192,11 @@ def carry_out(
     waited, refusals, doubts = 0.0, 0, 0
     while missing := [plan for plan in plans if plan.generation_id not in done]:
         try:
-            made = yield from calls.submit(_with_ids(body, missing))
-            for plan, generation in _told_apart(made, missing):
-                if generation.asset_id and not _same(generation.asset_id, plan.asset_id):
-                    # An id that exists may be answered with what is there, perhaps another's.
-                    yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
-                done[plan.generation_id] = Submission(generation, plan, answered=True)
+            told = _told_apart((yield from calls.submit(_with_ids(body, missing))), missing)
         except HedraError as error:
             error.generation_id = missing[0].generation_id
             if _is_doubtful(error):
-                found = yield from _look_again(missing)
+                found = yield from _look_again(missing, {one.generation.id for one in done.values()})
                 for plan in (plan for plan in missing if plan.generation_id in found):
                     generation = found[plan.generation_id]
                     refused = {Rule.CHANGED, Rule.NOT_COMPARABLE}
@@ -210,10 +208,17 @@ def carry_out(
                     raise
                 continue
             pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
-            if not _was_not_taken(error) or waited + pause > refused_wait_seconds:
+            if not (_was_not_taken(error) and error.retryable) or waited + pause > refused_wait_seconds:
                 raise
             refusals, waited = refusals + 1, waited + pause
             yield Pause(pause)
+            continue
+        # Outside of the try: an error of these reads says nothing about the submit, which was taken.
+        for plan, generation in told:
+            if generation.asset_id and not _same(generation.asset_id, plan.asset_id):
+                # An id that exists may be answered with what is there, perhaps another's.
+                yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
+            done[plan.generation_id] = Submission(generation, plan, answered=True)
     return [done[plan.generation_id] for plan in plans]
 
 
@@ -288,7 +293,11 @@ def _require_ours(
     body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...], refused: set[Rule]
 ) -> Call[None]:
     """Refuse a generation that came up under our id while we submitted, but of another request."""
-    rule, differing = yield from _why_ours(body, found, plan.asset_id, models)
+    try:
+        rule, differing = yield from _why_ours(body, found, plan.asset_id, models)
+    except HedraError as error:
+        _mark_doubt(error, [found.id], "what was asked of it could not be read")
+        raise
     if rule in refused:
         fields = ", ".join(differing)
         how = f"it differs in {fields}" if fields else "Hedra does not tell yet what was asked of it"
@@ -300,8 +309,18 @@ def _require_ours(
         )
 
 
-def _look_again(plans: Sequence[Plan]) -> Call[dict[str, Generation]]:
-    """Look until all are found, or a minute has passed without a trace of some; return those found."""
+def _mark_doubt(error: HedraError, ids: Sequence[str], why: str) -> None:
+    """Let an error say that what it concerns may be paid for."""
+    error.generation_id, error.in_doubt = ids[0], True
+    error.message = f"Generation {', '.join(ids)} may be running and paid for: {why}. {error.message}"
+
+
+def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
+    """
+    Look until all are found, or a minute has passed without a trace of some; return those found.
+
+    :param taken: Ids of generations that belong to other variations of the same batch.
+    """
     found: dict[str, Generation] = {}
     missing = list(plans)
     try:
@@ -316,17 +335,14 @@ def _look_again(plans: Sequence[Plan]) -> Call[dict[str, Generation]]:
             if not missing:
                 return found
         for plan in missing:
-            taken = {generation.id for generation in found.values()}
-            generation = yield from _search(_asked_for(plan.generation_id, plan.asset_id, taken))
+            others = {*taken, *(generation.id for generation in found.values())}
+            generation = yield from _search(_asked_for(plan.generation_id, plan.asset_id, others))
             if generation is not None:
                 found[plan.generation_id] = generation
         return found
     except HedraError as error:
-        error.generation_id = plans[0].generation_id
-        error.message = (
-            f"Generation {', '.join(plan.generation_id for plan in plans)} may be running and paid for: the "
-            f"submit got no clear answer, and looking for it failed. {error.message}"
-        )
+        ids = [plan.generation_id for plan in plans]
+        _mark_doubt(error, ids, "the submit got no clear answer, and looking for it failed")
         raise
 
 

@@ -64,3 +64,11 @@ def test_a_slug_that_the_catalogue_renamed_is_the_same_model():
     ours = OURS | {"model_slug": "hedra/avatar-2"}
     assert differing_fields(ours, OURS, [renamed]) == ()
     assert differing_fields(ours, OURS) == ("model",)
+
+
+@pytest.mark.parametrize("theirs", [["a", "b"], ["a"], ["b", "a"]])
+def test_a_tuple_is_sent_as_a_list(theirs: list[str]):
+    same = theirs == ["a", "b"]
+    assert differing_fields({"reference_image_ids": ("a", "b")}, {"reference_image_ids": theirs}) == (
+        () if same else ("reference_image_ids",)
+    )

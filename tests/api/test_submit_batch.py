@@ -152,6 +152,44 @@ def test_a_lost_answer_of_an_api_that_ignores_our_ids(forgetful: Account, fault:
     assert len(forgetful.paid) == 3
 
 
+class OwnIds:
+    """An API that gives ids of its own, lists the newest first, and lets the second of all fail."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET" and request.url.path.endswith("/status"):
+            return httpx.Response(404)
+        if request.method == "GET":
+            wanted = request.url.params.get("ids", "").split(",")
+            rows = [row for row in reversed(self.rows) if wanted == [""] or row["id"] in wanted]
+            return httpx.Response(200, json={"data": rows})
+        asked = json.loads(request.content)
+        made = [
+            {"id": f"own-{len(self.rows) + n}", "status": "queued", "input": asked}
+            for n in range(asked.get("batch_size", 1))
+        ]
+        if not self.rows:
+            made[1]["status"] = "error"
+        self.rows += made
+        return httpx.Response(200, json=made[0] | {"batch_results": made})
+
+    def submit(self, size: int) -> list[str]:
+        with HedraClient(
+            "k", transport=httpx.MockTransport(self.handle), sleep=lambda seconds: None
+        ) as client:
+            return found(client.run(submit_once({"type": "video"}, ids_of_each(size))))
+
+
+def test_a_variation_that_failed_is_not_taken_for_another_that_is_complete():
+    api = OwnIds()
+    api.submit(2)
+    for _ in range(2):
+        assert set(api.submit(2)) == {"own-0", "own-2"}
+    assert len(api.rows) == 3
+
+
 def answered(results: Any, looks: int = 404) -> Any:
     """Submit a batch of two to an API that answers it with these results."""
 

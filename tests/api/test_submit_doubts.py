@@ -11,6 +11,8 @@ import pytest
 from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import (
     HedraAuthenticationError,
+    HedraError,
+    HedraProtocolError,
     HedraRateLimitError,
     HedraTransportError,
 )
@@ -162,6 +164,42 @@ def test_a_lost_answer_of_an_api_that_ignores_our_id(forgetful: Account, fault: 
     done = forgetful.submit()
     assert done.id_mismatch
     assert len(forgetful.paid) == 1
+
+
+READ_FAILURES = {
+    "429": {"status": 429, "times": 5},
+    "422": {"status": 422, "times": 1},
+    "no page": {"body": {"rows": []}, "status": 200, "times": 1},
+}
+
+
+@pytest.mark.parametrize("failure", READ_FAILURES)
+def test_a_read_that_fails_after_the_submit_does_not_submit_again(forgetful: Account, failure: str):
+    """A generation was made, with ids of its own; what was asked of it can't be read for a moment."""
+    rows = {"on": "GET /generations", "when": "before", "skip": 1}
+    forgetful.sandbox.faults(rows | READ_FAILURES[failure])
+    with pytest.raises(HedraError, match="may be running and paid for") as raised:
+        forgetful.submit()
+    assert raised.value.in_doubt
+    assert [raised.value.generation_id] == [row["generation_id"] for row in forgetful.paid]
+    assert forgetful.submit().generation.id == raised.value.generation_id
+    assert len(forgetful.paid) == 1
+
+
+def test_a_list_that_cannot_be_read_does_not_say_that_nothing_is_there(forgetful: Account):
+    forgetful.submit()
+    forgetful.sandbox.faults({"on": "GET /generations", "times": 1, "status": 200, "body": {"rows": []}})
+    with pytest.raises(HedraProtocolError):
+        forgetful.submit()
+    assert len(forgetful.paid) == 1
+
+
+def test_a_429_that_cannot_get_better_is_not_waited_out(account: Account):
+    body = {"error": {"type": "INSUFFICIENT_BALANCE", "message": "Too many for your balance"}}
+    account.sandbox.faults({"on": "POST /generations", "times": 9, "status": 429, "body": body})
+    with pytest.raises(HedraRateLimitError):
+        account.submit()
+    assert account.pauses == []
 
 
 @pytest.mark.parametrize("retry_after", ["0", "0.01"])
