@@ -73,8 +73,8 @@ def read_turn_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[s
     Return what a task left with :class:`hedra_provider.triggers.HedraTurnTrigger`.
 
     :param first_id: The first generation id of the task's key.
-    :return: ``{"request", "cost", "refused_since"}``; empty if the event is not this task's: SQLite gives a
-        new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+    :return: ``{"request", "cost", "refused_since", "in_doubt"}``; empty if the event is not this task's:
+        SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
     """
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
         return {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -195,13 +195,16 @@ class HedraTurnTrigger(BaseTrigger):
 
     Tasks that were refused together do not come back together: one triggerer lets one task of a connection go
     every second. Asks Hedra nothing. Fires one event: ``{"version", "outcome", "first_id", "request", "cost",
-    "refused_since"}``, ``outcome`` being ``turn``; the others are what the task left here.
+    "refused_since", "in_doubt"}``, ``outcome`` being ``turn``; the others are what the task left here.
 
     :param resume_at: Epoch seconds before which it is not this task's turn.
+    :param end_time: Epoch seconds at which it is its turn in any case, however many others wait.
     :param refused_since: Epoch seconds of the first refusal.
     :param first_id: The first generation id of the task's key, which tells whose turn it is.
-    :param request: The body to submit; None if the refusal came before it was made.
+    :param request: The body to submit, as JSON text: an event goes into columns that do not take every text
+        (a NUL on PostgreSQL). None: it is to be made anew.
     :param cost: What it costs by the estimate.
+    :param in_doubt: Whether a submit before may have been taken, and is to be searched for.
     :param hedra_conn_id: The Airflow connection.
     """
 
@@ -209,18 +212,22 @@ class HedraTurnTrigger(BaseTrigger):
         self,
         *,
         resume_at: float,
+        end_time: float,
         refused_since: float,
         first_id: str,
-        request: Mapping[str, Any] | None = None,
+        request: str | None = None,
         cost: str | None = None,
+        in_doubt: bool = False,
         hedra_conn_id: str = "hedra_default",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.resume_at = resume_at
+        self.end_time = end_time
         self.refused_since = refused_since
         self.first_id = first_id
         self.request = request
         self.cost = cost
+        self.in_doubt = in_doubt
         self.hedra_conn_id = hedra_conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -229,10 +236,12 @@ class HedraTurnTrigger(BaseTrigger):
             "hedra_provider.triggers.HedraTurnTrigger",
             {
                 "resume_at": self.resume_at,
+                "end_time": self.end_time,
                 "refused_since": self.refused_since,
                 "first_id": self.first_id,
                 "request": self.request,
                 "cost": self.cost,
+                "in_doubt": self.in_doubt,
                 "hedra_conn_id": self.hedra_conn_id,
             },
         )
@@ -240,10 +249,12 @@ class HedraTurnTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the turn, and fire the one event."""
         await asyncio.sleep(max(0.0, self.resume_at - time.time()))
-        await asyncio.sleep(_turns(self.hedra_conn_id).take(time.monotonic()))
-        left = {"first_id": self.first_id, "request": self.request, "cost": self.cost}
+        turn = _turns(self.hedra_conn_id).take(time.monotonic())
+        # Beyond its end Airflow would fail the task, and not say why.
+        await asyncio.sleep(min(turn, max(0.0, self.end_time - time.time())))
         event = {"version": EVENT_VERSION, "outcome": "turn", "refused_since": self.refused_since}
-        yield TriggerEvent(event | left)
+        left = {"first_id": self.first_id, "request": self.request, "cost": self.cost}
+        yield TriggerEvent(event | left | {"in_doubt": self.in_doubt})
 
     async def on_kill(self) -> None:
         """Say that nothing runs when the task is cleared or marked by hand; Airflow 3.3 calls this."""

@@ -208,7 +208,7 @@ def carry_out(
                     raise
                 continue
             pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
-            if not (_was_not_taken(error) and error.retryable) or waited + pause > refused_wait_seconds:
+            if not _was_not_taken(error) or waited + pause > refused_wait_seconds:
                 raise
             refusals, waited = refusals + 1, waited + pause
             yield Pause(pause)
@@ -316,11 +316,7 @@ def _mark_doubt(error: HedraError, ids: Sequence[str], why: str) -> None:
 
 
 def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
-    """
-    Look until all are found, or a minute has passed without a trace of some; return those found.
-
-    :param taken: Ids of generations that belong to other variations of the same batch.
-    """
+    """Look until all are found, or a minute has passed without a trace of some; return those found."""
     found: dict[str, Generation] = {}
     missing = list(plans)
     try:
@@ -400,4 +396,4 @@ def _is_doubtful(error: HedraError) -> bool:
 
 def _was_not_taken(error: HedraError) -> bool:
     """Whether the submit surely did nothing, and may do better in a moment."""
-    return isinstance(error, (HedraRateLimitError, HedraTransportError))
+    return error.retryable and isinstance(error, (HedraRateLimitError, HedraTransportError))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import time
@@ -13,7 +14,14 @@ from airflow.providers.common.compat.sdk import conf
 from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator, given
-from hedra_provider.operators.submitting import Draft, business_key, ids_of, submit, whole_credits
+from hedra_provider.operators.submitting import (
+    Draft,
+    business_key,
+    ids_of,
+    left_behind,
+    submit,
+    whole_credits,
+)
 from hedra_provider.results import (
     XCOM_ID,
     XCOM_IDS,
@@ -124,17 +132,16 @@ class GeneratingOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit once, and wait: here, in the triggerer, or not at all."""
-        from hedra_provider.api.submit import REFUSED_WAIT_SECONDS
-
         with as_airflow_errors(), self.hook.get_conn() as client:
-            return self._generate(context, client, refused_wait_seconds=REFUSED_WAIT_SECONDS)
+            return self._generate(context, client)
 
     def execute_turn(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Go on at the submit, after the trigger told that it is this task's turn."""
         left = read_turn_event(event, ids_of(self, context)(0)[0])
-        draft = Draft(left["request"], cost=left.get("cost")) if left.get("request") else None
+        draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
+        since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
         with as_airflow_errors(), self.hook.get_conn() as client:
-            return self._generate(context, client, draft=draft, refused_since=left.get("refused_since"))
+            return self._generate(context, client, draft=draft, refused_since=since, in_doubt=in_doubt)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Go on after the trigger fired: fetch what is complete, fail with what failed."""
@@ -155,23 +162,31 @@ class GeneratingOperator(HedraOperator):
         *,
         draft: Draft | None = None,
         refused_since: float | None = None,
-        refused_wait_seconds: float = 0.0,
+        in_doubt: bool = False,
     ) -> dict[str, Any]:
         """
         Draft, submit, wait.
 
         :param draft: What to submit, where an earlier turn made it.
         :param refused_since: Epoch seconds of the first refusal for the rate limit.
-        :param refused_wait_seconds: How long a refused submit is repeated in place.
+        :param in_doubt: Whether a submit of this try may have been taken before.
         """
         from hedra_provider.api.errors import HedraRateLimitError
+        from hedra_provider.api.submit import REFUSED_WAIT_SECONDS
 
         try:
             draft = draft or self._checked_draft(context, client)
             submissions = submit(
-                self, context, client, draft, tell=self._remember, refused_wait_seconds=refused_wait_seconds
+                self,
+                context,
+                client,
+                draft,
+                tell=self._remember,
+                refused_wait_seconds=0.0 if refused_since else REFUSED_WAIT_SECONDS,
+                in_doubt=in_doubt,
             )
         except HedraRateLimitError as error:
+            error.in_doubt |= in_doubt
             self._defer_for_turn(context, error, draft, refused_since or time.time())
             raise
         generations = [submission.generation for submission in submissions]
@@ -214,23 +229,22 @@ class GeneratingOperator(HedraOperator):
         from hedra_provider.api.pacing import turn_delay_seconds
 
         now = time.time()
-        delay = turn_delay_seconds(
-            waited=now - refused_since,
-            retry_after=error.retry_after,
-            chance=random.random(),  # noqa: S311
-        )
-        if not self.deferrable or now + delay > refused_since + patience_seconds(self):
+        chance = random.random()  # noqa: S311
+        delay = turn_delay_seconds(waited=now - refused_since, retry_after=error.retry_after, chance=chance)
+        end_time = refused_since + patience_seconds(self)
+        if not (self.deferrable and error.retryable) or now + delay > end_time:
             return
         self.log.info("%s Waiting for a turn to submit in the triggerer, %.0f s at least.", error, delay)
         trigger = HedraTurnTrigger(
             resume_at=now + delay,
+            end_time=end_time,
             refused_since=refused_since,
             first_id=ids_of(self, context)(0)[0],
-            request=draft.body if draft else None,
-            cost=self._chosen.cost if self._chosen else None,
+            in_doubt=error.in_doubt,
             hedra_conn_id=self.hedra_conn_id,
+            **left_behind(draft, self._chosen),
         )
-        self.defer(**deferral(trigger, end_time=now + patience_seconds(self), method_name="execute_turn"))
+        self.defer(**deferral(trigger, end_time=end_time, method_name="execute_turn"))
 
     def _defer_for(self, generation_ids: Sequence[str], end_time: float) -> NoReturn:
         trigger = HedraGenerationTrigger(

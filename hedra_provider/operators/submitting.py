@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from hedra_provider.api.pricing import Span
     from hedra_provider.api.submit import Plan, Submission
     from hedra_provider.hooks import HedraHook
+
+
+MAX_LEFT_CHARACTERS = 20_000
+"""Of a body that a trigger keeps: encrypted, MySQL's column holds 64 KB."""
 
 
 class Payer(Protocol):
@@ -74,6 +79,22 @@ class Chosen:
         return ", ".join(self.generation_ids)
 
 
+def left_behind(draft: Draft | None, chosen: Chosen | None) -> dict[str, str | None]:
+    """
+    Return what a task leaves for its next turn, so that it is not made anew.
+
+    :return: ``request``, the body as JSON text, and ``cost``, what it costs by the estimate; or nothing.
+    """
+    from hedra_provider.api.requests import batch_size
+
+    request = json.dumps(dict(draft.body)) if draft else None
+    if draft is None or request is None or len(request) > MAX_LEFT_CHARACTERS:
+        return {}
+    # Of a batch, another number of variations may be missing by then.
+    cost = chosen.cost if chosen and batch_size(draft.body) == 1 else None
+    return {"request": request, "cost": cost}
+
+
 def ids_of(operator: Payer, context: Context, variation: int = 0) -> Callable[[int], tuple[str, str]]:
     """
     Return the ids of this task run's generations: a function of the task run, over all its tries.
@@ -107,12 +128,14 @@ def submit(
     *,
     tell: Callable[[Chosen], None],
     refused_wait_seconds: float,
+    in_doubt: bool = False,
 ) -> list[Submission]:
     """
     Submit once, or adopt what is there.
 
     :param tell: Is told what was chosen, before it is submitted.
     :param refused_wait_seconds: How long a submit that Hedra refuses for its rate limit is repeated in place.
+    :param in_doubt: Whether a submit of this try may have been taken before.
     :return: The generation to wait for, or those of a batch.
     :raises HedraError: If it may not or could not be submitted.
     """
@@ -124,7 +147,8 @@ def submit(
     body, ti, models = draft.body, context["ti"], draft.catalogue
     refuse_ids(body)
     ids_of_each = [ids_of(operator, context, variation) for variation in range(batch_size(body))]
-    plans = client.run(plan_batch(body, ids_of_each, models=models, search=ti.try_number > 1))
+    search = in_doubt or ti.try_number > 1
+    plans = client.run(plan_batch(body, ids_of_each, models=models, search=search))
     for plan in plans:
         _explain(operator, plan)
     cost = draft.cost or check_cost(operator, context, client, draft, sum(p.must_submit for p in plans))

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from hedra_provider.api import pacing
 from hedra_provider.api.client import HedraClient
+from hedra_provider.testing import Sandbox
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
-from tests.airflow_names import AirflowException, TaskDeferred
+from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
+from tests.api.accounts import Account
 from tests.operators.helpers import avatar
 from tests.tasks import TaskInstance, context_of, fire
 
 if TYPE_CHECKING:
-    from hedra_provider.testing import Sandbox
+    from collections.abc import Iterator
 
 REFUSED = {"on": "POST /generations", "when": "before", "status": 429, "times": None}
 
@@ -150,6 +152,94 @@ def test_it_gives_up_when_the_time_is_over(hedra_sandbox: Sandbox, portrait: str
         )
 
 
+def test_a_refusal_that_cannot_get_better_waits_for_no_turn(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, pauses: list[float]
+):
+    body = {"error": {"type": "INSUFFICIENT_BALANCE", "message": "no"}}
+    hedra_sandbox.faults(REFUSED | {"body": body})
+    with pytest.raises(AirflowFailException, match="429"):
+        avatar(portrait, voice, deferrable=True).execute(context_of(TaskInstance()))
+    assert pauses == []
+
+
+LOOKED_IN_VAIN = [
+    {"on": "POST /generations", "when": "after", "reset": True, "times": 1},
+    {"on": "GET /generations/{id}/status", "skip": 1, "status": 429, "times": 5},
+]
+
+
+@pytest.mark.parametrize("event", ["its own", "none"])
+def test_a_submit_in_doubt_is_searched_for_at_the_turn(portrait_at_own_ids: Any, event: str):
+    """The answer was lost, then the looks were refused; and the API gives ids of its own."""
+    sandbox, portrait, voice = portrait_at_own_ids
+    sandbox.faults(*LOOKED_IN_VAIN)
+    ti = TaskInstance()
+    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    assert trigger.in_doubt
+    # A second refusal does not settle the doubt.
+    sandbox.faults({"on": "GET /generations/{id}/status", "status": 429, "times": 5})
+    trigger = refuse(avatar(portrait, voice, deferrable=True), ti, turn(trigger))
+    assert trigger.in_doubt
+    with pytest.raises(TaskDeferred):
+        avatar(portrait, voice, deferrable=True).execute_turn(
+            context_of(ti), event=turn(trigger) if event == "its own" else None
+        )
+    assert len(sandbox.submissions) == 1
+
+
+@pytest.fixture
+def portrait_at_own_ids(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An API that gives every generation an id of its own, with a portrait and a voice."""
+    with Sandbox(duplicate_id="ignore", seconds=600) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", sandbox.connection)
+        account = Account(sandbox, "sync")
+        yield sandbox, account.image, account.audio
+
+
+FOREIGN_TEXTS = {
+    "a NUL": "a\0b",
+    "a name of Airflow's": "__classname__",
+    "too long to keep": "x" * 60_000,
+}
+
+
+@pytest.mark.parametrize("text", FOREIGN_TEXTS)
+def test_any_text_gets_through_the_triggerer(hedra_sandbox: Sandbox, portrait: str, voice: str, text: str):
+    foreign = FOREIGN_TEXTS[text]
+    fields = {"x_text": foreign, "x_fields": {foreign[:20]: 1}}
+    operator = avatar(portrait, voice, deferrable=True, extra_request=fields, validate=False)
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    trigger = refuse(operator, ti)
+    event = turn(trigger)
+    # PostgreSQL's jsonb refuses a NUL, Airflow's serialization some names, and MySQL's column holds 64 KB.
+    assert not any("\0" in str(value) or isinstance(value, dict) for value in event.values())
+    assert len(json.dumps(trigger.serialize()[1])) < 45_000
+    hedra_sandbox.faults()
+    with pytest.raises(TaskDeferred):
+        operator.execute_turn(context_of(ti), event=event)
+    (row,) = hedra_sandbox.submissions
+    assert {name: row["request"][name] for name in fields} == fields
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_a_limit_holds_for_what_a_batch_lacks_at_its_turn(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    """One variation ran and the other was refused; by the turn, the first has failed and both are missing."""
+    failed = {"type": "INTERNAL", "message": "no luck"}
+    hedra_sandbox.faults({"on": "POST /generations", "times": 1, "generation_error": failed})
+    with pytest.raises(TaskDeferred):
+        avatar(portrait, voice, deferrable=True).execute(context_of(TaskInstance()))
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    operator = avatar(portrait, voice, deferrable=True, max_credits=3, extra_request={"batch_size": 2})
+    trigger = refuse(operator, ti)
+    hedra_sandbox.faults()
+    hedra_sandbox.advance(600)
+    with pytest.raises(AirflowFailException, match="max_credits is 3"):
+        operator.execute_turn(context_of(ti), event=turn(trigger))
+    assert len(hedra_sandbox.submissions) == 1
+
+
 @pytest.mark.parametrize("strange", ["another task's", "a generation's", "none", "newer"])
 def test_an_event_that_is_not_its_own_submits_nothing_of_another(
     hedra_sandbox: Sandbox, portrait: str, voice: str, strange: str
@@ -177,7 +267,7 @@ def test_a_turn_that_comes_to_a_waiting_task_is_not_taken_for_its_end(
     ti = TaskInstance()
     with pytest.raises(TaskDeferred):
         avatar(portrait, voice, deferrable=True).execute(context_of(ti))
-    stray = HedraTurnTrigger(resume_at=0.0, refused_since=0.0, first_id="another")
+    stray = HedraTurnTrigger(resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="another")
     with pytest.raises(TaskDeferred) as raised:
         avatar(portrait, voice, deferrable=True).execute_complete(context_of(ti), event=fire(stray))
     assert isinstance(raised.value.trigger, HedraGenerationTrigger)
@@ -185,7 +275,12 @@ def test_a_turn_that_comes_to_a_waiting_task_is_not_taken_for_its_end(
 
 def test_it_is_made_again_from_what_it_serializes():
     original = HedraTurnTrigger(
-        resume_at=1.5, refused_since=0.5, first_id="g", request={"type": "video"}, cost="2 credits"
+        resume_at=1.5,
+        end_time=9.5,
+        refused_since=0.5,
+        first_id="g",
+        request='{"type": "video"}',
+        cost="2 credits",
     )
     path, kwargs = original.serialize()
     assert path == "hedra_provider.triggers.HedraTurnTrigger"
@@ -193,30 +288,45 @@ def test_it_is_made_again_from_what_it_serializes():
     assert HedraTurnTrigger(**kwargs).serialize() == original.serialize()
 
 
-def test_tasks_of_one_connection_go_one_after_the_other(monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the triggers sleep, in seconds, which is noted and not slept."""
     from hedra_provider import triggers
 
-    slept: list[float] = []
+    noted: list[float] = []
     real = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        slept.append(round(seconds))
+        noted.append(round(seconds))
         await real(0)
 
     monkeypatch.setattr(triggers.asyncio, "sleep", sleep)
+    return noted
 
-    async def all_at_once() -> None:
-        one, other = (
-            [
-                HedraTurnTrigger(resume_at=0.0, refused_since=0.0, first_id=str(n), hedra_conn_id=conn)
-                for n in range(4)
-            ]
-            for conn in ("one", "other")
+
+def all_at_once(connections: list[str], end_time: float) -> None:
+    """Let turns of connections come together."""
+    waiting = [
+        HedraTurnTrigger(
+            resume_at=0.0, end_time=end_time, refused_since=0.0, first_id="g", hedra_conn_id=conn
         )
-        await asyncio.gather(*(anext(trigger.run()) for trigger in one + other))
+        for conn in connections
+    ]
 
-    asyncio.run(all_at_once())
+    async def fired() -> None:
+        await asyncio.gather(*(anext(trigger.run()) for trigger in waiting))
+
+    asyncio.run(fired())
+
+
+def test_tasks_of_one_connection_go_one_after_the_other(slept: list[float]):
+    all_at_once(["one"] * 4 + ["other"] * 4, end_time=time.time() + 600)
     assert sorted(slept[8:]) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_however_many_wait_a_turn_comes_before_its_end(slept: list[float]):
+    all_at_once(["one"] * 90, end_time=time.time() + 60)
+    assert max(slept) <= 60
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0.1, 10))
