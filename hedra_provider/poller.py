@@ -300,12 +300,19 @@ class Poller:
 
     async def _ask(self, client: AsyncHedraClient, look: Look) -> None:
         """Send one look. A slow one holds up nobody but those whom it is for."""
-        from hedra_provider.api.errors import HedraAuthenticationError, HedraError, HedraTransportError
+        from hedra_provider.api.errors import (
+            HedraAuthenticationError,
+            HedraError,
+            HedraProtocolError,
+            HedraTransportError,
+        )
 
         seconds = WHOLE_LOOK_SECONDS + (self.settings.timeout or 0.0)
         try:
             async with asyncio.timeout(seconds):
                 rows = await client.run(look.call())
+            self._key_was_read_anew = False
+            self._polling.saw(look, rows, CLOCK.now())
         except HedraAuthenticationError as error:
             await self._refused(look, error)
         except HedraError as error:
@@ -314,11 +321,10 @@ class Poller:
             slow = HedraTransportError(f"No whole answer within {seconds:.0f} s.")
             self._polling.failed(look, slow, CLOCK.now())
         except Exception as error:
-            self._polling.failed(look, HedraError(f"{type(error).__name__} in a look."), CLOCK.now())
+            # Like an answer that can't be read: it is found out which row it is, and nobody is left behind.
+            odd = HedraProtocolError(f"{type(error).__name__} in a look.")
+            self._polling.failed(look, odd, CLOCK.now())
             raise
-        else:
-            self._key_was_read_anew = False
-            self._polling.saw(look, rows, CLOCK.now())
 
     async def _refused(self, look: Look, error: HedraError) -> None:
         """Read the connection anew, once: its key may have been rotated."""
@@ -339,24 +345,28 @@ class Poller:
 
     async def _read_anew(self, hedra_conn_id: str) -> None:
         """Let those who came with a connection go on with what it says now."""
-        from hedra_provider.api.looks import Ended, Trouble
+        from hedra_provider.api.errors import HedraError
+        from hedra_provider.api.looks import Ended, Trouble, for_one
 
-        failure: BaseException | None = None
-        settings: HedraSettings | None = None
+        found: HedraSettings | HedraError
         try:
-            settings = await read_connection(hedra_conn_id)
+            found = await read_connection(hedra_conn_id)
+        except HedraError as error:
+            found = error
         except Exception as error:  # noqa: BLE001  handed to those who wait
-            failure = error
-        for waiter in [one for one in self._waiters.values() if one.hedra_conn_id == hedra_conn_id]:
+            what = f"Connection {hedra_conn_id} could not be read: {type(error).__name__}."
+            found = HedraError(what, retryable=True)
+        theirs = [pair for pair in self._waiters.items() if pair[1].hedra_conn_id == hedra_conn_id]
+        for wait, waiter in theirs:
             waiter.tell(Trouble(f"Hedra refused the key; connection {hedra_conn_id} was read anew."))
-            if settings is None:
+            if isinstance(found, HedraError):
                 self.drop(waiter)
-                waiter.tell(Ended(failure or AssertionError("nothing was read")))
-            elif settings.fingerprint != self.settings.fingerprint and waiter.wait is not None:
+                waiter.tell(Ended(for_one(found, wait.generation_id)))
+            elif found.fingerprint != self.settings.fingerprint:
                 self.drop(waiter)
-                successor = poller_of(settings)
+                successor = poller_of(found)
                 successor._key_was_read_anew |= not successor._waiters
-                successor._take(waiter, waiter.wait, 0.0)
+                successor._take(waiter, wait, 0.0)
 
 
 async def _client(settings: HedraSettings) -> AsyncHedraClient:

@@ -217,3 +217,47 @@ def test_an_error_that_nobody_thought_of_reaches_those_who_wait(
     results = asyncio.run(all_of(submit(2)))
     assert ["The poller failed: ZeroDivisionError" in str(result) for result in results] == [True, True]
     assert all(isinstance(result, HedraError) and result.retryable for result in results)
+
+
+@pytest.mark.hedra_sandbox(seconds=20, media=False)
+@pytest.mark.parametrize("field", ["progress", "eta_sec"])
+@pytest.mark.parametrize("number", ["NaN", "1e999"])
+def test_a_number_that_counts_nothing_is_survived(
+    hedra_sandbox: Sandbox, clock: MovedClock, field: str, number: str
+):
+    (one,) = submit(1)
+    odd = f'{{"id": "{one}", "status": "processing", "{field}": {number}}}'
+    hedra_sandbox.faults({"on": "GET /generations/{id}/status", "times": 1, "body": odd})
+    (result,) = asyncio.run(asyncio.wait_for(all_of([one]), 10))
+    assert result.is_complete
+
+
+@pytest.mark.hedra_sandbox(seconds=20, media=False)
+def test_an_answer_that_breaks_us_ends_no_wait_and_leaves_nobody_behind(
+    hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+):
+    from hedra_provider.api.polling import Polling
+
+    ids = submit(20)
+    settle = Polling._settle
+
+    def broken(self: Polling, watched: Any, row: Any, *rest: Any) -> None:
+        if row.id == ids[7] and not row.is_finished:
+            raise ZeroDivisionError("a bug")
+        settle(self, watched, row, *rest)
+
+    monkeypatch.setattr(Polling, "_settle", broken)
+    results = asyncio.run(asyncio.wait_for(all_of(ids), 20))
+    assert [result.id for result in results] == ids
+
+
+@pytest.mark.hedra_sandbox(seconds=30, media=False)
+def test_an_error_of_reading_the_connection_is_each_waits_own(
+    hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+):
+    """An exception that is raised more than once collects the tracebacks of all."""
+    ids = submit(3)
+    Rotation(hedra_sandbox, clock, monkeypatch, 3, hedra_default=json.dumps({"conn_type": "hedra"}))
+    results = asyncio.run(all_of(ids))
+    assert len({id(result) for result in results}) == 3
+    assert [result.generation_id for result in results] == ids
