@@ -149,10 +149,15 @@ class HedraGenerationSensor(HedraSensor):
     def _began(self) -> float:
         return time.monotonic()
 
+    @property
+    def _id(self) -> str:
+        """The id without what a template may have rendered around it."""
+        return str(self.generation_id).strip()
+
     def make_trigger(self, end_time: float) -> HedraGenerationTrigger:
         """Return what waits in the triggerer."""
         return HedraGenerationTrigger(
-            generation_ids=[self.generation_id],
+            generation_ids=[self._id],
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=float(self.poke_interval),
@@ -174,7 +179,7 @@ class HedraGenerationSensor(HedraSensor):
         elapsed = self._elapsed_seconds(context)
         try:
             require_id(self.generation_id, "generation_id")
-            generation = self.hook.get_conn().run(calls.get_status(self.generation_id))
+            generation = self.hook.get_conn().run(calls.get_status(self._id))
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)
@@ -195,7 +200,7 @@ class HedraGenerationSensor(HedraSensor):
         from hedra_provider.api.errors import HedraError
 
         told = told_ids(event)
-        if told and told != [self.generation_id.lower()]:
+        if told and told != [self._id.lower()]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("An event tells of another generation, %s; the wait goes on.", told)
             self._defer()

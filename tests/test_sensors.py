@@ -62,6 +62,12 @@ def test_it_succeeds_with_the_facts(hedra_sandbox: Sandbox, mode: str):
     assert "http" not in json.dumps(result)
 
 
+@pytest.mark.parametrize("mode", list(MODES))
+def test_an_id_that_a_template_rendered_with_white_space(hedra_sandbox: Sandbox, mode: str):
+    one = submitted()
+    assert wait(sensor(f" {one}\n", timeout=30, **MODES[mode]))["generation_id"] == one
+
+
 @pytest.mark.hedra_sandbox(seconds=3600)
 def test_deferred_it_waits_without_a_worker(hedra_sandbox: Sandbox):
     operator = sensor(submitted(), deferrable=True)
