@@ -34,13 +34,6 @@ class Agenda:
         """How many generations are waited for."""
         return len(self._watched)
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._watched
-
-    def get(self, key: str) -> Watched | None:
-        """Return a generation, None where nobody waits for it."""
-        return self._watched.get(key)
-
     def of(self, keys: Iterable[str]) -> list[Watched]:
         """Return those of these generations that somebody still waits for."""
         return [self._watched[key] for key in keys if key in self._watched]
