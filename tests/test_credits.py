@@ -156,6 +156,13 @@ def test_an_event_that_is_not_known_fails_loudly(hedra_sandbox: Sandbox, event: 
         sensor(10).execute_complete(context_of(SensorInstance()), event=event)
 
 
+def test_an_event_of_a_sensor_that_wants_less_does_not_end_the_wait(hedra_sandbox: Sandbox):
+    """SQLite gives a new trigger the id of a deleted one, whose event then comes here."""
+    event = fire(sensor(1, deferrable=True).make_trigger(end_time=4e9))
+    with pytest.raises(TaskDeferred):
+        sensor(10**9, deferrable=True).execute_complete(context_of(SensorInstance()), event=event)
+
+
 def test_a_table_of_recordings_is_one_question(hedra_sandbox: Sandbox):
     from hedra_provider.api.files import SizedFile
     from hedra_provider.api.transfer import store_asset
