@@ -73,7 +73,8 @@ def generation_result(
     asset = row.asset if row and row.asset else generation.asset
     media = asset.asset if asset else None
     return {
-        "name": name,
+        # On PostgreSQL an XCom that holds a NUL can't be stored, and a task that has paid would fail by it.
+        "name": name.replace("\0", "") if isinstance(name, str) else name,
         "generation_id": generation.id,
         "asset_id": generation.asset_id or (asset.id if asset else None),
         "type": generation.type,

@@ -201,3 +201,13 @@ def test_the_log_tells_cost_and_file(hedra_sandbox: Sandbox, portrait: str, voic
     assert f"it cost {cost} credits" in log
     assert "Its file stays at Hedra" in log
     assert hedra_sandbox.api_key not in log
+
+
+def test_a_name_that_postgresql_does_not_take_fails_no_task_that_paid(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
+    ti = TaskInstance()
+    result = run(avatar(portrait, voice, name="a\0b"), ti)
+    assert hedra_sandbox.submissions[0]["request"]["name"] == "a\0b"
+    assert result["name"] == "ab"
+    assert not [value for value in ti.xcoms.values() if "\\x00" in repr(value)]
