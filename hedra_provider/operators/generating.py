@@ -6,7 +6,6 @@ import json
 import math
 import random
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
@@ -19,6 +18,7 @@ from hedra_provider.operators.submitting import (
     business_key,
     ids_of,
     left_behind,
+    paid_for,
     submit,
     whole_credits,
 )
@@ -36,7 +36,7 @@ from hedra_provider.transfers import store_result
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -150,7 +150,7 @@ class GeneratingOperator(HedraOperator):
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("An event tells of %s; this task waits for %s, and goes on.", told, mine)
             self._defer_for(mine, time.time() + patience_seconds(self))
-        with as_airflow_errors(), self._paid_for(context, told):
+        with as_airflow_errors(), paid_for(self, context, told):
             generations = read_event(event)
             with self.hook.get_conn() as client:
                 return self._finish(context, generations, client)
@@ -191,7 +191,7 @@ class GeneratingOperator(HedraOperator):
             raise
         generations = [submission.generation for submission in submissions]
         ids = [generation.id for generation in generations]
-        with self._paid_for(context, ids):
+        with paid_for(self, context, ids):
             end_time = time.time() + patience_seconds(self)
             running = [generation.id for generation in generations if not generation.is_finished]
             if running and not self.wait_for_completion:
@@ -285,42 +285,6 @@ class GeneratingOperator(HedraOperator):
 
     def _remember(self, chosen: Chosen) -> None:
         self._chosen = chosen
-
-    @contextmanager
-    def _paid_for(self, context: Context, generation_ids: Sequence[str]) -> Iterator[None]:
-        """Let no retry follow where it could not find again what is paid for."""
-        from hedra_provider.api.errors import HedraError, HedraGenerationError, HedraWaitTimeoutError
-        from hedra_provider.api.submit import MAX_GENERATIONS_PER_KEY
-
-        try:
-            yield
-        except HedraGenerationError:
-            # It ended: there is nothing to lose, and a retry makes another.
-            raise
-        except HedraError as error:
-            if generation_ids and not isinstance(error, HedraWaitTimeoutError):
-                how = "a retry" if self.on_clear == "new" else "a retry or a clear"
-                each = f"Generation {generation_ids[0]} is"
-                if len(generation_ids) > 1:
-                    each = f"Generations {', '.join(generation_ids)} are"
-                adopted = f"{each} paid for: {how} of this task adopts what is there."
-                error.remedy = f"{error.remedy or ''} {adopted}".strip()
-            if not error.retryable:
-                raise
-            found_again = {
-                ids_of(self, context, variation)(n)[0]
-                for variation in range(len(generation_ids))
-                for n in range(MAX_GENERATIONS_PER_KEY)
-            }
-            lost = [one for one in generation_ids if one.lower() not in found_again]
-            if lost:
-                error.retryable = False
-                error.message += (
-                    f" Not retried: a retry would not find generation {', '.join(lost)} and might pay again: "
-                    "Hedra gave it an id of its own, or the API key was rotated."
-                )
-                error.remedy = "Wait for it by HedraGenerationSensor, fetch it by HedraDownloadOperator."
-            raise
 
     def _wait_here(self, client: HedraClient, generation_id: str, end_time: float) -> Generation:
         from hedra_provider.api.waiting import ProgressLog, wait_until_finished

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,7 @@ from hedra_provider.operators.base import given, task_run
 from hedra_provider.results import XCOM_ESTIMATE, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -207,6 +208,47 @@ def business_key(value: Any) -> str | None:
     if "\0" in str(value):
         raise HedraValueError(f"idempotency_key: {shown(value)} holds a NUL.", param="idempotency_key")
     return str(value)
+
+
+@contextmanager
+def paid_for(operator: Payer, context: Context, generation_ids: Sequence[str]) -> Iterator[None]:
+    """
+    Let an error of the block say what is paid for, and no retry follow that could not find it again.
+
+    :param generation_ids: What is paid for.
+    """
+    from hedra_provider.api.errors import HedraError, HedraGenerationError, HedraWaitTimeoutError
+    from hedra_provider.api.submit import MAX_GENERATIONS_PER_KEY
+
+    try:
+        yield
+    except HedraGenerationError:
+        # It ended: there is nothing to lose, and a retry makes another.
+        raise
+    except HedraError as error:
+        if generation_ids and not isinstance(error, HedraWaitTimeoutError):
+            how = "a retry" if operator.on_clear == "new" else "a retry or a clear"
+            each = f"Generation {generation_ids[0]} is"
+            if len(generation_ids) > 1:
+                each = f"Generations {', '.join(generation_ids)} are"
+            adopted = f"{each} paid for: {how} of this task adopts what is there."
+            error.remedy = f"{error.remedy or ''} {adopted}".strip()
+        if not error.retryable:
+            raise
+        found_again = {
+            ids_of(operator, context, variation)(n)[0]
+            for variation in range(len(generation_ids))
+            for n in range(MAX_GENERATIONS_PER_KEY)
+        }
+        lost = [one for one in generation_ids if one.lower() not in found_again]
+        if lost:
+            error.retryable = False
+            error.message += (
+                f" Not retried: a retry would not find generation {', '.join(lost)} and might pay again: "
+                "Hedra gave it an id of its own, or the API key was rotated."
+            )
+            error.remedy = "Wait for it by HedraGenerationSensor, fetch it by HedraDownloadOperator."
+        raise
 
 
 def check_cost(
