@@ -181,6 +181,9 @@ LISTS = tuple(name for name, call in CALLS.items() if call.rows)
 SLOW = {"delay_seconds": 2 * TIMEOUT_SECONDS}
 PIECES = {"piece_bytes": 200, "piece_seconds": 0.002}
 
+# What Hedra said was complete is looked for again.
+GONE = {"look": PASSES, "file_url": RETRIED, "asset_url": RETRIED}
+
 FAULTS: dict[str, Fault] = {
     # The API says no.
     "400": refusal("400, detail as text", 400, {"detail": "Bad request"}),
@@ -191,8 +194,8 @@ FAULTS: dict[str, Fault] = {
         {"error_code": "INSUFFICIENT_BALANCE", "credits_needed": 9, "credits_available": 1},
     ),
     "403": refusal("403, messages", 403, {"messages": ["Not yours", {"message": "at all"}]}),
-    "404": refusal("404, detail as text", 404, {"detail": "Not found"}, look=PASSES),
-    "410": refusal("410, nested detail", 410, {"detail": {"message": "Gone"}}, look=PASSES),
+    "404": refusal("404, detail as text", 404, {"detail": "Not found"}, **GONE),
+    "410": refusal("410, nested detail", 410, {"detail": {"message": "Gone"}}, **GONE),
     "413": refusal("413, HTML", 413, "<html>Request Entity Too Large</html>"),
     "422": refusal(
         "422, detail as a list",
