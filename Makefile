@@ -29,7 +29,7 @@ demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: says what it
 
 # Three at a time: the tests in a real Airflow mostly wait.
 test: venv-dev  ## the whole test suite; ARGS="-k submit" or ARGS="--ignore=tests/system" for some of it
-	@$(PY) -m pytest -n 3 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 3 $(ARGS)
 
 crash-test: venv-dev  ## of them: workers, scheduler and triggerer killed, tasks cleared in every state
 	@$(PY) -m pytest -m crash tests/system $(ARGS)
@@ -38,7 +38,7 @@ fuzz: venv-dev  ## coverage-guided fuzzing of what reads Hedra's answers; needs 
 	@$(PY) -m tests.fuzz $(ARGS)
 
 test-oldest: venv-oldest  ## the tests of the Airflow layer on Airflow 3.0
-	@$(OLDEST)/bin/python -m pytest -n 2 --dist loadgroup -m "not live and not crash" --ignore=tests/api --ignore=tests/sandbox $(ARGS)
+	@$(OLDEST)/bin/python -m pytest -n 2 -m "not live and not crash" --ignore=tests/api --ignore=tests/sandbox $(ARGS)
 
 lint: venv-dev  ## style, formatting, and which module may import which
 	@$(PY) -m ruff check .

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,3 +36,20 @@ def airflow_dags() -> Path:
     """The DAGs folder of this test process's Airflow, whose database is there."""
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True)
     return Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let those tests that share an Airflow, or a database, go to one worker of `make test`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, name = nodeid.partition("::")
+            if not file.startswith("tests/system/"):
+                return nodeid
+            if file.endswith(("test_clears.py", "test_crashes.py", "test_paid_once.py")):
+                return "crash"
+            return "airflow" if "real_airflow" in f"{file}{name}" else "dag-test"
+
+    return ByAirflow(config, log)

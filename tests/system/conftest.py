@@ -16,22 +16,12 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-# First, for pytest-xdist reads the groups in the same hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.system)
-            # Those that share an Airflow, or a database, go to one worker of `make test`.
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
     # Side by side and last: their Airflow takes its time, also when it idles, from no other test.
     items.sort(key=lambda item: item.get_closest_marker("crash") is not None)
-
-
-def _group(item: pytest.Item) -> str:
-    if item.get_closest_marker("crash"):
-        return "crash"
-    return "airflow" if "real_airflow" in item.nodeid else "dag-test"
 
 
 def lay_out_dags(folder: Path) -> None:
