@@ -22,6 +22,9 @@ os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 pytest_plugins = ["hedra_provider.testing"]
 
+MORTAL = tuple(f"tests/system/test_{name}.py" for name in ("clears", "crashes", "paid_once"))
+IMMORTAL = "tests/system/test_real_airflow.py"
+
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,16 +43,13 @@ def airflow_dags() -> Path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let those tests that share an Airflow, or a database, go to one worker of `make test`."""
+    """Let those tests that share a running Airflow go to one worker of `make test`."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            file, _, name = nodeid.partition("::")
-            if not file.startswith("tests/system/"):
-                return nodeid
-            if file.endswith(("test_clears.py", "test_crashes.py", "test_paid_once.py")):
-                return "crash"
-            return "airflow" if "real_airflow" in f"{file}{name}" else "dag-test"
+            if nodeid.startswith(MORTAL):
+                return "mortal"
+            return "immortal" if nodeid.startswith(IMMORTAL) else nodeid
 
     return ByAirflow(config, log)
