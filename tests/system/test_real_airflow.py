@@ -167,6 +167,7 @@ def test_airflow_lists_the_provider(house: House):
     assert os.environ.get("HEDRA_API_KEY") is None
 
 
+@pytest.mark.skipif(not AIRFLOW_V_3_1_PLUS, reason="the search knows the tables of later versions")
 def test_no_run_leaves_a_secret(house: House):
     """Of all runs above, and of two that fail over words with the key and a signed URL in them."""
     key, home = house.hedra.api_key, house.folder / "home"
