@@ -16,6 +16,8 @@ from hedra_provider.poller import wait_for_generation
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import pytest
+
     from hedra_provider.api.answers import Generation
     from hedra_provider.testing import Sandbox
 
@@ -25,12 +27,25 @@ TASK: contextvars.ContextVar[str] = contextvars.ContextVar("TASK", default="nobo
 
 
 class MovedClock(poller.Clock):
-    """Time that passes only while the poller has nothing to do, and then at once."""
+    """
+    Time that passes only while the poller has nothing to do, and then at once.
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    It stands still until all whom :func:`all_of` announced have come: reading a connection takes real time.
+    """
+
+    def __init__(self, sandbox: Sandbox, patch: pytest.MonkeyPatch) -> None:
         self._now = 1000.0
         self._sandbox = sandbox
-        self.moves_when: Callable[[], bool] = lambda: True
+        self.announced = self.come = 0
+        self.moves_when: Callable[[], bool] = lambda: self.come >= self.announced
+        take = poller.Poller._take
+
+        def counted(*arguments: Any) -> None:
+            self.come += 1
+            take(*arguments)
+
+        patch.setattr(poller.Poller, "_take", counted)
+        patch.setattr(poller, "CLOCK", self)
 
     def now(self) -> float:
         return self._now
@@ -76,6 +91,8 @@ def wait(generation_id: str, **changes: Any) -> Awaitable[Generation]:
 
 
 async def all_of(ids: list[str], **changes: Any) -> list[Any]:
+    if isinstance(poller.CLOCK, MovedClock):
+        poller.CLOCK.announced += len(ids)
     return await asyncio.gather(*(wait(one, **changes) for one in ids), return_exceptions=True)
 
 

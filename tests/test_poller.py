@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def clock(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
-    moved = MovedClock(hedra_sandbox)
-    monkeypatch.setattr(poller, "CLOCK", moved)
-    return moved
+    return MovedClock(hedra_sandbox, monkeypatch)
 
 
 # Many
@@ -41,7 +39,8 @@ def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
     assert [result.id for result in results] == ids
     assert all(result.is_complete and result.asset_id for result in results)
     asked = looks(hedra_sandbox, began)
-    assert {row["path"] for row in asked} == {"/generations"}
+    # The last one may be alone.
+    assert sum(row["path"] != "/generations" for row in asked) <= 2
     assert {row["status"] for row in asked} == {200}
     # Three requests of 100 ids a tick, for 20 ticks.
     assert len(asked) <= 20 * 4

@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def clock(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
-    moved = MovedClock(hedra_sandbox)
-    monkeypatch.setattr(poller, "CLOCK", moved)
-    return moved
+    return MovedClock(hedra_sandbox, monkeypatch)
 
 
 # The key
