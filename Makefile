@@ -56,10 +56,11 @@ sandbox: venv  ## a local Hedra; ARGS="--help" for its options
 
 bench: venv-dev  ## the benchmarks: each prints a table and writes JSON
 	@for file in $(filter-out %bench_batch.py,$(wildcard benchmarks/bench_*.py)); do \
-		$(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done
+		$(PY) -m benchmarks.$$(basename $$file .py) || failed=1; done; $(PY) -m benchmarks.page; exit $${failed:-0}
 
 bench-batch: venv-dev  ## 300 clips in a real Airflow on a slow plan; ARGS="--clips 30" for fewer
 	@$(PY) -m benchmarks.bench_batch $(ARGS)
+	@$(PY) -m benchmarks.page
 
 soak: venv-dev  ## runs for an hour amid faults and kills, then compares what is left; ARGS="--seconds 300"
 	@$(PY) -m scripts.soak $(ARGS)

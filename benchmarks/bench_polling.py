@@ -16,9 +16,10 @@ mean) and the load of a core are those of the time in which all wait and none ha
 time of the client process, which other processes on the machine do not lengthen. The stall is how much longer
 than 2 ms a task slept that meant to sleep 2 ms; a busy machine lengthens it, so beside it stands the most
 processor time that the loop used meanwhile. By that the target is judged, without what Python's garbage
-collector took: it goes through all that Airflow has loaded, whoever waits (the longest collection stands in
-a column of its own). The delay is from the end of a generation to its trigger's event. The alternatives are not run with ten thousand unless ``--everything`` is
-given: they need as many connections, and more than the machine's time.
+collector took: it goes through all that Airflow has loaded, whoever waits (its longest run stands in a column
+of its own). The delay is from the end of a generation to its trigger's event. The alternatives are not run
+with ten thousand unless ``--everything`` is given: they need as many connections, and more than the machine's
+time.
 
 Prints a table, writes ``benchmarks/results/polling.json``; ends with 1 when a target of ours is missed.
 """
@@ -291,7 +292,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--counts", default="100,1000,10000", help="default: %(default)s")
     parser.add_argument("--everything", action="store_true", help="the alternatives with 10,000, too")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of ours; the one with the least stall counts")
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="runs of ours, of which that with the least stall counts"
+    )
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:

@@ -39,14 +39,18 @@ def publish(name: str, title: str, table: str, results: Mapping[str, Any]) -> Pa
     :return: The file.
     """
     facts = machine()
-    print(f"\n{title}")
-    print(", ".join(f"{what} {fact}" for what, fact in facts.items()) + "\n")
-    print(table)
+    print(f"\n{title}\n{described(facts)}\n\n{table}")
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    path.write_text(json.dumps({"at": at, "machine": facts, **results}, indent=2) + "\n", "utf-8")
+    whole = {"at": at, "machine": facts, "title": title, "table": table, **results}
+    path.write_text(json.dumps(whole, indent=2) + "\n", "utf-8")
     return path
+
+
+def described(facts: Mapping[str, Any]) -> str:
+    """Return what :func:`machine` returned, as a line."""
+    return ", ".join(f"{what} {fact}" for what, fact in facts.items())
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
