@@ -123,6 +123,7 @@ def measure(
 
     watch.until(all_wait, 60 + 10 * videos, "the wait of all")
     settle(hedra)
+    watch.counts()
     held_before, asked_before, at = watch.worker_seconds, len(api_requests(hedra)), time.monotonic()
     while time.monotonic() < at + window_seconds:
         watch.counts()

@@ -17,6 +17,7 @@ PARAMS = {
     "audio": Param("", type="string"),
     "folder": Param("", type="string"),
 }
+SUBMITTED = "{{ ti.xcom_pull(task_ids='video.submit', map_indexes=ti.map_index) }}"
 HTTP: dict[str, Any] = {"http_conn_id": "hedra_http"}
 
 
@@ -62,13 +63,15 @@ with DAG("by_http", schedule=None, params=PARAMS, max_active_tasks=10_000) as by
             response_filter=lambda response: response.json()["id"],
             **HTTP,
         )
-        HttpSensor(
+        wait = HttpSensor(
             task_id="wait",
-            endpoint=f"generations/{submit.output}/status",
+            # Its own row's id: the string of an XComArg would pull those of all rows.
+            endpoint=f"generations/{SUBMITTED}/status",
             response_check=lambda response: response.json()["status"] == "complete",
             poke_interval=15,
             timeout=21_600,
             **HTTP,
         )
+        submit >> wait
 
     video.expand(name=names("{{ params.videos }}"))
