@@ -3,8 +3,8 @@
     python -m benchmarks.bench_batch [--clips 300] [--rate 5] [--max-parallel 10] [--seconds 10] [--pool 10]
 
 The sandbox, in a process of its own, answers 429 beyond its rate of requests and beyond its parallel
-generations. What is reported is what it saw. Prints a table and writes ``benchmarks/results/batch.json``; ends
-with 1 when a clip is missing, one was paid twice, or requests came faster than the rate for longer than a tick.
+generations. What is reported is what it saw. Prints a table and writes ``benchmarks/results/batch.json``;
+ends with 1 when a clip is missing, one was paid twice, or the rate was exceeded for longer than a tick.
 """
 
 from __future__ import annotations
