@@ -18,6 +18,7 @@ In a test::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 CONNECTION_VARIABLE = "AIRFLOW_CONN_HEDRA_DEFAULT"
 
 _START_SECONDS = 30.0
+_KEPT_BY_A_RESET = {"port", "state", "max_bytes"}
 
 
 class Sandbox:
@@ -144,8 +146,13 @@ class Sandbox:
         if self._error is not None:
             raise self._error
         origin = self.base_url.removesuffix("/web-app/public")
-        # No proxy of the environment may come between: it is this machine.
-        self._client = httpx.Client(base_url=f"{origin}/_sandbox", trust_env=False, timeout=30)
+        # No proxy of the environment may come between: it is this machine, which needs no certificates.
+        self._client = httpx.Client(
+            base_url=f"{origin}/_sandbox",
+            trust_env=False,
+            timeout=30,
+            verify=False,  # noqa: S501  reading those of the system takes as long as all the rest of a start
+        )
         return self
 
     def stop(self) -> None:
@@ -263,27 +270,57 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+class Sandboxes:
+    """The running sandboxes of a test session, one for each set of options; a context manager."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Sandbox] = {}
+
+    def get(self, **options: Any) -> Sandbox:
+        """Return the one with these options, started if need be, in which nothing has happened yet.
+
+        :param options: those of :class:`Sandbox` that a reset brings back to what they were.
+        """
+        # In the order of their names; that of the workspaces tells which of them is the connection's.
+        wanted = repr(sorted(options.items()))
+        if wanted not in self._running:
+            self._running[wanted] = Sandbox(**options).start()
+        else:
+            self._running[wanted].reset()
+        return self._running[wanted]
+
+    def __enter__(self) -> Sandboxes:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for sandbox in self._running.values():
+            sandbox.stop()
+        self._running.clear()
+
+
 @pytest.fixture(scope="session")
-def hedra_sandbox_server() -> Iterator[Sandbox]:
-    """One sandbox for the whole session; use :func:`hedra_sandbox`, which cleans it."""
-    with Sandbox() as sandbox:
-        yield sandbox
+def hedra_sandboxes() -> Iterator[Sandboxes]:
+    """The sandboxes of the whole session; use :func:`hedra_sandbox`, which takes one of them."""
+    with Sandboxes() as sandboxes:
+        yield sandboxes
 
 
 @pytest.fixture
-def hedra_sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+def hedra_sandbox(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, hedra_sandboxes: Sandboxes
+) -> Iterator[Sandbox]:
     """A sandbox in which nothing has happened yet, behind the connection ``hedra_default``.
 
-    Tests with the marker ``hedra_sandbox(**options)`` get one of their own; the others share one, reset
-    before each.
+    Its options are those of the marker ``hedra_sandbox(**options)``. Tests with the same options share one,
+    reset before each, unless they name what a reset leaves: a port, a file that keeps the state, or how much
+    disk space its files may take.
     """
     marker = request.node.get_closest_marker("hedra_sandbox")
-    if marker is not None and marker.kwargs:
-        with Sandbox(**marker.kwargs) as own:
-            monkeypatch.setenv(CONNECTION_VARIABLE, own.connection)
-            yield own
-        return
-    shared: Sandbox = request.getfixturevalue("hedra_sandbox_server")
-    shared.reset()
-    monkeypatch.setenv(CONNECTION_VARIABLE, shared.connection)
-    yield shared
+    options = marker.kwargs if marker is not None else {}
+    with contextlib.ExitStack() as stack:
+        own = not _KEPT_BY_A_RESET.isdisjoint(options)
+        sandbox = stack.enter_context(Sandbox(**options)) if own else hedra_sandboxes.get(**options)
+        monkeypatch.setenv(CONNECTION_VARIABLE, sandbox.connection)
+        yield sandbox
