@@ -31,6 +31,8 @@ _WORD = re.compile(r"[^\s\"'<>`]+")
 _USERINFO = re.compile(
     r"(?<!\w)(\w*)(://|%(?:25)*3a(?:%(?:25)*2f){2})([^/?#\\]{0,1000}(?:@|%(?:25)*40))", re.IGNORECASE
 )
+# Without it there is no userinfo, and nothing to look for at every scheme of a long word.
+_AT = re.compile(r"@|%(?:25)*40", re.IGNORECASE)
 # A question mark, plain or encoded once or more, and behind it a "=" (which encodes the same way).
 _QUERY_MARK = re.compile(r"\?|%(?:25)*3f|\\u003f|\\x3f", re.IGNORECASE)
 _EQUALS = re.compile(r"=|%(?:25)*3d|\\u003d|\\x3d", re.IGNORECASE)
@@ -164,7 +166,9 @@ def _encoded(key: str) -> tuple[str, ...]:
 
 def _without_secrets(found: re.Match[str]) -> str:
     """Return a word without a URL's userinfo and query."""
-    word = _USERINFO.sub(_without_userinfo, found[0])
+    word = found[0]
+    if _AT.search(word):
+        word = _USERINFO.sub(_without_userinfo, word)
     mark = _QUERY_MARK.search(word)
     # Plain prose asks questions too: without a parameter behind it, it is none of a URL's.
     if mark and ("://" in word[: mark.start()] or _EQUALS.search(word, mark.end())):
