@@ -14,6 +14,7 @@ from typing import Any
 
 STATUS = "GET /generations/{id}/status"
 MODES = ("sync", "deferred")
+SYNC = MODES[:1]
 TIMEOUT_SECONDS = 0.15
 """The time-out of the connection, against which an answer is slow; short, because it really passes."""
 
@@ -41,6 +42,7 @@ class Call:
     :param also: Other faults, without which this call is not made.
     :param before_the_submit: Whether nothing was paid for yet.
     :param of_the_recording: Whether it is about the second file that is uploaded.
+    :param modes: In which it is tried: what is done before the submit is the same code in both.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Call:
     also: tuple[Mapping[str, Any], ...] = ()
     before_the_submit: bool = False
     of_the_recording: bool = False
+    modes: tuple[str, ...] = MODES
 
 
 NO_URL = {"url": None, "download_url": None, "streaming_url": None}
@@ -58,11 +61,13 @@ FILE_LOOK = 3
 """Looks at the status that come before the one for the file: at first, running, complete."""
 
 CALLS: dict[str, Call] = {
-    "models": Call("GET /models", "GET /models", rows=True, before_the_submit=True),
-    "voices": Call("GET /voices", "GET /voices", rows=True, before_the_submit=True),
-    "look_asset": Call("GET /assets (is it there?)", "GET /assets", rows=True, before_the_submit=True),
+    "models": Call("GET /models", "GET /models", rows=True, before_the_submit=True, modes=SYNC),
+    "voices": Call("GET /voices", "GET /voices", rows=True, before_the_submit=True, modes=SYNC),
+    "look_asset": Call(
+        "GET /assets (is it there?)", "GET /assets", rows=True, before_the_submit=True, modes=SYNC
+    ),
     "create_asset": Call(
-        "POST /assets", "POST /assets", skip=1, before_the_submit=True, of_the_recording=True
+        "POST /assets", "POST /assets", skip=1, before_the_submit=True, of_the_recording=True, modes=SYNC
     ),
     "upload": Call(
         "POST /assets/{id}/upload",
@@ -72,7 +77,7 @@ CALLS: dict[str, Call] = {
         of_the_recording=True,
     ),
     "look": Call("GET status (is it there?)", STATUS, before_the_submit=True),
-    "credits": Call("GET /billing/credits", "GET /billing/credits", before_the_submit=True),
+    "credits": Call("GET /billing/credits", "GET /billing/credits", before_the_submit=True, modes=SYNC),
     "submit": Call("POST /generations", "POST /generations"),
     "wait": Call("GET status (waiting)", STATUS, skip=1),
     "row": Call("GET /generations?ids=", "GET /generations", rows=True),
@@ -323,9 +328,9 @@ FAULTS: dict[str, Fault] = {
 
 
 def cells() -> Iterator[tuple[str, str, str]]:
-    """Every fault at every call that can meet it, in both modes."""
+    """Every fault at every call that can meet it, in the modes of the call."""
     for fault, about in FAULTS.items():
-        for call in CALLS:
-            if about.meets(call):
-                for mode in MODES:
-                    yield fault, call, mode
+        for name, call in CALLS.items():
+            if about.meets(name):
+                for mode in call.modes:
+                    yield fault, name, mode

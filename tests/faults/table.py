@@ -14,8 +14,9 @@ SIGNS = {Outcome.PASSES: "✓", Outcome.RETRIED: "↻", Outcome.FAILS: "✗"}
 HEAD = """# What goes wrong, where, and how the task ends
 
 Made from `tests/faults/matrix.py` by `python -m tests.faults.table --write`. Each cell is a test, run by
-`make test`: the avatar operator, against the sandbox, in both modes (waiting in the worker, and deferred),
-with that fault at that call. {cells} cells: {faults} faults by {calls} calls by {modes} modes.
+`make test`: the avatar operator, against the sandbox, with that fault at that call. {cells} cells: {faults}
+faults by {calls} calls, {both} of them in both modes (waiting in the worker, and deferred). What is done at
+the other calls ({once}) comes before the submit, and is the same code in both.
 
 - ✓ the first try succeeds
 - ↻ it fails, and the task's own retry succeeds once the fault is over
@@ -50,14 +51,21 @@ def _code(name: str) -> str:
 def _sign(fault: Fault, call: str) -> str:
     if not fault.meets(call):
         return ""
-    signs = [SIGNS[fault.outcome(call, mode)] for mode in MODES]
+    signs = [SIGNS[fault.outcome(call, mode)] for mode in CALLS[call].modes]
     return signs[0] if len(set(signs)) == 1 else "/".join(signs)
 
 
 def text() -> str:
     """Return the whole page."""
-    counts = {"cells": len(list(cells())), "faults": len(FAULTS), "calls": len(CALLS), "modes": len(MODES)}
-    return f"{HEAD.format(**counts)}\n{table()}"
+    once = [str(n) for n, call in enumerate(CALLS.values(), 1) if call.modes != MODES]
+    head = HEAD.format(
+        cells=len(list(cells())),
+        faults=len(FAULTS),
+        calls=len(CALLS),
+        both=len(CALLS) - len(once),
+        once=", ".join(once),
+    )
+    return f"{head}\n{table()}"
 
 
 if __name__ == "__main__":
