@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -13,36 +12,12 @@ from hypothesis import strategies as st
 from benchmarks.simulation import World, generation_id
 from hedra_provider.api.answers import Generation
 from hedra_provider.api.errors import (
-    HedraBadRequestError,
-    HedraError,
     HedraNotFoundError,
-    HedraPermissionError,
-    HedraServerError,
-    HedraTransportError,
     HedraWaitTimeoutError,
 )
-from hedra_provider.api.looks import Ended, Kind, Look, Seen, Trouble, Wait
+from hedra_provider.api.looks import Ended, Kind, Look, Seen, Wait
 from hedra_provider.api.polling import Way
-from hedra_provider.api.waiting import MAX_FAILURES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def looks_at(world: World, id_: str) -> list[float]:
-    return [round(look.sent_at, 6) for look in world.looks if id_ in look.ids]
-
-
-def many(world: World, count: int, *, poll_interval: float = 1.0, seconds: float = 20.0) -> list[str]:
-    ids = [world.make(number, seconds=seconds + number / count) for number in range(count)]
-    for one in ids:
-        world.wait(one, poll_interval=poll_interval, first_look_after=poll_interval)
-    return ids
-
-
-def bad_request(look: Look) -> HedraError:
-    return HedraBadRequestError("no", status_code=422, retryable=False)
-
+from tests.api.worlds import looks_at, many
 
 # One alone
 
@@ -334,159 +309,3 @@ def test_the_asset_id_comes_from_the_row():
     assert {one: result.asset_id for one, (_, result) in world.ended.items()} == {  # type: ignore[attr-defined]
         one: f"asset-{one}" for one in ids
     }
-
-
-# What goes wrong
-
-
-def test_a_list_that_refuses_so_many_ids_is_asked_for_fewer():
-    world = World(trouble=lambda look: bad_request(look) if len(look.ids) > 30 else None)
-    many(world, 100)
-    world.run()
-    assert {type(result) for _, result in world.ended.values()} == {Generation}
-    assert world.polling.way is Way.BATCHES
-    assert max(len(look.ids) for look in world.looks[2:]) == 25
-    assert not [news for told in world.news.values() for _, news in told if isinstance(news, Trouble)]
-
-
-@pytest.mark.parametrize("refusal", [bad_request, lambda look: HedraPermissionError("no", status_code=403)])
-def test_a_list_that_refuses_everything_hurts_nobody(refusal: Callable[[Look], HedraError]):
-    world = World(trouble=lambda look: None if look.kind is Kind.STATUS else refusal(look))
-    many(world, 40)
-    world.run()
-    assert {type(result) for _, result in world.ended.values()} == {Generation}
-
-
-def test_a_generation_that_the_api_cannot_show_ends_alone():
-    poison = generation_id(33)
-    world = World(
-        trouble=lambda look: (
-            HedraServerError("oops", status_code=500, retryable=True) if poison in look.ids else None
-        )
-    )
-    many(world, 100, seconds=300)
-    world.run(until=250)
-    failed = {one for one, (_, result) in world.ended.items() if isinstance(result, HedraError)}
-    assert failed == {poison}
-    sizes = [len(look.ids) for look in world.looks if poison in look.ids]
-    assert all(size <= max(1, 100 // 4**number) for number, size in enumerate(sizes)), sizes
-    assert "8 looks in a row" in str(world.ended[poison][1])
-    assert world.ended[poison][1].generation_id == poison  # type: ignore[attr-defined]
-
-
-def test_a_refused_status_ends_that_wait_at_once_and_no_other():
-    locked = "locked"
-    world = World(
-        trouble=lambda look: HedraPermissionError("no", status_code=403) if locked in look.ids else None
-    )
-    many(world, 10)
-    world.wait(locked, poll_interval=1)
-    world.run()
-    assert isinstance(world.ended[locked][1], HedraPermissionError)
-    assert looks_at(world, locked) == [0]
-    assert sum(isinstance(result, Generation) for _, result in world.ended.values()) == 10
-
-
-@pytest.mark.parametrize(
-    "error",
-    [HedraTransportError("cut"), HedraServerError("down", status_code=503, retryable=True)],
-    ids=["cut", "503"],
-)
-def test_an_outage_is_survived(error: HedraError):
-    world = World(trouble=lambda look: error if 5 < look.sent_at < 50 else None)
-    many(world, 300, seconds=100)
-    world.run()
-    assert {type(result) for _, result in world.ended.values()} == {Generation}
-    troubles = [n for told in world.news.values() for _, n in told if isinstance(n, Trouble)]
-    assert all("Look" in news.message for news in troubles)
-    assert len(troubles) >= 300
-    # It is asked less often meanwhile, not more.
-    assert sum(5 < look.sent_at < 50 for look in world.looks) < 45 * 3
-
-
-def test_an_endless_outage_reaches_all_and_says_so():
-    world = World(trouble=lambda look: HedraServerError("down", status_code=503, retryable=True))
-    ids = many(world, 50)
-    world.run()
-    results = [world.ended[one][1] for one in ids]
-    assert all(
-        "8 looks in a row at generation" in str(result) and "down" in str(result) for result in results
-    )
-    assert [result.generation_id for result in results] == ids  # type: ignore[attr-defined]
-    assert len({id(result) for result in results}) == 50
-    for one in ids:
-        assert sum(isinstance(news, Trouble) for _, news in world.news[one]) == MAX_FAILURES - 1
-
-
-# 429
-
-
-@pytest.mark.parametrize("honours_ids", [True, False])
-@pytest.mark.parametrize("retry_after", [None, 3.0])
-def test_a_rate_limit_slows_all_and_fails_nobody(honours_ids: bool, retry_after: float | None):
-    world = World(rate=1.0, honours_ids=honours_ids, retry_after=retry_after)
-    many(world, 300, seconds=60)
-    world.run()
-    assert {type(result) for _, result in world.ended.values()} == {Generation}
-    assert world.refused < 0.3 * len(world.looks)
-
-
-def test_after_a_429_nothing_is_sent_before_the_time_that_it_names():
-    world = World(rate=2.0, retry_after=20.0)
-    many(world, 1000, seconds=120)
-    world.run()
-    assert world.refused
-    first = next(
-        look.sent_at
-        for number, look in enumerate(world.looks)
-        if number and look.sent_at - world.looks[number - 1].sent_at >= 19
-    )
-    assert first < 40
-
-
-# Laws
-
-ERRORS = [
-    HedraTransportError("cut"),
-    HedraServerError("down", status_code=503, retryable=True),
-    HedraServerError("oops", status_code=500, retryable=True),
-    HedraBadRequestError("no", status_code=422, retryable=False),
-]
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    st.integers(1, 250),
-    st.sampled_from([0.05, 1.0, 15.0]),
-    st.booleans(),
-    st.sampled_from([None, 1.0, 5.0]),
-    st.floats(0, 1),
-    st.sampled_from(ERRORS),
-    st.integers(0, 10**6),
-)
-def test_whatever_happens_every_wait_ends_once_and_nothing_is_asked_for_nobody(
-    count: int,
-    poll_interval: float,
-    honours_ids: bool,
-    rate: float | None,
-    share: float,
-    error: HedraError,
-    seed: int,
-):
-    world = World(rate=rate, honours_ids=honours_ids, seed=seed)
-    world.trouble = lambda look: error if world.chance() < share * 0.5 else None
-    world.shows = lambda one: int(one[-1], 16) % 5 != 0
-    for number in range(count):
-        one = generation_id(number)
-        if number % 7:
-            world.make(number, begins=number % 11, seconds=3 * (number % 17))
-        world.wait(one, poll_interval=poll_interval, begin=number % 13, deadline=300 + number % 3)
-    world.run(until=2000)
-    assert len(world.ended) == count
-    assert len(world.polling) == 0
-    for told in world.news.values():
-        assert [type(news) for _, news in told].count(Ended) == 1
-        assert isinstance(told[-1][1], Ended)
-    asked = len(world.looks)
-    world.run()
-    assert len(world.looks) == asked
