@@ -24,6 +24,8 @@ pytest_plugins = ["hedra_provider.testing"]
 
 MORTAL = tuple(f"tests/system/test_{name}.py" for name in ("clears", "crashes", "paid_once"))
 IMMORTAL = "tests/system/test_real_airflow.py"
+# Each of them runs DAGs in its own process, whose database and whose first run take ten seconds to make.
+RUNS_DAGS = tuple(f"tests/security/test_{name}.py" for name in ("foreign_rows", "secrets_of_runs"))
 
 
 @pytest.fixture
@@ -43,13 +45,15 @@ def airflow_dags() -> Path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let those tests that share a running Airflow go to one worker of `make test`."""
+    """Let those tests that share an Airflow, or its database, go to one worker of `make test`."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             if nodeid.startswith(MORTAL):
                 return "mortal"
+            if nodeid.startswith(RUNS_DAGS):
+                return "dags"
             return "immortal" if nodeid.startswith(IMMORTAL) else nodeid
 
     return ByAirflow(config, log)

@@ -23,13 +23,10 @@ from hedra_provider.operators import (
 )
 from hedra_provider.sensors import HedraCreditsSensor, HedraGenerationSensor
 from tests.airflow_names import AirflowException, AirflowFailException
-from tests.security.conftest import HOME
-from tests.security.leaks import forget
 from tests.tasks import run, wait
 
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
-    from tests.security.conftest import Run
 
 FOREIGN = {
     "jinja": "{{ conn.hedra_default.password }}",
@@ -324,22 +321,6 @@ def test_nothing_that_the_api_names_chooses_a_path(
     for path in {path for path in tmp_path.rglob("*") if path.is_file()} - before:
         assert path.parent == folder
         assert path.stem == hedra_sandbox.submissions[0]["generation_id"]
-
-
-@pytest.mark.parametrize("dag_id", ["foreign_expand", "foreign_group"])
-def test_mapped_text_passes_exactly(hedra_sandbox: Sandbox, run_dag: Run, dag_id: str):
-    from tests.security.dags.foreign import ROWS
-
-    states = run_dag(dag_id)
-    assert set(states.values()) == {"success"}, states
-    assert sorted(row["request"]["text"] for row in hedra_sandbox.submissions) == sorted(ROWS)
-
-
-def test_expand_kwargs_renders_foreign_text(hedra_sandbox: Sandbox, run_dag: Run):
-    """Airflow's doing, and why the docs warn: should this fail one day, the warning can go."""
-    run_dag("foreign_expand_kwargs")
-    forget("foreign_expand_kwargs", HOME)
-    assert [row["request"]["text"] for row in hedra_sandbox.submissions] == [hedra_sandbox.api_key]
 
 
 @pytest.mark.parametrize("kind", ["image", "audio"])
