@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.bench_transfer import OPERATOR, TARGET_MIB, measure
 
-FILE_MIB = 256
+FILE_MIB = 96
 
 
 @pytest.mark.slow

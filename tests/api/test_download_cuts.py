@@ -22,7 +22,7 @@ from tests.media import wav
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SOUND = wav(0.005)
+SOUND = wav(0.001)
 LONG = wav(30.0)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 AVATAR = "together/hedra-avatar"
 Json = Any
+# No certificates: reading those of the system takes longer than most of these tests.
+HERE: dict[str, Any] = {"trust_env": False, "verify": False}
 
 
 def wav_bytes(seconds: float, rate: int = 16_000) -> bytes:
@@ -47,7 +49,7 @@ class Client:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self.http = httpx.Client(
-            base_url=sandbox.base_url, headers={"X-API-Key": sandbox.api_key}, trust_env=False, timeout=30
+            base_url=sandbox.base_url, headers={"X-API-Key": sandbox.api_key}, timeout=30, **HERE
         )
 
     def get(self, path: str, **options: Any) -> httpx.Response:
@@ -92,7 +94,7 @@ class Client:
         return self.status(answer.json()["id"])
 
     def download(self, url: str, **options: Any) -> httpx.Response:
-        return httpx.get(url, trust_env=False, timeout=30, **options)
+        return httpx.get(url, timeout=30, **HERE, **options)
 
     def credits(self) -> int:
         return int(self.get("/billing/credits").json()["remaining"])

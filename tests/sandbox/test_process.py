@@ -16,7 +16,7 @@ import requests
 
 from hedra_provider.sandbox.__main__ import main
 from hedra_provider.testing import Sandbox
-from tests.sandbox.conftest import Client, portrait_bytes, wav_bytes
+from tests.sandbox.conftest import HERE, Client, portrait_bytes, wav_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def test_prints_one_line_and_ends_cleanly(start, number: int) -> None:
         "password": "k",
         "extra": {"workspace_id": "team"},
     }
-    credits = httpx.get(ready["base_url"] + "/billing/credits", headers={"x-api-key": "k"}, trust_env=False)
+    credits = httpx.get(ready["base_url"] + "/billing/credits", headers={"x-api-key": "k"}, **HERE)
     assert credits.json()["workspace_credits"] == {"team": 5, "other": 6}
     began = time.monotonic()
     assert process.end(number) == 0
@@ -164,12 +164,15 @@ def test_a_kill_loses_nothing_that_was_answered(start, tmp_path: Path) -> None:
     process = start("--state", file, "--no-media")
     headers = {"x-api-key": process.ready["api_key"]}
     asset = httpx.post(
-        process.ready["base_url"] + "/assets", json={"name": "x", "type": "audio"}, headers=headers
+        process.ready["base_url"] + "/assets", json={"name": "x", "type": "audio"}, headers=headers, **HERE
     ).json()["id"]
     process.end(signal.SIGKILL)
     again = start("--state", file, "--no-media")
     answer = httpx.post(
-        f"{again.ready['base_url']}/assets/{asset}/upload", headers=headers, files={"file": wav_bytes(1)}
+        f"{again.ready['base_url']}/assets/{asset}/upload",
+        headers=headers,
+        files={"file": wav_bytes(1)},
+        **HERE,
     )
     assert answer.status_code == 200
     again.end()

@@ -15,7 +15,7 @@ import pytest
 from hedra_provider.sandbox.gate import Ledger
 from hedra_provider.sandbox.store import FileStore, delete_abandoned
 from hedra_provider.testing import Sandbox
-from tests.sandbox.conftest import Client, portrait_bytes
+from tests.sandbox.conftest import HERE, Client, portrait_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def knock(sandbox: Sandbox, headers: dict[str, str], method: str = "GET", name: str = "ledger") -> int:
     url = sandbox.base_url.replace("/web-app/public", f"/_sandbox/{name}")
-    return httpx.request(method, url, headers=headers, trust_env=False).status_code
+    return httpx.request(method, url, headers=headers, **HERE).status_code
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def end(process: subprocess.Popen[str], number: int) -> str:
 
 def fill(ready: Any) -> None:
     headers = {"x-api-key": ready["api_key"]}
-    with httpx.Client(base_url=ready["base_url"], headers=headers, trust_env=False) as http:
+    with httpx.Client(base_url=ready["base_url"], headers=headers, **HERE) as http:
         asset = http.post("/assets", json={"name": "x", "type": "image"}).json()["id"]
         http.post(f"/assets/{asset}/upload", files={"file": portrait_bytes()}).raise_for_status()
 

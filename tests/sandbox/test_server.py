@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from hedra_provider.testing import Sandbox
-from tests.sandbox.conftest import Client
+from tests.sandbox.conftest import HERE, Client
 
 STATUS = "GET /generations/{id}/status"
 
@@ -126,7 +126,7 @@ class TestFaults:
         hedra.sandbox.faults({"on": "GET /files/{id}", "cut_at": 1000})
         got = bytearray()
         with pytest.raises(httpx.TransportError):  # noqa: PT012
-            with httpx.stream("GET", url, trust_env=False) as answer:
+            with httpx.stream("GET", url, **HERE) as answer:
                 assert int(answer.headers["content-length"]) == len(whole)
                 for chunk in answer.iter_raw():
                     got += chunk
