@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.media import png, wav
+
 # Airflow reads these once, at its first import: they are set before any test module imports it.
 for name in [name for name in os.environ if name.startswith("AIRFLOW") or name == "HEDRA_API_KEY"]:
     del os.environ[name]
@@ -34,6 +36,22 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     from hedra_provider.api.client import HedraClient
 
     monkeypatch.setitem(HedraClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def portrait(tmp_path: Path) -> str:
+    """Path of a picture."""
+    path = tmp_path / "portrait.png"
+    path.write_bytes(png())
+    return str(path)
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> str:
+    """Path of a recording of a second."""
+    path = tmp_path / "voice.wav"
+    path.write_bytes(wav(1.0))
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,7 +11,7 @@ from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from tests.api.accounts import Account
 
 if TYPE_CHECKING:
-    from hedra_provider.testing import Sandbox
+    from hedra_provider.testing import Sandbox, Sandboxes
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -55,9 +55,6 @@ def account(hedra_sandbox: Sandbox, request: pytest.FixtureRequest) -> Account:
 
 
 @pytest.fixture
-def forgetful() -> Iterator[Account]:
+def forgetful(hedra_sandboxes: Sandboxes) -> Account:
     """An account of an API that gives every generation an id of its own."""
-    from hedra_provider.testing import Sandbox
-
-    with Sandbox(duplicate_id="ignore") as sandbox:
-        yield Account(sandbox, "sync")
+    return Account(hedra_sandboxes.get(duplicate_id="ignore"), "sync")

@@ -16,6 +16,7 @@ from hedra_provider.api.errors import (
     HedraNotFoundError,
 )
 from hedra_provider.api.submit import Rule, carry_out, plan_submission
+from hedra_provider.testing import Sandboxes
 from tests.api.accounts import Account, ids, ids_of
 
 FAILED = {"on": "POST /generations", "generation_error": {"type": "INTERNAL", "message": "no luck"}}
@@ -147,30 +148,30 @@ def test_no_credits_says_so(account: Account):
 
 @pytest.mark.parametrize("mode", ["conflict", "return", "error"])
 @pytest.mark.parametrize("list_lags", [False, True])
-def test_rows_that_race_on_one_key_whatever_a_duplicate_answers(mode: str, list_lags: bool):
-    from hedra_provider.testing import Sandbox
-
-    with Sandbox(duplicate_id=mode, seconds=600, media=False) as sandbox:
-        account = Account(sandbox, "sync")
-        account.submit(account.body("Row 1"), payer="row 1")
-        status = f"GET /generations/{ids()(0)}/status"
-        faults = [{"on": status, "times": 1, "when": "before", "status": 404}]
-        if list_lags and mode != "return":
-            faults += [{"on": "GET /generations", "times": 9, "patch": {"data": []}}]
-        # The second row looked before the first one had submitted.
-        sandbox.faults(*faults)
-        body, mine = account.body("Row 2"), ids_of(payer="row 2")
-        plan = account.run(plan_submission(body, mine))
-        assert plan.must_submit
-        with pytest.raises(HedraConflictError) as raised:
-            account.run(carry_out(body, [plan]))
-        assert raised.value.retryable
-        sandbox.faults()
-        assert account.submit(account.body("Row 2"), payer="row 2").generation.id == ids()(1)
-        assert [row["request"]["generated_video_inputs"]["text_prompt"] for row in account.paid] == [
-            "Row 1",
-            "Row 2",
-        ]
+def test_rows_that_race_on_one_key_whatever_a_duplicate_answers(
+    hedra_sandboxes: Sandboxes, mode: str, list_lags: bool
+):
+    sandbox = hedra_sandboxes.get(duplicate_id=mode, seconds=600, media=False)
+    account = Account(sandbox, "sync")
+    account.submit(account.body("Row 1"), payer="row 1")
+    status = f"GET /generations/{ids()(0)}/status"
+    faults = [{"on": status, "times": 1, "when": "before", "status": 404}]
+    if list_lags and mode != "return":
+        faults += [{"on": "GET /generations", "times": 9, "patch": {"data": []}}]
+    # The second row looked before the first one had submitted.
+    sandbox.faults(*faults)
+    body, mine = account.body("Row 2"), ids_of(payer="row 2")
+    plan = account.run(plan_submission(body, mine))
+    assert plan.must_submit
+    with pytest.raises(HedraConflictError) as raised:
+        account.run(carry_out(body, [plan]))
+    assert raised.value.retryable
+    sandbox.faults()
+    assert account.submit(account.body("Row 2"), payer="row 2").generation.id == ids()(1)
+    assert [row["request"]["generated_video_inputs"]["text_prompt"] for row in account.paid] == [
+        "Row 1",
+        "Row 2",
+    ]
 
 
 def test_a_status_of_another_generation_is_no_answer():
@@ -192,17 +193,15 @@ def test_what_cannot_be_compared_is_adopted(account: Account):
     assert len(account.paid) == 1
 
 
-def test_an_api_that_ignores_ids_is_searched_page_by_page():
-    from hedra_provider.testing import Sandbox
-
-    with Sandbox(batch=False, media=False) as sandbox:
-        account = Account(sandbox, "sync")
-        account.submit()
-        for n in range(120):
-            account.run(calls.submit(account.body(f"Noise {n}")))
-        again = account.submit(account.body("Another prompt"), payer="cleared")
-        assert again.plan.rule is Rule.CHANGED
-        assert account.submit(payer="cleared").plan.rule is Rule.SAME
+def test_an_api_that_ignores_ids_is_searched_page_by_page(hedra_sandboxes: Sandboxes):
+    sandbox = hedra_sandboxes.get(batch=False, media=False)
+    account = Account(sandbox, "sync")
+    account.submit()
+    for n in range(120):
+        account.run(calls.submit(account.body(f"Noise {n}")))
+    again = account.submit(account.body("Another prompt"), payer="cleared")
+    assert again.plan.rule is Rule.CHANGED
+    assert account.submit(payer="cleared").plan.rule is Rule.SAME
 
 
 def test_a_look_that_fails_submits_nothing(account: Account):

@@ -13,6 +13,7 @@ from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import HedraProtocolError, HedraServerError, HedraValueError
 from hedra_provider.api.requests import batch_size
 from hedra_provider.api.submit import Rule, submit_once
+from hedra_provider.testing import Sandboxes
 from tests.api.accounts import NAMESPACE, Account
 from tests.api.test_submit_doubts import LOST
 
@@ -110,18 +111,16 @@ def test_unknown_for_a_minute_submits_the_same_ids(account: Account):
 
 
 @pytest.mark.parametrize("mode", ["conflict", "return", "error"])
-def test_one_variation_that_stays_hidden_is_not_paid_again(mode: str):
-    from hedra_provider.testing import Sandbox
-
-    with Sandbox(duplicate_id=mode, seconds=600, media=False) as sandbox:
-        account = Account(sandbox, "sync")
-        sandbox.faults(
-            {"on": SUBMIT, "times": 1, "when": "after", "reset": True},
-            {"on": f"GET /generations/{ids(3)[1]}/status", "times": 8, "when": "before", "status": 404},
-            {"on": "GET /generations", "times": 1, "patch": {"data": []}},
-        )
-        assert found(submit(account, 3)) == ids(3)
-        assert len(account.paid) == 3
+def test_one_variation_that_stays_hidden_is_not_paid_again(hedra_sandboxes: Sandboxes, mode: str):
+    sandbox = hedra_sandboxes.get(duplicate_id=mode, seconds=600, media=False)
+    account = Account(sandbox, "sync")
+    sandbox.faults(
+        {"on": SUBMIT, "times": 1, "when": "after", "reset": True},
+        {"on": f"GET /generations/{ids(3)[1]}/status", "times": 8, "when": "before", "status": 404},
+        {"on": "GET /generations", "times": 1, "patch": {"data": []}},
+    )
+    assert found(submit(account, 3)) == ids(3)
+    assert len(account.paid) == 3
 
 
 @pytest.mark.hedra_sandbox(seconds=600)

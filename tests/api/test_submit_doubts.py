@@ -17,6 +17,7 @@ from hedra_provider.api.errors import (
     HedraTransportError,
 )
 from hedra_provider.api.submit import LOOK_AGAIN_SECONDS, submit_once
+from hedra_provider.testing import Sandboxes
 from tests.api.accounts import Account, ids, ids_of
 
 LOST = [
@@ -134,18 +135,16 @@ def test_a_429_for_long_is_left_to_the_task(account: Account):
 
 
 @pytest.mark.parametrize("mode", ["conflict", "return", "error"])
-def test_whatever_a_duplicate_id_answers(mode: str):
-    from hedra_provider.testing import Sandbox
-
-    with Sandbox(duplicate_id=mode, seconds=600) as sandbox:
-        account = Account(sandbox, "sync")
-        first = account.submit()
-        # A try that lost sight of the first: status answers 404 once, so the same id is submitted again.
-        status = "GET /generations/{id}/status"
-        sandbox.faults({"on": status, "times": 1, "when": "before", "status": 404})
-        second = account.submit()
-        assert second.generation.id == first.generation.id
-        assert len(account.paid) == 1
+def test_whatever_a_duplicate_id_answers(hedra_sandboxes: Sandboxes, mode: str):
+    sandbox = hedra_sandboxes.get(duplicate_id=mode, seconds=600)
+    account = Account(sandbox, "sync")
+    first = account.submit()
+    # A try that lost sight of the first: status answers 404 once, so the same id is submitted again.
+    status = "GET /generations/{id}/status"
+    sandbox.faults({"on": status, "times": 1, "when": "before", "status": 404})
+    second = account.submit()
+    assert second.generation.id == first.generation.id
+    assert len(account.paid) == 1
 
 
 def test_an_api_that_ignores_our_id_is_noticed_and_not_paid_again(forgetful: Account):

@@ -1,4 +1,4 @@
-"""Inputs for the operators, and what they told."""
+"""What the operators told."""
 
 from __future__ import annotations
 
@@ -7,26 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.media import png, wav
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.operators.helpers import Told
-
-
-@pytest.fixture
-def portrait(tmp_path: Path) -> str:
-    path = tmp_path / "portrait.png"
-    path.write_bytes(png())
-    return str(path)
-
-
-@pytest.fixture
-def voice(tmp_path: Path) -> str:
-    path = tmp_path / "voice.wav"
-    path.write_bytes(wav(1.0))
-    return str(path)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,15 +14,12 @@ from hypothesis import strategies as st
 
 from hedra_provider.api import pacing
 from hedra_provider.api.client import HedraClient
-from hedra_provider.testing import Sandbox
+from hedra_provider.testing import Sandbox, Sandboxes
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.api.accounts import Account
 from tests.operators.helpers import avatar
 from tests.tasks import TaskInstance, context_of, fire
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REFUSED = {"on": "POST /generations", "when": "before", "status": 429, "times": None}
 
@@ -188,12 +185,12 @@ def test_a_submit_in_doubt_is_searched_for_at_the_turn(portrait_at_own_ids: Any,
 
 
 @pytest.fixture
-def portrait_at_own_ids(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def portrait_at_own_ids(hedra_sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An API that gives every generation an id of its own, with a portrait and a voice."""
-    with Sandbox(duplicate_id="ignore", seconds=600) as sandbox:
-        monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", sandbox.connection)
-        account = Account(sandbox, "sync")
-        yield sandbox, account.image, account.audio
+    sandbox = hedra_sandboxes.get(duplicate_id="ignore", seconds=600)
+    monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", sandbox.connection)
+    account = Account(sandbox, "sync")
+    return sandbox, account.image, account.audio
 
 
 FOREIGN_TEXTS = {

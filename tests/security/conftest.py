@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.media import png, wav
-
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
 
@@ -57,20 +55,6 @@ def elsewhere() -> Iterator[Elsewhere]:
     other.server.shutdown()
     thread.join()
     other.server.server_close()
-
-
-@pytest.fixture
-def portrait(tmp_path: Path) -> str:
-    path = tmp_path / "portrait.png"
-    path.write_bytes(png())
-    return str(path)
-
-
-@pytest.fixture
-def voice(tmp_path: Path) -> str:
-    path = tmp_path / "voice.wav"
-    path.write_bytes(wav(1.0))
-    return str(path)
 
 
 @pytest.fixture(autouse=True)
