@@ -14,6 +14,9 @@ MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/a
 # Nothing here spends credits, or touches the user's own Airflow, whatever the environment holds.
 unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 
+# pytest rewrites its plugins anew in each of its processes where it may not keep them: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow sandbox bench bench-batch soak clean
 

@@ -57,13 +57,19 @@ def unwrapped(content: bytes) -> list[bytes]:
 
 def leaks_in(content: bytes, secrets: list[str], where: str) -> list[str]:
     """Return where a content holds one of the secrets, or anything that signs a URL."""
+    return [f"{where}: {what}" for what in _leaks(content, tuple(secrets))]
+
+
+# Most of what an Airflow keeps stays as it was from one run to the next.
+@lru_cache(maxsize=20_000)
+def _leaks(content: bytes, secrets: tuple[str, ...]) -> tuple[str, ...]:
     needles = {form: secret for secret in secrets for form in forms(secret)}
     found = []
     for layer in unwrapped(content):
         lower = layer.lower()
-        found += [f"{where}: {secret[:4]}..." for form, secret in needles.items() if form in lower]
-        found += [f"{where}: {match[0][:40]!r}" for match in SIGNED.finditer(layer)]
-    return found
+        found += [f"{secret[:4]}..." for form, secret in needles.items() if form in lower]
+        found += [f"{match[0][:40]!r}" for match in SIGNED.finditer(layer)]
+    return tuple(found)
 
 
 def rows(database: Path) -> list[tuple[str, bytes]]:
