@@ -26,8 +26,12 @@ pytest_plugins = ["hedra_provider.testing"]
 
 MORTAL = tuple(f"tests/system/test_{name}.py" for name in ("clears", "crashes", "paid_once"))
 IMMORTAL = "tests/system/test_real_airflow.py"
-# Each of them runs DAGs in its own process, whose database and whose first run take ten seconds to make.
-RUNS_DAGS = tuple(f"tests/security/test_{name}.py" for name in ("foreign_rows", "secrets_of_runs"))
+# What their first test makes takes seconds: the database and the API of DAGs in this process, an S3.
+TOGETHER = {
+    "tests/security/test_foreign_rows.py": "dags",
+    "tests/security/test_secrets_of_runs.py": "dags",
+    "tests/test_object_storage.py": "s3",
+}
 
 
 @pytest.fixture
@@ -63,15 +67,15 @@ def airflow_dags() -> Path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let those tests that share an Airflow, or its database, go to one worker of `make test`."""
+    """Let those tests that share an Airflow, or what is dear to make, go to one worker of `make test`."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByAirflow(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             if nodeid.startswith(MORTAL):
                 return "mortal"
-            if nodeid.startswith(RUNS_DAGS):
-                return "dags"
-            return "immortal" if nodeid.startswith(IMMORTAL) else nodeid
+            if nodeid.startswith(IMMORTAL):
+                return "immortal"
+            return TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
     return ByAirflow(config, log)
