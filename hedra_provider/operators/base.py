@@ -15,6 +15,7 @@ from hedra_provider.results import MULTIPLE_OUTPUTS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import jinja2
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
@@ -54,6 +55,13 @@ class HedraOperator(BaseOperator):
         super().__init__(**kwargs)
         self.workspace_id = workspace_id
         self.hedra_conn_id = hedra_conn_id
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Render the templates. In them ``task`` is this operator, its fields as they are rendered."""
+        # On Airflow 3.0 it is the operator before that, unless it is mapped by expand(): in a mapped task
+        # group `shop/{{ task.name }}` would be one key for all rows.
+        context["task"] = self
+        super().render_template_fields(context, jinja_env)
 
     @cached_property
     def hook(self) -> HedraHook:

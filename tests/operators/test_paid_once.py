@@ -30,6 +30,15 @@ def test_the_id_is_there_before_the_submit(hedra_sandbox: Sandbox, portrait: str
     assert "generation" not in ti.pushed
 
 
+def test_a_key_made_of_another_field_is_made_of_what_that_became(portrait: str, voice: str):
+    """Airflow 3.0 renders templates with the task as it was before: all rows would share one key."""
+    changes = {"name": "row-{{ 6 + 1 }}", "idempotency_key": "shop/{{ task.name }}"}
+    written = avatar(portrait, voice, **changes, destination="/{{ task.name }}.mp4")
+    rendered = written.prepare_for_execution()
+    rendered.render_template_fields({"task": written})
+    assert (rendered.idempotency_key, rendered.destination) == ("shop/row-7", "/row-7.mp4")
+
+
 @pytest.mark.hedra_sandbox(seconds=3600)
 def test_a_retry_adopts_what_the_first_try_submitted(hedra_sandbox: Sandbox, portrait: str, voice: str):
     first = avatar(portrait, voice, deferrable=True)
