@@ -140,8 +140,8 @@ def not_yet_done(requests: list[Row], folder: str) -> list[Row]:
 
 
 def keep_reason(context: Context) -> None:
-    """Leave the reason of a failure to the manifest."""
-    context["ti"].xcom_push(key="failure", value=str(context.get("exception"))[:2000])
+    """Leave the reason of a failure to the manifest; `dag.test()` of Airflow 3.0 does not tell it."""
+    context["ti"].xcom_push(key="failure", value=str(context.get("exception") or "")[:2000])
 
 
 @task_group
@@ -188,6 +188,8 @@ def write_manifest(
         entry = {"row": row["where"], "name": row["name"], "status": "done", "error": None}
         if not (generation and generation["uri"]):
             reason = ti.xcom_pull(task_ids="clip.video", key="failure", map_indexes=index)
+            if not reason and generation and generation["status"] == "error":
+                reason = "{error_code}: {error_message}".format_map(generation)
             entry |= {"status": "failed", "error": reason or "It left no reason: see its log."}
         clips.append({**entry, "request": request, "generation": generation})
     counts = {status: sum(clip["status"] == status for clip in clips) for status in ("done", "failed")}
@@ -342,9 +344,7 @@ def clip_name(row: Row, taken: dict[str, str]) -> str:
     """Return the clip's name, which becomes a file's."""
     name = row.get("name") or ""
     if not re.fullmatch(r"\w[\w.-]{0,49}", name):
-        raise ValueError(
-            f"name {name!r} must be 1 to 50 letters, digits and _ - . and begin with none of - ."
-        )
+        raise ValueError(f"name {name!r} must be 1 to 50 letters, digits and _ - . and not begin with - .")
     first = taken.setdefault(alike(name), row["where"])
     if first != row["where"]:
         raise ValueError(f"name {name!r} is that of {first}")
