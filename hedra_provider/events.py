@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 EVENT_VERSION = 1
 
+_OUTCOMES = ("finished", "enough", "turn", "timeout", "failed")
+
 
 def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
     """Return what an event says of an error: ``outcome`` and ``failure``."""
@@ -79,6 +81,14 @@ def read_turn_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[s
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
         return {}
     return event if event.get("outcome") == "turn" and event.get("first_id") == first_id else {}
+
+
+def outcome_of(event: Mapping[str, Any] | None) -> str | None:
+    """Return the outcome that an event tells of; None if no trigger of this version fires such an event."""
+    if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
+        return None
+    outcome = event.get("outcome")
+    return outcome if outcome in _OUTCOMES else None
 
 
 def told_ids(event: Mapping[str, Any] | None) -> list[str]:

@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from hedra_provider.events import read_credits_event, read_event, told_ids
+from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
 from hedra_provider.failures import airflow_error
 from hedra_provider.hooks import HedraHook
 from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
@@ -91,8 +91,9 @@ class HedraSensor(BaseSensorOperator):
             return found.xcom_value
         return self._defer()
 
-    def _defer(self) -> NoReturn:
-        end_time = time.time() + patience_seconds(self)
+    def _defer(self, end_time: float | None = None) -> NoReturn:
+        """Wait in the triggerer: until a time that was set before, else as long as the sensor's timeout."""
+        end_time = end_time or time.time() + patience_seconds(self)
         self.defer(**deferral(self.make_trigger(end_time), end_time=end_time))
         raise AssertionError("defer() raises")
 
@@ -195,15 +196,16 @@ class HedraGenerationSensor(HedraSensor):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(context, generation))
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger fired."""
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
+    ) -> dict[str, Any]:
+        """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
         from hedra_provider.api.errors import HedraError
 
-        told = told_ids(event)
-        if told and told != [self._id.lower()]:
+        if outcome_of(event) and told_ids(event) != [self._id.lower()]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
-            self.log.warning("An event tells of another generation, %s; the wait goes on.", told)
-            self._defer()
+            self.log.warning("An event tells of another wait (%s); this one goes on.", told_ids(event))
+            self._defer(end_time)
         with self.hook:
             try:
                 (generation,) = read_event(event)
@@ -316,18 +318,23 @@ class HedraCreditsSensor(HedraSensor):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(context, available))
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Go on after the trigger fired."""
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
+    ) -> dict[str, Any]:
+        """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
         from hedra_provider.api.errors import HedraError
 
+        # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+        if outcome_of(event) == "turn" or (outcome_of(event) and told_ids(event)):
+            self.log.warning("An event tells of another wait (%s); this one goes on.", told_ids(event))
+            self._defer(end_time)
         try:
             available = read_credits_event(event)
         except HedraError as error:
             self._fail(error)
         if available < self._minimum:
-            # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("An event tells of %d credits, which are too few; the wait goes on.", available)
-            self._defer()
+            self._defer(end_time)
         return self._result(context, available)
 
     def _result(self, context: Context, available: int) -> dict[str, Any]:

@@ -320,12 +320,14 @@ def deferral(
     """
     Return the arguments of ``defer()`` for a trigger: Airflow's own time limit is the later one.
 
-    :param end_time: Epoch seconds at which the trigger gives up, or has fired.
+    :param end_time: Epoch seconds at which the trigger gives up, or has fired. The method is told: what it
+        has to wait for again ends then too.
     :param method_name: Where the task goes on.
     """
     patience = max(0.0, end_time - time.time())
     return {
         "trigger": trigger,
         "method_name": method_name,
+        "kwargs": {"end_time": end_time},
         "timeout": timedelta(seconds=patience + DEFER_GRACE_SECONDS),
     }

@@ -14,6 +14,7 @@ from hedra_provider.operators import (
     HedraUploadAssetOperator,
 )
 from hedra_provider.sensors import HedraCreditsSensor
+from hedra_provider.triggers import HedraCreditsTrigger, HedraGenerationTrigger, HedraTurnTrigger
 from tests.airflow_names import (
     AirflowException,
     AirflowFailException,
@@ -156,11 +157,25 @@ def test_an_event_that_is_not_known_fails_loudly(hedra_sandbox: Sandbox, event: 
         sensor(10).execute_complete(context_of(SensorInstance()), event=event)
 
 
-def test_an_event_of_a_sensor_that_wants_less_does_not_end_the_wait(hedra_sandbox: Sandbox):
+STRAY = {
+    "of a sensor that wants less": lambda: HedraCreditsTrigger(minimum=1, end_time=9e9),
+    "a turn to submit": lambda: HedraTurnTrigger(
+        resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="an id"
+    ),
+    "of a generation": lambda: HedraGenerationTrigger(generation_ids=["an id"], end_time=0.0),
+}
+
+
+@pytest.mark.parametrize("stray", list(STRAY))
+def test_the_event_of_another_trigger_is_not_taken_and_gives_no_new_time(hedra_sandbox: Sandbox, stray: str):
     """SQLite gives a new trigger the id of a deleted one, whose event then comes here."""
-    event = fire(sensor(1, deferrable=True).make_trigger(end_time=4e9))
-    with pytest.raises(TaskDeferred):
-        sensor(10**9, deferrable=True).execute_complete(context_of(SensorInstance()), event=event)
+    with pytest.raises(TaskDeferred) as first:
+        sensor(10**9, deferrable=True, timeout=500).execute(context_of(SensorInstance()))
+    again = sensor(10**9, deferrable=True, timeout=9000)
+    kwargs = {**first.value.kwargs, "event": fire(STRAY[stray]())}
+    with pytest.raises(TaskDeferred) as raised:
+        again.resume_execution("execute_complete", kwargs, context_of(SensorInstance()))
+    assert raised.value.trigger.end_time == first.value.trigger.end_time
 
 
 def test_a_table_of_recordings_is_one_question(hedra_sandbox: Sandbox):

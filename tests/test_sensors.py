@@ -10,6 +10,7 @@ import pytest
 
 from hedra_provider.hooks import HedraHook
 from hedra_provider.sensors import HedraGenerationSensor
+from hedra_provider.triggers import HedraCreditsTrigger, HedraTurnTrigger
 from tests.airflow_names import (
     AirflowException,
     AirflowFailException,
@@ -152,9 +153,34 @@ def test_an_outage_that_ended_the_wait_is_left_to_the_retries(hedra_sandbox: San
     assert not isinstance(raised.value, AirflowFailException)
 
 
-def test_the_event_of_another_trigger_is_not_taken(hedra_sandbox: Sandbox):
-    event = fire(sensor(submitted()).make_trigger(9e9))
-    operator = sensor(submitted(), deferrable=True)
+STRAY = {
+    "of another generation": lambda: sensor(submitted()).make_trigger(9e9),
+    "a turn to submit": lambda: HedraTurnTrigger(
+        resume_at=0.0, end_time=0.0, refused_since=0.0, first_id=UNKNOWN
+    ),
+    "credits": lambda: HedraCreditsTrigger(minimum=1, end_time=9e9),
+    "no credits": lambda: HedraCreditsTrigger(minimum=10**9, end_time=0.0),
+}
+
+
+@pytest.mark.parametrize("stray", list(STRAY))
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_the_event_of_another_trigger_is_not_taken_and_gives_no_new_time(hedra_sandbox: Sandbox, stray: str):
+    operator, trigger = sensor(submitted(), deferrable=True, timeout=500), STRAY[stray]()
+    with pytest.raises(TaskDeferred) as first:
+        operator.execute(context_of(SensorInstance()))
+    hedra_sandbox.advance(3600)
+    kwargs = {**first.value.kwargs, "event": fire(trigger)}
+    # A timeout of the sensor that has changed meanwhile shows which one counts.
+    again = sensor(operator.generation_id, deferrable=True, timeout=9000)
     with pytest.raises(TaskDeferred) as raised:
-        operator.execute_complete(context_of(SensorInstance()), event=event)
+        again.resume_execution("execute_complete", kwargs, context_of(SensorInstance()))
     assert raised.value.trigger.generation_ids == [operator.generation_id]
+    assert raised.value.trigger.end_time == first.value.trigger.end_time
+    assert raised.value.kwargs == first.value.kwargs
+
+
+@pytest.mark.parametrize("event", [None, {}, "done", {"version": 0}, {"version": 1, "outcome": "great"}])
+def test_an_event_that_is_not_known_fails_loudly(hedra_sandbox: Sandbox, event: Any):
+    with pytest.raises(AirflowException, match="event"):
+        sensor(UNKNOWN, deferrable=True).execute_complete(context_of(SensorInstance()), event=event)

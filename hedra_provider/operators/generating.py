@@ -135,21 +135,28 @@ class GeneratingOperator(HedraOperator):
         with as_airflow_errors(), self.hook.get_conn() as client:
             return self._generate(context, client)
 
-    def execute_turn(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def execute_turn(
+        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
+    ) -> dict[str, Any]:
         """Go on at the submit, after the trigger told that it is this task's turn."""
         left = read_turn_event(event, ids_of(self, context)(0)[0])
         draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
         since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
+        if since is None and end_time:
+            # An event that is not this task's gives it no new time.
+            since = end_time - patience_seconds(self)
         with as_airflow_errors(), self.hook.get_conn() as client:
             return self._generate(context, client, draft=draft, refused_since=since, in_doubt=in_doubt)
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
+    ) -> dict[str, Any]:
         """Go on after the trigger fired: fetch what is complete, fail with what failed."""
         told, mine = told_ids(event), self._submitted_ids(context, event)
         if mine and told != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("An event tells of %s; this task waits for %s, and goes on.", told, mine)
-            self._defer_for(mine, time.time() + patience_seconds(self))
+            self._defer_for(mine, end_time or time.time() + patience_seconds(self))
         with as_airflow_errors(), paid_for(self, context, told):
             generations = read_event(event)
             with self.hook.get_conn() as client:

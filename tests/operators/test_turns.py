@@ -262,12 +262,28 @@ def test_a_turn_that_comes_to_a_waiting_task_is_not_taken_for_its_end(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
     ti = TaskInstance()
-    with pytest.raises(TaskDeferred):
-        avatar(portrait, voice, deferrable=True).execute(context_of(ti))
+    with pytest.raises(TaskDeferred) as first:
+        avatar(portrait, voice, deferrable=True, timeout=500).execute(context_of(ti))
     stray = HedraTurnTrigger(resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="another")
+    again = avatar(portrait, voice, deferrable=True, timeout=9000)
+    kwargs = {**first.value.kwargs, "event": fire(stray)}
     with pytest.raises(TaskDeferred) as raised:
-        avatar(portrait, voice, deferrable=True).execute_complete(context_of(ti), event=fire(stray))
+        again.resume_execution("execute_complete", kwargs, context_of(ti))
     assert isinstance(raised.value.trigger, HedraGenerationTrigger)
+    assert raised.value.trigger.end_time == first.value.trigger.end_time
+
+
+def test_a_turn_of_another_task_gives_no_new_time(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    hedra_sandbox.faults(REFUSED)
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred) as first:
+        avatar(portrait, voice, deferrable=True, timeout=5000).execute(context_of(ti))
+    stray = HedraTurnTrigger(resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="another")
+    again = avatar(portrait, voice, deferrable=True, timeout=5000)
+    kwargs = {"end_time": first.value.kwargs["end_time"] - 100, "event": fire(stray)}
+    with pytest.raises(TaskDeferred) as raised:
+        again.resume_execution("execute_turn", kwargs, context_of(ti))
+    assert raised.value.trigger.end_time == pytest.approx(first.value.trigger.end_time - 100)
 
 
 def test_it_is_made_again_from_what_it_serializes():
