@@ -46,18 +46,18 @@ def store_result(
     :param known: What Hedra said of the generation a moment ago: its URL spares a look. One that has expired
         is replaced like any other; where it has none, Hedra is asked.
     :param seen_complete: Whether Hedra has said that the generation is complete: that it does not know it, or
-        its file, may pass then.
+        its file, may pass then, also where it has not after 12 seconds.
     :raises HedraError: If it could not be fetched or stored.
     """
     from hedra_provider.api.cleaning import clean, fit_cause
     from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
-    from hedra_provider.api.transfer import RemoteFile, asset_file, download, generation_file
+    from hedra_provider.api.transfer import RemoteFile, asset_file, download, generation_file, known_file
 
     def look() -> RemoteFile:
         if not generation_id:
-            return client.run(asset_file(str(asset_id), str(asset_type)))
+            return client.run(known_file(lambda: asset_file(str(asset_id), str(asset_type))))
         try:
-            return client.run(generation_file(generation_id))
+            return client.run(known_file(lambda: generation_file(generation_id)))
         except HedraNotFoundError as error:
             error.retryable = error.retryable or seen_complete
             raise

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from hedra_provider.api import calls
+from hedra_provider.api.calls import Pause
 from hedra_provider.api.cleaning import clean
 from hedra_provider.api.error_answers import generation_error
 from hedra_provider.api.errors import (
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 MAX_STALLS = 5
 """Attempts in a row that brought no new byte before a download is given up."""
+
+UNKNOWN_FILE_PAUSES_SECONDS = (2.0, 4.0, 6.0)
+"""Between looks for a file that Hedra does not know."""
 
 MAX_ASSETS_PER_FILE = 5
 """How many ids are tried for a file whose ids are all taken by assets that take no upload."""
@@ -193,6 +197,24 @@ class RemoteFile:
     url: str = field(repr=False)
     asset_id: str | None
     type: str | None
+
+
+def known_file(look: Callable[[], Call[RemoteFile]]) -> Call[RemoteFile]:
+    """
+    Ask for a file again, for 12 seconds, while Hedra does not know it.
+
+    Right after a submit it answers 404 for a moment (observed), as it does for ever to an id that is wrong:
+    who gave such a one shall not wait for the news as long as one who waits for a video.
+
+    :param look: Makes the call that asks once.
+    :raises HedraNotFoundError: If Hedra still does not know it.
+    """
+    for pause in UNKNOWN_FILE_PAUSES_SECONDS:
+        try:
+            return (yield from look())
+        except HedraNotFoundError:
+            yield Pause(pause)
+    return (yield from look())
 
 
 def generation_file(generation_id: str) -> Call[RemoteFile]:

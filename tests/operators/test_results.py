@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hedra_provider.api.client import HedraClient
 from hedra_provider.operators import (
     HedraDownloadOperator,
     HedraGenerateOperator,
     HedraUploadAssetOperator,
 )
 from hedra_provider.results import MULTIPLE_OUTPUTS
-from tests.airflow_names import AirflowException, TaskDeferred
+from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.media import png
 from tests.tasks import TaskInstance, context_of, run
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hedra_provider.testing import Sandbox
-from tests.operators.helpers import RESULT_KEYS, Told, avatar
+from tests.operators.helpers import NOBODY, RESULT_KEYS, Told, avatar
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
@@ -98,6 +99,14 @@ def test_an_upload_that_was_cut_goes_on_with_the_same_asset(hedra_sandbox: Sandb
     assert len(paths) == 1
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses of the worker's client, which are noted and not taken."""
+    noted: list[float] = []
+    monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: noted.append(seconds))
+    return noted
+
+
 @pytest.mark.parametrize("kind", ["generation", "asset"])
 def test_a_result_is_fetched_by_generation_or_asset(
     hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, kind: str
@@ -124,6 +133,40 @@ def test_complete_without_a_url_looks_the_asset_up(
     target = tmp_path / "clip.mp4"
     run(HedraDownloadOperator(task_id="fetch", destination=str(target), generation_id=made["generation_id"]))
     assert target.stat().st_size > 1000
+
+
+UNKNOWN_FOR_A_MOMENT = {
+    "generation": {"on": "GET /generations/{id}/status", "times": 3, "status": 404},
+    "asset": {"on": "GET /assets", "times": 3, "status": 200, "body": []},
+}
+
+
+@pytest.mark.parametrize("kind", list(UNKNOWN_FOR_A_MOMENT))
+def test_a_download_of_what_hedra_does_not_know_for_a_moment(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, pauses: list[float], kind: str
+):
+    made = run(avatar(portrait, voice))
+    which = {
+        "generation": {"generation_id": made["generation_id"]},
+        "asset": {"asset_id": made["asset_id"], "asset_type": "video"},
+    }
+    hedra_sandbox.faults(UNKNOWN_FOR_A_MOMENT[kind])
+    run(HedraDownloadOperator(task_id="fetch", destination=str(tmp_path / "clip.mp4"), **which[kind]))
+    assert (tmp_path / "clip.mp4").stat().st_size > 1000
+    assert 10 <= sum(pauses) <= 15
+
+
+def test_a_download_of_a_wrong_id_fails_soon_and_for_good(
+    hedra_sandbox: Sandbox, tmp_path: Path, pauses: list[float]
+):
+    operator = HedraDownloadOperator(
+        task_id="fetch", destination=str(tmp_path / "clip.mp4"), generation_id=NOBODY
+    )
+    with pytest.raises(AirflowFailException, match="does not know generation"):
+        run(operator)
+    assert len(hedra_sandbox.requests()) == 4
+    assert sum(pauses) <= 15
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_any_request_body(hedra_sandbox: Sandbox):
