@@ -16,11 +16,15 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from benchmarks.bench_batch import Plan, run_batch
 from hedra_provider.sandbox.studio import PLACEHOLDER
-from hedra_provider.testing import Sandbox
 from tests.system.conftest import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from hedra_provider.testing import Sandbox
+
+# What is asserted of a clip is which one it is: a placeholder says that.
+pytestmark = pytest.mark.hedra_sandbox(media=False)
 
 NAME = "hedra_clips_from_table"
 COLUMNS = ("name", "text", "audio", "voice", "language", "portrait")
@@ -88,13 +92,6 @@ class Clips:
     def paid(self) -> list[str]:
         """The names that the results of the submits have, in order."""
         return sorted(row["request"]["name"] for row in self.hedra.submissions)
-
-
-@pytest.fixture(scope="module")
-def hedra_sandbox_server() -> Iterator[Sandbox]:
-    """Without media: what is asserted of a clip is which one it is."""
-    with Sandbox(media=False) as sandbox:
-        yield sandbox
 
 
 @pytest.fixture
