@@ -191,6 +191,13 @@ def test_what_is_left_over_complained_of_or_ended_is_found(what, line):
     assert list(wrong_in(replace(good(), **{what: [line]})).values()) == [[line]]
 
 
+def test_a_triggerer_that_died_of_airflow_is_told_and_not_counted():
+    of_airflow = "triggerer ended with 1: StaleDataError: UPDATE statement on table 'task_instance' expected"
+    judged = {verdict.what: verdict for verdict in judge(replace(good(), ended=[of_airflow, "scheduler"]))}
+    ended = judged["no component ended by itself"]
+    assert (ended.wrong, ended.figure) == (["scheduler"], "1, beside 1 by a race of Airflow's")
+
+
 def test_a_soak_in_which_no_worker_was_killed_is_not_good():
     wrong = wrong_in(replace(good(), done={**good().done, "worker": 0}))
     assert wrong == {"blows were dealt": ["there was no worker"]}

@@ -37,6 +37,10 @@ of waits.
 """
 
 
+AIRFLOWS_OWN_ENDS = ("StaleDataError: UPDATE statement on table 'task_instance'",)
+"""Last words of what dies of Airflow: of a triggerer whose task is cleared as its event comes (3.3.2)."""
+
+
 @dataclass(frozen=True)
 class Paid:
     """
@@ -156,10 +160,17 @@ def judge(evidence: Evidence) -> list[Verdict]:
         _files_are_whole(evidence),
         Verdict("no unfinished or temporary file", str(len(evidence.leftovers)), list(evidence.leftovers)),
         Verdict("no complaint in a log", str(len(evidence.complaints)), list(evidence.complaints)),
-        Verdict("no component ended by itself", str(len(evidence.ended)), list(evidence.ended)),
+        _no_component_ended(evidence),
         _each_kind_of_blow_was_dealt(evidence),
         _memory_is_flat(evidence),
     ]
+
+
+def _no_component_ended(evidence: Evidence) -> Verdict:
+    """Judge the ends, but for those that are Airflow's own: these are started again, as in production."""
+    wrong = [words for words in evidence.ended if not any(known in words for known in AIRFLOWS_OWN_ENDS)]
+    figure = f"{len(wrong)}, beside {len(evidence.ended) - len(wrong)} by a race of Airflow's"
+    return Verdict("no component ended by itself", figure, wrong)
 
 
 def _every_run_succeeded(evidence: Evidence) -> Verdict:

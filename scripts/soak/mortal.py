@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import httpx
 import psutil  # type: ignore[import-untyped]  # of Airflow
 
+from scripts.airflow_home import stop
 from scripts.local_airflow import COMPONENTS, LocalAirflow, free_port, wait_for
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ class DyingAirflow(LocalAirflow):
         process.wait()
         self._dead.append(process)
         self._start(component)
+
+    def restart_scheduler(self) -> None:
+        """Stop the scheduler as a service manager does, and start another one."""
+        stop([self._processes.pop("scheduler")])
+        self._start("scheduler")
 
     def kill_worker(self, chance: float, how: str) -> bool:
         """

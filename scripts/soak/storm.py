@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DAG_ID = "soak"
 TICK_SECONDS = 1.0
 HEALS_AT_MOST = 4
+LOST_SECONDS = 45.0
 CLEARED_STATES = ("running", "deferred", "success", "up_for_retry", "failed")
 
 
@@ -48,6 +49,7 @@ class Storm:
         self.faults_met: Counter[str] = Counter()
         self.ended: list[str] = []
         self.healed: Counter[str] = Counter()
+        self._queued: dict[tuple[str, int], float] = {}
         self._started = 0
         self._memory: dict[int, tuple[float, list[tuple[float, float]]]] = {}
         voices = httpx.get(f"{hedra.base_url}/voices", headers={"X-API-Key": hedra.api_key}, trust_env=False)
@@ -73,6 +75,7 @@ class Storm:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._watch()
+            self._attempt("look for lost tasks", self._find_lost)
             if self._attempt("see the runs", self._all_succeeded):
                 return True
             time.sleep(TICK_SECONDS * 2)
@@ -114,6 +117,22 @@ class Storm:
                 self.healed[run_id] += 1
                 self._heal(run_id)
         return not self.airflow.runs(DAG_ID, "failed", "running", "queued")
+
+    def _find_lost(self) -> None:
+        """
+        Restart the scheduler where a task stays queued: the next one takes it over.
+
+        Whose process is killed before Airflow knows that it has started stays queued for good under the
+        LocalExecutor, which can't take a task back (seen on 3.3.2).
+        """
+        now = time.monotonic()
+        queued = {(row["id"], row["try_number"]) for row in self.airflow.tasks(DAG_ID, "~", "queued")}
+        self._queued = {task: self._queued.get(task, now) for task in queued}
+        lost = [task for task, since in self._queued.items() if now - since > LOST_SECONDS]
+        if lost:
+            self.tell(f"{len(lost)} tasks stay queued; restarting the scheduler")
+            self.airflow.restart_scheduler()
+            self._queued.clear()
 
     def _heal(self, run_id: str) -> None:
         """Clear what used up its retries; of a failed generation that a sensor found, the task that paid."""
