@@ -62,8 +62,15 @@ def test_a_failed_download_leaves_its_facts_and_no_file(
     ],
     ids=["unknown generation", "unknown asset"],
 )
-def test_what_was_complete_and_is_unknown_for_a_moment_is_fetched_by_a_retry(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, moment: dict[str, Any]
+@pytest.mark.parametrize("times", [3, None], ids=["for a moment", "for long"])
+@pytest.mark.usefixtures("no_pauses")
+def test_what_was_complete_and_is_unknown_now_is_fetched_when_it_is_there_again(
+    hedra_sandbox: Sandbox,
+    portrait: str,
+    voice: str,
+    tmp_path: Path,
+    moment: dict[str, Any],
+    times: int | None,
 ):
     ti, target = TaskInstance(), tmp_path / "avatar.mp4"
     with pytest.raises(TaskDeferred) as raised:
@@ -72,14 +79,19 @@ def test_what_was_complete_and_is_unknown_for_a_moment_is_fetched_by_a_retry(
     # Without the row of the list, the URL is asked for.
     hedra_sandbox.faults(
         {"on": "GET /generations", "body": "?"},
-        moment,
-        {"on": "GET /generations/{id}/status", "patch": {"url": None, "download_url": None}},
+        moment | {"times": times},
+        {"on": "GET /generations/{id}/status", "patch": {"url": None, "download_url": None}}
+        | {"times": times},
     )
-    with pytest.raises(AirflowException) as failed:
-        avatar(portrait, voice, destination=str(target)).execute_complete(context_of(ti), event=event)
-    assert not isinstance(failed.value, AirflowFailException)
-    hedra_sandbox.faults()
-    run(avatar(portrait, voice, destination=str(target)), TaskInstance(try_number=2))
+    fetch = avatar(portrait, voice, destination=str(target))
+    if times:
+        fetch.execute_complete(context_of(ti), event=event)
+    else:
+        with pytest.raises(AirflowException) as failed:
+            fetch.execute_complete(context_of(ti), event=event)
+        assert not isinstance(failed.value, AirflowFailException)
+        hedra_sandbox.faults()
+        run(avatar(portrait, voice, destination=str(target)), TaskInstance(try_number=2))
     assert target.stat().st_size > 1000
     assert len(hedra_sandbox.submissions) == 1
 
