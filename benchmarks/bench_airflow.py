@@ -131,6 +131,8 @@ def measure(
     window = time.monotonic() - at
     held, asked = watch.worker_seconds - held_before, len(api_requests(hedra)) - asked_before
     state = finish(airflow, hedra, run, watch, 60 + 10 * videos)
+    if state != "success":
+        tell_failure(airflow, run)
     requests = api_requests(hedra)[start:]
     return Seen(
         videos=videos,
@@ -149,15 +151,26 @@ def finish(
     airflow: LocalAirflow, hedra: SandboxAddress, run: tuple[str, str], watch: Watch, seconds: float
 ) -> str:
     """Let all that is in the making be complete, until the run has ended; return its state."""
-    deadline = time.monotonic() + seconds
+    deadline, complete = time.monotonic() + seconds, 0
     while (state := airflow.run_state(*run)) not in FINISHED:
         if time.monotonic() > deadline:
             raise TimeoutError(f"The run is {state} after {seconds:.0f} s: {watch.counts()}")
-        back_door(hedra, "clock", {"advance_seconds": FOREVER_SECONDS})
+        # Not more often than there are new ones: a jump lets all URLs expire.
+        if (submitted := paid(hedra)) > complete:
+            back_door(hedra, "clock", {"advance_seconds": FOREVER_SECONDS})
+            complete = submitted
         watch.counts()
         airflow.check_alive()
         time.sleep(1)
     return state
+
+
+def tell_failure(airflow: LocalAirflow, run: tuple[str, str]) -> None:
+    """Print the last words of a task that failed: when all is over, its log is gone."""
+    found = airflow.call("GET", f"/dags/{run[0]}/dagRuns/{run[1]}/taskInstances", state="failed", limit=1)
+    for task in found["task_instances"]:
+        log = airflow.logs(*run, task["task_id"], task["try_number"], task["map_index"])
+        print(f"{found['total_entries']} failed, e.g.:", *log.splitlines()[-15:], sep="\n", file=sys.stderr)
 
 
 def settle(hedra: SandboxAddress) -> None:
