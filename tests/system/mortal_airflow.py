@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import httpx
 
 from scripts.local_airflow import COMPONENTS, LocalAirflow, free_port, wait_for
+from scripts.soak import mortal
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,18 +24,8 @@ if TYPE_CHECKING:
 
 CALLS_AT_MOST = 5
 
-SETTINGS = {
-    "AIRFLOW__CORE__PARALLELISM": "12",
-    # The DAGs stay as they are.
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
-    # A worker that died is missed after seconds, not after five minutes.
-    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    # So is a scheduler.
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "40",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-}
+# As short of patience as the soak's; more tasks at once.
+SETTINGS = {**mortal.SETTINGS, "AIRFLOW__CORE__PARALLELISM": "12"}
 
 LOADED_ONCE = """
 import hedra_provider.api.budget
