@@ -19,7 +19,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.hooks import HedraHook, HedraSettings
+from hedra_provider.connections import read_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.looks import Look, News, Wait
     from hedra_provider.api.polling import Polling
     from hedra_provider.api.waiting import ProgressLog
+    from hedra_provider.hooks import HedraSettings
 
 MAX_CONNECTIONS = 4
 
@@ -125,22 +126,6 @@ async def wait_for_generation(
         raise timed_out(generation_id, CLOCK.now() - began) from None
     finally:
         waiter.leave()
-
-
-async def read_connection(hedra_conn_id: str) -> HedraSettings:
-    """
-    Return what a connection says now.
-
-    :raises HedraConfigurationError: If there is none, or it can't work.
-    """
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException
-
-    from hedra_provider.api.errors import HedraConfigurationError
-
-    try:
-        return await HedraHook(hedra_conn_id).get_async_settings()
-    except AirflowNotFoundException as error:
-        raise HedraConfigurationError(str(error)) from error
 
 
 def poller_of(settings: HedraSettings) -> Poller:
@@ -350,7 +335,7 @@ class Poller:
 
         found: HedraSettings | HedraError
         try:
-            found = await read_connection(hedra_conn_id)
+            found = await read_connection(hedra_conn_id, anew=True)
         except HedraError as error:
             found = error
         except Exception as error:  # noqa: BLE001  handed to those who wait
