@@ -237,7 +237,7 @@ def in_a_process(who: str, waiting: int, interval: float) -> Measure | None:
     """Measure in a fresh process; None where it came to no end."""
     with fake_api() as port, tempfile.TemporaryDirectory(prefix="hedra-bench-") as home:
         host = f"http://127.0.0.1:{port}{PREFIX}"
-        hedra = {"conn_type": "hedra", "host": host, "password": "k"}
+        hedra = {"conn_type": "hedra", "host": host, "password": "a-key-as-long-as-those-of-hedra-are-0123"}
         extra = {
             "FAKE_API_PORT": str(port),
             "AIRFLOW_CONN_HEDRA_DEFAULT": json.dumps(hedra),

@@ -16,6 +16,7 @@ import logging
 import random
 import time
 import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,9 @@ KEEP_ALIVE_SECONDS = 4.0
 
 LAST_LOOK_SECONDS = 60.0
 """How long after its deadline a wait still hopes for its last look, where the API is slow or says 429."""
+
+WOKEN_TOGETHER = 10
+"""What each of them does then takes a fraction of a millisecond, in which the loop stands still."""
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +165,11 @@ class Waiter:
     def tell(self, news: News) -> None:
         """Receive news."""
         self._news.append(news)
+        if self.poller is not None:
+            self.poller.wake(self)
+
+    def wake(self) -> None:
+        """Let it see what has come."""
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
@@ -192,6 +201,7 @@ class Poller:
         self.has_ended = False
         self._polling: Polling = Polling(random.random)
         self._waiters: dict[Wait, Waiter] = {}
+        self._to_wake: deque[Waiter] = deque()
         self._changed = asyncio.Event()
         self._asking: set[asyncio.Task[None]] = set()
         self._key_was_read_anew = key_was_read_anew
@@ -236,6 +246,18 @@ class Poller:
         if wait is not None and self._waiters.pop(wait, None) is not None:
             self._polling.drop(wait)
             self._changed.set()
+
+    def wake(self, waiter: Waiter) -> None:
+        """Wake one for whom there is news: a few at a time, as an answer may end hundreds of waits."""
+        self._to_wake.append(waiter)
+        if len(self._to_wake) == 1:
+            asyncio.get_running_loop().call_soon(self._wake_some)
+
+    def _wake_some(self) -> None:
+        for _ in range(min(WOKEN_TOGETHER, len(self._to_wake))):
+            self._to_wake.popleft().wake()
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake_some)
 
     async def _run(self) -> None:
         from hedra_provider.api.errors import HedraError
@@ -285,29 +307,26 @@ class Poller:
 
     async def _ask(self, client: AsyncHedraClient, look: Look) -> None:
         """Send one look. A slow one holds up nobody but those whom it is for."""
-        from hedra_provider.api.errors import (
-            HedraAuthenticationError,
-            HedraError,
-            HedraProtocolError,
-            HedraTransportError,
-        )
+        from hedra_provider.api import errors
 
         seconds = WHOLE_LOOK_SECONDS + (self.settings.timeout or 0.0)
         try:
             async with asyncio.timeout(seconds):
                 rows = await client.run(look.call())
+            # What has come was read at length, and goes through many waits now: let others do theirs between.
+            await asyncio.sleep(0)
             self._key_was_read_anew = False
             self._polling.saw(look, rows, CLOCK.now())
-        except HedraAuthenticationError as error:
+        except errors.HedraAuthenticationError as error:
             await self._refused(look, error)
-        except HedraError as error:
+        except errors.HedraError as error:
             self._polling.failed(look, error, CLOCK.now())
         except TimeoutError:
-            slow = HedraTransportError(f"No whole answer within {seconds:.0f} s.")
+            slow = errors.HedraTransportError(f"No whole answer within {seconds:.0f} s.")
             self._polling.failed(look, slow, CLOCK.now())
         except Exception as error:
             # Like an answer that can't be read: it is found out which row it is, and nobody is left behind.
-            odd = HedraProtocolError(f"{type(error).__name__} in a look.")
+            odd = errors.HedraProtocolError(f"{type(error).__name__} in a look.")
             self._polling.failed(look, odd, CLOCK.now())
             raise
 

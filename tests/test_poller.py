@@ -114,6 +114,30 @@ def test_what_the_trigger_tells_does_not_depend_on_who_waits_beside_it(
     assert hedra_sandbox.requests("GET", "/generations")
 
 
+@pytest.mark.hedra_sandbox(seconds=5, media=False)
+def test_one_answer_that_ends_many_waits_wakes_a_few_at_a_time(hedra_sandbox: Sandbox):
+    ids = submit(60)
+    hedra_sandbox.advance(60)
+    ended = 0
+    at_once: list[int] = []
+
+    async def one(generation_id: str) -> None:
+        nonlocal ended
+        await wait(generation_id, first_look_after=0.05, poll_interval=60.0)
+        ended += 1
+
+    async def all_of_them() -> None:
+        waiting = [asyncio.ensure_future(one(generation_id)) for generation_id in ids]
+        while not all(task.done() for task in waiting):
+            before = ended
+            await asyncio.sleep(0)
+            at_once.append(ended - before)
+
+    asyncio.run(all_of_them())
+    assert [row["status"] for row in hedra_sandbox.requests("GET", "/generations")] == [200]
+    assert (sum(at_once), max(at_once)) == (60, poller.WOKEN_TOGETHER)
+
+
 # Who comes and goes
 
 

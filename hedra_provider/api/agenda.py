@@ -38,6 +38,10 @@ class Agenda:
         """Return those of these generations that somebody still waits for."""
         return [self._watched[key] for key in keys if key in self._watched]
 
+    def key_of(self, generation_id: str) -> str:
+        """Return what a generation is known by; who is waited for is found without parsing its id."""
+        return generation_id if generation_id in self._watched else key_of(generation_id)
+
     def all(self) -> list[Watched]:
         """Return all generations."""
         return list(self._watched.values())

@@ -14,10 +14,9 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
+    GetCoreSchemaHandler,
 )
+from pydantic_core import core_schema
 
 from hedra_provider.api.cleaning import clean_code
 
@@ -27,14 +26,16 @@ COMPLETE = "complete"
 ERROR = "error"
 
 
-def _or_none(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
-    try:
-        return read(value)
-    except ValidationError:
-        return None
+class _OrNone:
+    """Lets a field be None where what came can't be read; pydantic does so without coming back to Python."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.with_default_schema(handler(source), default=None, on_error="default")
 
 
-Lenient = Annotated[T | None, WrapValidator(_or_none)]
+Lenient = Annotated[T | None, _OrNone()]
 """An optional field that reads as None where the API sends something else than documented."""
 
 

@@ -122,6 +122,7 @@ class Watched:
     :param alone_until: Until when the status endpoint is asked for it: the list does not show it.
     :param missing: Whether the list did not show it, and the status endpoint was not asked yet.
     :param confirmed_at: When the status endpoint was asked last.
+    :param is_listable: Whether it may be asked for in a list of ids.
     """
 
     key: str
@@ -137,6 +138,10 @@ class Watched:
     created_at: datetime | None = None
     estimate: Estimate = field(default_factory=Estimate)
     failures: Failures | None = None
+    is_listable: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_listable = is_listable(self.key)
 
     @property
     def poll_interval(self) -> float:

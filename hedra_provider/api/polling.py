@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.agenda import Agenda, key_of
+from hedra_provider.api.agenda import Agenda
 from hedra_provider.api.errors import HedraError, HedraProtocolError, HedraRateLimitError
 from hedra_provider.api.looks import (
     BATCH_SIZES,
@@ -30,11 +30,10 @@ from hedra_provider.api.looks import (
     batches,
     created_after,
     for_one,
-    is_listable,
     keys,
     with_asset_id,
 )
-from hedra_provider.api.pacing import RequestRate
+from hedra_provider.api.pacing import FLOOR_SECONDS, RequestRate
 from hedra_provider.api.waiting import (
     UNKNOWN_GRACE_SECONDS,
     UNKNOWN_PAUSE_SECONDS,
@@ -92,6 +91,7 @@ class Polling:
         self._rate = RequestRate(REQUESTS_PER_SECOND)
         self._recent: deque[float] = deque(maxlen=20)
         self._together_at = self._alone_at = self._pages_at = -math.inf
+        self._pace, self._pace_at = 0.0, -math.inf
         self._largest_batch = BATCH_SIZES[0]
         self._empty_answers = 0
         self._probe: Watched | None = None
@@ -160,20 +160,24 @@ class Polling:
             if not left:
                 self._sweeping = self._sweeping and planned.kind is not Kind.PAGE
                 continue
-            self._together_at = now + self._gap_seconds(min(one.pause for one in left))
+            self._together_at = now + self._gap_seconds(now, min(one.pause for one in left))
             kind = Kind.STATUS if planned.kind is Kind.BATCH and len(left) == 1 else planned.kind
             return Look(kind, keys(left), now, planned.offset, planned.created_after)
         return None
 
-    def _gap_seconds(self, pause: float) -> float:
+    def _gap_seconds(self, now: float, pause: float) -> float:
         """Return the seconds to the next request: those of a round are spread over it."""
+        # When many end together, the others are due as before: the pace falls slower than their number.
+        fading = self._pace * 0.5 ** ((now - self._pace_at) / max(pause, FLOOR_SECONDS))
+        self._pace, self._pace_at = max(self._agenda.looks_per_second, fading), now
         size = self._batch_size if self.way is Way.BATCHES else PAGE_ROWS
-        even = size / max(self._agenda.looks_per_second * SPREAD, 1e-9)
+        even = size / max(self._pace * SPREAD, 1e-9)
         return max(1.0 / REQUESTS_PER_SECOND, min(even, 0.1 * pause))
 
     @property
     def _batch_size(self) -> int:
-        usual = BATCH_SIZES[0 if self._agenda.looks_per_second > LARGE_BATCHES_FROM else 1]
+        pace = max(self._pace, self._agenda.looks_per_second)
+        usual = BATCH_SIZES[0 if pace > LARGE_BATCHES_FROM else 1]
         return min(usual, self._largest_batch)
 
     def _plan(self, now: float) -> None:
@@ -186,7 +190,7 @@ class Polling:
             # Nobody else is due: no need to keep to the slower line.
             self._ready.append(Look(Kind.STATUS, keys(due), now))
             return
-        together = [one for one in due if now >= one.alone_until and is_listable(one.key)]
+        together = [one for one in due if now >= one.alone_until and one.is_listable]
         if pages and (len(together) < PAGE_WORTH or now < self._pages_at):
             together = []
         shared = {one.key for one in together}
@@ -203,7 +207,7 @@ class Polling:
 
     def saw(self, look: Look, rows: Iterable[Generation], now: float) -> None:
         """Take an answer, and tell those who wait what it means for them."""
-        found = {key_of(row.id): row for row in rows}
+        found = {self._agenda.key_of(row.id): row for row in rows}
         # All of an answer get the same jitter: they stay together, and apart from the others.
         chance = self._chance() if len(self._agenda) > 1 else 0.0
         missing = []

@@ -69,6 +69,16 @@ def test_many_share_requests(count: int, per_tick: int):
     assert world.delays()[-1] < 1.0 + 0.5
 
 
+def test_many_that_end_together_are_noticed_within_the_interval():
+    world = World()
+    for number in range(4000):
+        one = world.make(number, seconds=10)
+        world.wait(one, poll_interval=2.0, begin=number / 2000, first_look_after=2.0)
+    world.run()
+    assert len(world.ended) == 4000
+    assert world.delays()[-1] < 2.0 + 0.5
+
+
 def test_large_loads_take_larger_batches():
     world = World()
     many(world, 4000, poll_interval=2.0)
