@@ -46,6 +46,8 @@ def choose_voice(language: str, gender: str) -> str:
 with DAG(
     dag_id="hedra_avatar_from_text",
     schedule=None,
+    # What passes by itself is tried again; no retry pays twice.
+    default_args={"retries": 2},
     tags=["hedra", "example"],
     doc_md=__doc__,
     params={

@@ -33,6 +33,8 @@ INPUTS = Path(__file__).parent / "include"
 with DAG(
     dag_id="hedra_avatar_video",
     schedule=None,
+    # What passes by itself is tried again; no retry pays twice.
+    default_args={"retries": 2},
     tags=["hedra", "example"],
     doc_md=__doc__,
     params={

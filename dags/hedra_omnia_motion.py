@@ -45,6 +45,8 @@ def find_omnia() -> str:
 with DAG(
     dag_id="hedra_omnia_motion",
     schedule=None,
+    # What passes by itself is tried again; no retry pays twice.
+    default_args={"retries": 2},
     tags=["hedra", "example"],
     doc_md=__doc__,
     params={

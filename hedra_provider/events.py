@@ -104,7 +104,8 @@ def _known(event: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
         raise AirflowException(
             f"The trigger fired an event that this version does not know: {event!r}. Were worker and "
-            "triggerer upgraded together? Clear the task: it adopts its generation without paying again."
+            "triggerer upgraded together? A retry adopts what was paid for, and so does a clear unless "
+            'on_clear is "new".'
         )
     failure = event.get("failure")
     if event.get("outcome") in ("timeout", "failed") and failure:

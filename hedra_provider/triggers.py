@@ -119,8 +119,8 @@ class HedraGenerationTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Say what runs on when the deferred task is cleared or marked by hand; Airflow 3.3 calls this."""
         self.log.warning(
-            "The task is being stopped. Generation %s runs on at Hedra and costs %s. "
-            "Clear the task that submitted it: it adopts that generation without paying again.",
+            "The task is being stopped. Generation %s runs on at Hedra and costs %s. Clear the task that "
+            'submitted it: it adopts that generation without paying again, unless its on_clear is "new".',
             ", ".join(self.generation_ids),
             self.cost or "what Hedra charges",
         )
@@ -257,8 +257,14 @@ class HedraTurnTrigger(BaseTrigger):
         yield TriggerEvent(event | left | {"in_doubt": self.in_doubt})
 
     async def on_kill(self) -> None:
-        """Say that nothing runs when the task is cleared or marked by hand; Airflow 3.3 calls this."""
-        self.log.warning("The task is being stopped while it waits for its turn: nothing was submitted.")
+        """Say what may be paid when the task is cleared or marked by hand; Airflow 3.3 calls this."""
+        self.log.warning(
+            "The task is being stopped while it waits for its turn. %s",
+            "A submit whose answer was lost may have been taken, and paid for. Clear the task: it looks for "
+            'that first, unless its on_clear is "new".'
+            if self.in_doubt
+            else "What Hedra refused costs nothing.",
+        )
 
 
 def _turns(hedra_conn_id: str) -> Turns:

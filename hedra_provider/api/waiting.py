@@ -234,6 +234,6 @@ def timed_out(generation_id: str, waited_seconds: float) -> HedraWaitTimeoutErro
         f"Generation {generation_id} was still running after a wait of {waited_seconds:.0f} s. "
         "It runs on and is paid for: Hedra has no cancel.",
         generation_id=generation_id,
-        remedy="A retry or a clear of the task that submitted it adopts it without paying again; "
-        "raise timeout to wait longer.",
+        remedy="A retry of the task that submitted it adopts it without paying again, and so does a clear "
+        'unless on_clear is "new"; raise timeout to wait longer.',
     )

@@ -285,9 +285,12 @@ class GeneratingOperator(HedraOperator):
             return
         self.log.warning(
             "The task is being stopped. Generation %s, if it was submitted, runs on at Hedra and costs %s. "
-            "Clear the task: it adopts that generation without paying again.",
+            "%s",
             self._chosen,
             self._chosen.cost or "what Hedra charges",
+            'A retry adopts it without paying again; a clear pays for another, as on_clear is "new".'
+            if self.on_clear == "new"
+            else "Clear the task: it adopts that generation without paying again.",
         )
 
     def _remember(self, chosen: Chosen) -> None:

@@ -85,7 +85,7 @@ def test_cell(
 REMEDIES = {remedy_for(None, None, status) for status in range(400, 505)} | {
     remedy_for(None, code, None) for code in RETRYABLE_CODES
 }
-REMEDIES.add("A retry or a clear of the task that submitted it adopts it without paying again")
+REMEDIES.add("A retry of the task that submitted it adopts it without paying again")
 UNPAID = {name for name, call in CALLS.items() if call.before_the_submit}
 
 

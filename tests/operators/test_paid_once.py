@@ -209,6 +209,19 @@ def test_a_killed_task_says_what_runs_on_and_costs(
     log = told()
     assert f"Generation {submission['generation_id']}, if it was submitted, runs on" in log
     assert f"costs {submission['credits']} credits" in log
+    assert "Clear the task: it adopts" in log
+
+
+@pytest.mark.hedra_sandbox(seconds=3600)
+def test_a_killed_task_whose_clear_pays_does_not_say_that_a_clear_is_free(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+):
+    operator = avatar(portrait, voice, wait_for_completion=False, on_clear="new")
+    operator.execute(context_of(TaskInstance()))
+    operator.on_kill()
+    log = told()
+    assert "A retry adopts it without paying again; a clear pays for another" in log
+    assert "Clear the task" not in log
 
 
 @pytest.mark.hedra_sandbox(workspaces={"team": 4}, credits=9999, seconds=3600)

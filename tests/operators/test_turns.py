@@ -19,7 +19,7 @@ from hedra_provider.testing import Sandbox, Sandboxes
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.api.accounts import Account
-from tests.operators.helpers import avatar
+from tests.operators.helpers import Told, avatar
 from tests.tasks import TaskInstance, context_of, fire
 
 REFUSED = {"on": "POST /generations", "when": "before", "status": 429, "times": None}
@@ -285,6 +285,21 @@ def test_a_turn_of_another_task_gives_no_new_time(hedra_sandbox: Sandbox, portra
     with pytest.raises(TaskDeferred) as raised:
         again.resume_execution("execute_turn", kwargs, context_of(ti))
     assert raised.value.trigger.end_time == pytest.approx(first.value.trigger.end_time - 100)
+
+
+@pytest.mark.parametrize(
+    ("in_doubt", "says"),
+    [
+        (False, "What Hedra refused costs nothing."),
+        (True, "may have been taken, and paid for. Clear the task"),
+    ],
+)
+def test_who_is_stopped_while_it_waits_says_what_may_be_paid(told: Told, in_doubt: bool, says: str):
+    trigger = HedraTurnTrigger(
+        resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="one", in_doubt=in_doubt
+    )
+    asyncio.run(trigger.on_kill())
+    assert says in told()
 
 
 def test_it_is_made_again_from_what_it_serializes():
