@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 FOREVER_SECONDS = 36_000
 WORKERS = 4
+TARGET_REQUESTS = 5
 
 
 @dataclass
@@ -239,9 +240,23 @@ def main() -> int:
     ]
     window = f"all wait for {options.window_seconds:.0f} s"
     title = f"Videos in the making in a real Airflow with {WORKERS} workers; {window}"
-    publish("airflow", title, text_table(head, rows), {name: asdict(one) for name, one in seen.items()})
-    ours = seen["ours"]
-    return 0 if ours.state == "success" and ours.paid == ours.videos else 1
+    missed = missed_by(seen["ours"])
+    results = {name: asdict(one) for name, one in seen.items()}
+    is_usual = options.videos == parser.get_default("videos")
+    publish("airflow", title, text_table(head, rows), results, missed=missed, keep=is_usual)
+    return 1 if missed else 0
+
+
+def missed_by(ours: Seen) -> list[str]:
+    """Return the targets that our way to wait misses."""
+    targets = {
+        "the run succeeds": ours.state == "success",
+        "each video is paid for once": ours.paid == ours.videos,
+        "no worker held while all wait": ours.workers_while_waiting == 0,
+        f"under {TARGET_REQUESTS} requests for each": sum(ours.kinds.values())
+        < TARGET_REQUESTS * ours.videos,
+    }
+    return [name for name, met in targets.items() if not met]
 
 
 def in_an_airflow(folder: Path, dag_id: str, videos: int, window_seconds: float) -> Seen:

@@ -208,14 +208,20 @@ def main() -> int:
         f"{plan.clips} clips of {plan.seconds:g} s, at {plan.rate:g} requests per second and "
         f"{plan.max_parallel} generations at once; pool: {plan.pool or 'none'}; the run: {batch.state}"
     )
-    publish("batch", title, text_table(["what", "seen"], rows), {"plan": asdict(plan), **asdict(batch)})
-    return 0 if is_good(batch, plan) else 1
+    missed = missed_by(batch, plan)
+    results = {"plan": asdict(plan), **asdict(batch)}
+    publish("batch", title, text_table(["what", "seen"], rows), results, missed=missed, keep=plan == usual)
+    return 1 if missed else 0
 
 
-def is_good(batch: Batch, plan: Plan) -> bool:
-    """Whether every clip is done, none was paid twice, and no burst above the rate was longer than a tick."""
-    done = batch.state == "success" and batch.done == plan.clips
-    return done and not batch.paid_twice and batch.above_rate_seconds <= TICK_SECONDS
+def missed_by(batch: Batch, plan: Plan) -> list[str]:
+    """Return the targets that a run misses."""
+    targets = {
+        "every clip done": batch.state == "success" and batch.done == plan.clips,
+        "none paid twice": not batch.paid_twice,
+        "no burst above the rate for longer than a tick": batch.above_rate_seconds <= TICK_SECONDS,
+    }
+    return [name for name, met in targets.items() if not met]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks.report import RESULTS, described
+from benchmarks.report import RESULTS, described, verdict
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 NAMES = ("polling", "scale", "airflow", "batch", "transfer", "import", "sandbox")
@@ -26,7 +26,8 @@ def section(name: str) -> str | None:
         return None
     found = json.loads(path.read_text("utf-8"))
     made = f"`python -m benchmarks.bench_{name}`, {found['at'][:10]}, on: {described(found['machine'])}."
-    return f"## `{name}`\n\n{found['title']}.\n{made}\n\n```text\n{found['table']}\n```\n\n"
+    table = f"```text\n{found['table']}\n```"
+    return f"## `{name}`\n\n{found['title']}.\n{made}\n\n{table}\n\n{verdict(found['missed'])}\n\n"
 
 
 def page(old: str) -> str:

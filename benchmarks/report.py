@@ -28,24 +28,39 @@ def machine() -> dict[str, Any]:
     }
 
 
-def publish(name: str, title: str, table: str, results: Mapping[str, Any]) -> Path:
+def publish(
+    name: str,
+    title: str,
+    table: str,
+    results: Mapping[str, Any],
+    *,
+    missed: Sequence[str] = (),
+    keep: bool = True,
+) -> None:
     """
-    Print a table and write the results.
+    Print a table with the targets that were missed, and write the results.
 
     :param name: Of the benchmark; its results go to ``benchmarks/results/<name>.json``.
     :param title: A line above the table.
     :param table: As :func:`text_table` returns it.
     :param results: What JSON can hold.
-    :return: The file.
+    :param missed: The targets that were missed.
+    :param keep: False for a run on another scale than that of the documentation: it is printed only.
     """
     facts = machine()
-    print(f"\n{title}\n{described(facts)}\n\n{table}")
+    print(f"\n{title}\n{described(facts)}\n\n{table}\n\n{verdict(missed)}")
+    if not keep:
+        return
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    whole = {"at": at, "machine": facts, "title": title, "table": table, **results}
+    whole = {"at": at, "machine": facts, "title": title, "table": table, "missed": list(missed), **results}
     path.write_text(json.dumps(whole, indent=2) + "\n", "utf-8")
-    return path
+
+
+def verdict(missed: Sequence[str]) -> str:
+    """Return a line about the targets."""
+    return f"Targets missed: {'; '.join(missed)}." if missed else "All targets met."
 
 
 def described(facts: Mapping[str, Any]) -> str:

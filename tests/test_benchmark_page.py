@@ -20,8 +20,10 @@ def test_a_section_is_made_anew_where_there_is_a_result_and_kept_where_there_is_
     report.publish("polling", "Waiting", report.text_table(["who", "requests"], [["ours", "12"]]), {"n": 1})
     report.publish("batch", "Clips", "a table", {})
     first = page.page("# Benchmarks\n\nWhat this is.\n")
+    assert "12\n```\n\nAll targets met.\n\n## `batch`" in first
     assert first.startswith("# Benchmarks\n\nWhat this is.\n\n## `polling`\n\nWaiting.\n")
-    assert "ours        12\n```\n\n## `batch`\n\nClips.\n" in first
+    assert "ours        12\n```\n" in first
+    assert "## `batch`\n\nClips.\n" in first
     assert f"python {report.machine()['python']}" in first
 
     (page.RESULTS / "polling.json").unlink()
@@ -29,6 +31,19 @@ def test_a_section_is_made_anew_where_there_is_a_result_and_kept_where_there_is_
     again = page.page(first)
     assert again == first.replace("a table", "another table")
     assert page.page(again) == again
+
+
+def test_what_is_missed_is_said(capsys: pytest.CaptureFixture[str]):
+    report.publish("polling", "Waiting", "a table", {}, missed=["no thread", "burst under 3"])
+    said = "a table\n```\n\nTargets missed: no thread; burst under 3."
+    assert said in page.page("# Benchmarks\n")
+    assert "Targets missed: no thread; burst under 3." in capsys.readouterr().out
+
+
+def test_a_run_on_another_scale_is_printed_and_not_kept(capsys: pytest.CaptureFixture[str]):
+    report.publish("polling", "Waiting", "a table", {}, keep=False)
+    assert "a table" in capsys.readouterr().out
+    assert "a table" not in page.page("# Benchmarks\n")
 
 
 def test_the_page_has_all_that_there_are():
