@@ -17,10 +17,14 @@ from hedra_provider.hooks import HedraHook
 if TYPE_CHECKING:
     from hedra_provider.hooks import HedraSettings
 
-_READING: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Task[HedraSettings]]] = (
-    weakref.WeakKeyDictionary()
-)
-"""By loop and connection, as long as it is being read. What was read is not kept: it may change."""
+READING_SECONDS = 60.0
+"""How long a reading may take: all who ask meanwhile wait with it."""
+
+_READING: weakref.WeakKeyDictionary[
+    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, asyncio.Task[HedraSettings]]
+] = weakref.WeakKeyDictionary()
+"""By loop and connection, as long as it is being read. What was read is not kept: it may change. Those who
+wait hold the task; held here, it would hold its loop."""
 
 
 async def read_connection(hedra_conn_id: str, *, anew: bool = False) -> HedraSettings:
@@ -29,11 +33,11 @@ async def read_connection(hedra_conn_id: str, *, anew: bool = False) -> HedraSet
 
     :param hedra_conn_id: The Airflow connection.
     :param anew: Whether a reading that began before does not count: what it brings was refused.
-    :raises HedraConfigurationError: If there is none, or it can't work.
+    :raises HedraConfigurationError: If there is none, it can't work, or it could not be read.
     """
     from hedra_provider.api.errors import HedraError
 
-    readings = _READING.setdefault(asyncio.get_running_loop(), {})
+    readings = _READING.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     reading = readings.get(hedra_conn_id)
     if reading is None or anew:
         # Nobody's task: whoever began it may be cancelled, and its context says whose log a line goes to.
@@ -62,6 +66,11 @@ async def _read(hedra_conn_id: str) -> HedraSettings:
     from hedra_provider.api.errors import HedraConfigurationError
 
     try:
-        return await HedraHook(hedra_conn_id).get_async_settings()
+        async with asyncio.timeout(READING_SECONDS):
+            return await HedraHook(hedra_conn_id).get_async_settings()
     except AirflowNotFoundException as error:
-        raise HedraConfigurationError(str(error)) from error
+        # In a triggerer Airflow says so, too, when its API server or a secrets backend is away for a moment.
+        raise HedraConfigurationError(str(error), retryable=True) from error
+    except TimeoutError:
+        what = f"Connection {hedra_conn_id} could not be read within {READING_SECONDS:.0f} s."
+        raise HedraConfigurationError(what, retryable=True) from None

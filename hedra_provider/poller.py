@@ -101,7 +101,7 @@ async def wait_for_generation(
     :param first_look_after: Seconds until the first look.
     :return: The finished generation: its status is ``complete`` or ``error``.
     :raises HedraWaitTimeoutError: At the deadline; the generation runs on.
-    :raises HedraNotFoundError: If Hedra still does not know the id after two minutes.
+    :raises HedraNotFoundError: If Hedra has not known the id for two minutes.
     :raises HedraError: An error that can't get better, or the last of too many failures in a row.
     """
     from hedra_provider.api.looks import Ended, Seen

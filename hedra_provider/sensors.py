@@ -75,6 +75,11 @@ class HedraSensor(BaseSensorOperator):
         """
         raise NotImplementedError
 
+    @property
+    def _poll_interval(self) -> float:
+        """Seconds; of 0, which Airflow takes, a second is made: who waits in the triggerer asks on and on."""
+        return float(self.poke_interval) or 1.0
+
     def execute(self, context: Context) -> Any:
         """Look once; if it is not there yet, wait as the mode says."""
         with self.hook:
@@ -161,7 +166,7 @@ class HedraGenerationSensor(HedraSensor):
             generation_ids=[self._id],
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
-            poll_interval=float(self.poke_interval),
+            poll_interval=self._poll_interval,
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
@@ -175,20 +180,20 @@ class HedraGenerationSensor(HedraSensor):
         from hedra_provider.api import calls
         from hedra_provider.api.errors import HedraError
         from hedra_provider.api.requests import require_id
-        from hedra_provider.api.waiting import UNKNOWN_GRACE_SECONDS, unknown_generation
+        from hedra_provider.api.waiting import UNKNOWN_GRACE_SECONDS, known_status
 
         elapsed = self._elapsed_seconds(context)
         try:
             require_id(self.generation_id, "generation_id")
-            generation = self.hook.get_conn().run(calls.get_status(self._id))
+            # Nothing tells a sensor that is rescheduled whether Hedra has known it before.
+            ask = calls.get_status if elapsed <= UNKNOWN_GRACE_SECONDS else known_status
+            generation = self.hook.get_conn().run(ask(self._id))
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)
             self.log.warning("A look at generation %s failed: %s", self.generation_id, error)
             return PokeReturnValue(is_done=False)
         if generation is None:
-            if elapsed > UNKNOWN_GRACE_SECONDS:
-                self._fail(unknown_generation(self.generation_id))
             self.log.info("Hedra does not know generation %s yet.", self.generation_id)
             return PokeReturnValue(is_done=False)
         self._progress.saw(generation, elapsed)
@@ -286,7 +291,7 @@ class HedraCreditsSensor(HedraSensor):
             end_time=end_time,
             workspace_id=self._workspace,
             hedra_conn_id=self.hedra_conn_id,
-            poll_interval=float(self.poke_interval),
+            poll_interval=self._poll_interval,
         )
 
     def poke(self, context: Context) -> PokeReturnValue:

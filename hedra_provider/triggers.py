@@ -302,7 +302,8 @@ async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, An
     except HedraError as error:
         return None, failed(error)
     except AirflowNotFoundException as error:
-        return None, failed(HedraConfigurationError(str(error)))
+        # Airflow says so, too, when its API server or a secrets backend is away for a moment.
+        return None, failed(HedraConfigurationError(str(error), retryable=True))
 
 
 def patience_seconds(task: Any) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hedra_provider import connections
 from hedra_provider.api.errors import HedraConfigurationError
 from hedra_provider.connections import read_connection
 from hedra_provider.hooks import HedraHook, HedraSettings
@@ -111,6 +113,42 @@ async def test_one_who_is_cancelled_takes_nobody_along(reading: Reading):
     assert len(reading.read) == 1
 
 
+async def test_a_reading_that_never_ends_is_given_up_for_all(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(connections, "READING_SECONDS", 0.05)
+    readers = await asked(reading, 3)
+    readers[0].cancel()
+    for reader in readers[1:]:
+        with pytest.raises(HedraConfigurationError, match="could not be read within") as raised:
+            await reader
+        assert raised.value.retryable
+    reading.open()
+    assert (await read_connection("hedra_default")).api_key == "the-first-key"
+
+
+def test_a_loop_that_ends_while_a_connection_is_read_is_not_held(monkeypatch: pytest.MonkeyPatch):
+    async def hangs(hook: HedraHook) -> HedraSettings:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def begin() -> None:
+        nonlocal begun
+        begun = asyncio.ensure_future(read_connection("hedra_default"))
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(HedraHook, "get_async_settings", hangs)
+    begun: asyncio.Future[HedraSettings] | None = None
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    # Without the clean-up of asyncio.run().
+    loop.close()
+    kept = weakref.ref(loop)
+    begun = loop = None
+    gc.collect()
+    assert kept() is None
+
+
 def no_connection(patch: pytest.MonkeyPatch) -> None:
     patch.delenv(CONNECTION)
 
@@ -130,6 +168,8 @@ async def test_each_gets_an_error_of_its_own_and_none_is_kept(
     assert {type(error) for error in errors} == {HedraConfigurationError}
     assert len({id(error) for error in errors}) == 3
     assert {str(error) for error in errors} == {str(errors[0])}
+    # Airflow says that there is none, too, when it could not look.
+    assert {error.retryable for error in errors} == {wrong is no_connection}
     monkeypatch.setenv(CONNECTION, with_key("the-second-key"))
     assert (await read_connection("hedra_default")).api_key == "the-second-key"
 

@@ -129,6 +129,22 @@ def test_a_look_that_fails_for_a_moment_is_survived(
     assert wait(sensor(generation_id, **MODES[mode]))["status"] == "complete"
 
 
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.hedra_sandbox(seconds=0, media=False)
+def test_rescheduled_for_long_a_404_for_a_moment_is_survived(hedra_sandbox: Sandbox):
+    generation_id = submitted()
+    hedra_sandbox.faults({"on": "GET /generations/{id}/status", "times": 3, "when": "before", "status": 404})
+    ti = SensorInstance()
+    ti.first_reschedule = datetime.now(UTC) - timedelta(seconds=300)
+    assert wait(sensor(generation_id, mode="reschedule"), ti)["status"] == "complete"
+
+
+@pytest.mark.parametrize("interval", [0, 0.0, timedelta(0)])
+def test_who_is_deferred_does_not_ask_without_a_pause(interval: timedelta | float):
+    assert sensor(UNKNOWN, poke_interval=interval).make_trigger(0.0).poll_interval == 1.0
+
+
+@pytest.mark.usefixtures("no_pauses")
 def test_rescheduled_for_long_a_404_is_final(hedra_sandbox: Sandbox):
     ti = SensorInstance()
     ti.first_reschedule = datetime.now(UTC) - timedelta(seconds=300)

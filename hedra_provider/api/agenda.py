@@ -11,7 +11,36 @@ from typing import TYPE_CHECKING
 from hedra_provider.api.looks import EARLY_SHARE, Wait, Watched, is_listable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+
+class _Timetable:
+    """
+    Generations by time; entries that are no longer true are forgotten.
+
+    :param holds: Whether an entry, a time and a generation, is still true.
+    """
+
+    def __init__(self, holds: Callable[[float, Watched], bool]) -> None:
+        self._holds = holds
+        self._entries: list[tuple[float, int, Watched]] = []
+        self._order = itertools.count()
+
+    def add(self, time: float, watched: Watched, most: int) -> None:
+        """Enter a generation; no more than so many entries can be true."""
+        heapq.heappush(self._entries, (time, next(self._order), watched))
+        if len(self._entries) > 2 * most + 64:
+            self._entries = [entry for entry in self._entries if self._holds(entry[0], entry[2])]
+            heapq.heapify(self._entries)
+
+    def first(self) -> tuple[float, Watched] | None:
+        """Return the first time and its generation, None where there is none."""
+        while self._entries:
+            time, _, watched = self._entries[0]
+            if self._holds(time, watched):
+                return time, watched
+            heapq.heappop(self._entries)
+        return None
 
 
 class Agenda:
@@ -24,9 +53,9 @@ class Agenda:
 
     def __init__(self) -> None:
         self._watched: dict[str, Watched] = {}
-        self._due: list[tuple[float, int, Watched]] = []
-        self._order = itertools.count()
+        self._due = _Timetable(self._is_due)
         self._alone: deque[Watched] = deque()
+        self._deadlines = _Timetable(self._ends_in_line)
         self.looks_per_second = 0.0
         """How many looks all of them take."""
 
@@ -53,6 +82,7 @@ class Agenda:
         if watched is None:
             watched = self._watched[key] = Watched(key, due=math.inf)
         watched.waits.append(wait)
+        self._mind_deadline(watched)
         return watched
 
     def leave(self, wait: Wait) -> None:
@@ -61,11 +91,13 @@ class Agenda:
         if watched is None or wait not in watched.waits:
             return
         watched.waits.remove(wait)
-        if not watched.waits:
-            del self._watched[watched.key]
-            self.looks_per_second -= _per_second(watched.pause)
-            if not self._watched:
-                self.looks_per_second = 0.0
+        if watched.waits:
+            self._mind_deadline(watched)
+            return
+        del self._watched[watched.key]
+        self.looks_per_second -= _per_second(watched.pause)
+        if not self._watched:
+            self.looks_per_second = 0.0
 
     def schedule(self, watched: Watched, due: float, pause: float) -> None:
         """
@@ -75,19 +107,19 @@ class Agenda:
         :param pause: Seconds since its last look: a share of them, it may be looked at earlier.
         """
         self.looks_per_second += _per_second(pause) - _per_second(watched.pause)
-        watched.asked, watched.pause, deadline = False, pause, watched.deadline
+        watched.asked = watched.in_line = False
+        watched.pause, deadline = pause, watched.deadline
         if due < deadline:
             watched.due, watched.early = due, due - EARLY_SHARE * pause
         else:
             # The last look falls on the deadline: a generation that is done by then is not missed.
             watched.due = watched.early = deadline
-        heapq.heappush(self._due, (watched.due, next(self._order), watched))
+        self._due.add(watched.due, watched, len(self))
 
     def first_due(self) -> float:
         """Return when the first look is due, infinity where none is."""
-        while self._due and self._is_stale(self._due[0][0], self._due[0][2]):
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else math.inf
+        first = self._due.first()
+        return math.inf if first is None else first[0]
 
     def take(self, now: float, most: int) -> list[Watched]:
         """
@@ -96,40 +128,45 @@ class Agenda:
         :return: At most so many, the most urgent first; none where nothing is due yet.
         """
         taken: list[Watched] = []
-        if self.first_due() > now:
-            return taken
-        while len(taken) < most and self.first_due() < math.inf:
-            watched = self._due[0][2]
-            if min(watched.early, watched.due) > now:
+        while len(taken) < most and (first := self._due.first()) is not None:
+            due, watched = first
+            if (min(watched.early, due) if taken else due) > now:
                 break
-            heapq.heappop(self._due)
             watched.asked = True
             taken.append(watched)
         return taken
 
-    def put_alone(self, watched: Watched, now: float) -> None:
-        """Put a generation into the line of those that are asked for alone; who is at a deadline, first."""
-        watched.asked = True
-        if watched.deadline <= now:
-            self._alone.appendleft(watched)
-        else:
-            self._alone.append(watched)
+    def put_alone(self, watched: Watched) -> None:
+        """Put a generation into the line of those that are asked for alone."""
+        watched.asked = watched.in_line = True
+        self._alone.append(watched)
+        self._mind_deadline(watched)
 
-    def first_alone(self) -> Watched | None:
-        """Return the first of the line, None where it is empty; :meth:`take_alone` takes it."""
-        while self._alone and self._watched.get(self._alone[0].key) is not self._alone[0]:
+    def first_alone(self, now: float) -> Watched | None:
+        """Return who is next in that line, None where it is empty: whose deadline has come, goes first."""
+        while self._alone and not self._is_in_line(self._alone[0]):
             self._alone.popleft()
+        ending = self._deadlines.first()
+        if ending is not None and ending[0] <= now:
+            return ending[1]
         return self._alone[0] if self._alone else None
 
-    def take_alone(self) -> Watched | None:
-        """Take the first of the line, to ask for it."""
-        first = self.first_alone()
-        if first is not None:
-            self._alone.popleft()
-        return first
+    def take_alone(self, watched: Watched) -> None:
+        """Take a generation out of that line, to ask for it."""
+        watched.in_line = False
 
-    def _is_stale(self, due: float, watched: Watched) -> bool:
-        return watched.asked or due != watched.due or self._watched.get(watched.key) is not watched
+    def _mind_deadline(self, watched: Watched) -> None:
+        if watched.in_line:
+            self._deadlines.add(watched.deadline, watched, len(self))
+
+    def _is_due(self, due: float, watched: Watched) -> bool:
+        return not watched.asked and due == watched.due and self._watched.get(watched.key) is watched
+
+    def _is_in_line(self, watched: Watched) -> bool:
+        return watched.in_line and self._watched.get(watched.key) is watched
+
+    def _ends_in_line(self, deadline: float, watched: Watched) -> bool:
+        return self._is_in_line(watched) and deadline == watched.deadline
 
 
 def key_of(generation_id: str) -> str:

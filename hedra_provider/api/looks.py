@@ -118,10 +118,12 @@ class Watched:
     :param early: From when on it may share another's look.
     :param pause: Seconds between its last look and the next.
     :param asked: Whether a look at it is under way, or about to be.
+    :param in_line: Whether it stands in the line of those that are asked for alone.
     :param share: In how large a batch it may be asked for: fewer after a batch that failed with it.
     :param alone_until: Until when the status endpoint is asked for it: the list does not show it.
     :param missing: Whether the list did not show it, and the status endpoint was not asked yet.
     :param confirmed_at: When the status endpoint was asked last.
+    :param seen_at: When an answer showed it last.
     :param is_listable: Whether it may be asked for in a list of ids.
     """
 
@@ -131,10 +133,12 @@ class Watched:
     early: float = 0.0
     pause: float = 0.0
     asked: bool = False
+    in_line: bool = False
     share: int = BATCH_SIZES[0]
     alone_until: float = float("-inf")
     missing: bool = False
     confirmed_at: float = float("-inf")
+    seen_at: float = float("-inf")
     created_at: datetime | None = None
     estimate: Estimate = field(default_factory=Estimate)
     failures: Failures | None = None

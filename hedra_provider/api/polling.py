@@ -4,8 +4,9 @@ A shell (:mod:`hedra_provider.poller`, or a simulated clock) asks :meth:`Polling
 hands back what came: :meth:`Polling.saw` or :meth:`Polling.failed`. Time is an argument throughout.
 
 One generation that is due is looked at by the status endpoint, several by one ``GET /generations?ids=``.
-Where the API turns out not to honour ``ids``, the newest pages of the list are read while they serve; what
-they do not show is asked for one by one, round-robin, at :data:`ALONE_PER_SECOND`.
+Where the API turns out not to honour ``ids`` (:mod:`hedra_provider.api.listing`), the newest pages of the
+list are read while they serve; what they do not show is asked for one by one, in turn, at
+:data:`ALONE_PER_SECOND`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from hedra_provider.api.agenda import Agenda
 from hedra_provider.api.errors import HedraError, HedraProtocolError, HedraRateLimitError
+from hedra_provider.api.listing import LAGGING_SECONDS, Listing, Way
 from hedra_provider.api.looks import (
     BATCH_SIZES,
     PAGE_ROWS,
@@ -58,23 +59,10 @@ SPREAD = 1.5
 LARGE_BATCHES_FROM = 1500.0
 """Looks per second above which the largest batches are used."""
 
-LAGGING_SECONDS = 60.0
-"""How long a generation that the list does not show is asked for alone, and useless pages rest."""
-
 PAGE_WORTH = 3
 """How many generations a page must show to be worth its request."""
 
-EMPTY_ANSWERS = 2
-"""Empty answers about generations that are there, after which batches are not believed any more."""
-
 _SWEPT = 1000
-
-
-class Way(Enum):
-    """How many generations are asked for together."""
-
-    BATCHES = "batches"
-    PAGES = "pages"
 
 
 class Polling:
@@ -90,17 +78,20 @@ class Polling:
         self._ready: deque[Look] = deque()
         self._rate = RequestRate(REQUESTS_PER_SECOND)
         self._recent: deque[float] = deque(maxlen=20)
-        self._together_at = self._alone_at = self._pages_at = -math.inf
+        self._together_at = self._alone_at = self._last_at = -math.inf
         self._pace, self._pace_at = 0.0, -math.inf
-        self._largest_batch = BATCH_SIZES[0]
-        self._empty_answers = 0
+        self._list = Listing()
         self._probe: Watched | None = None
-        self._sweeping = False
-        self.way = Way.BATCHES
+        self._sweeping = self._alone_was_last = False
 
     def __len__(self) -> int:
         """How many generations are waited for."""
         return len(self._agenda)
+
+    @property
+    def way(self) -> Way:
+        """How many generations are asked for together."""
+        return self._list.way
 
     def add(self, wait: Wait, now: float, first_look_after: float = 0.0) -> None:
         """
@@ -119,6 +110,7 @@ class Polling:
 
     def fail_all(self, error: BaseException) -> None:
         """End all waits in an error."""
+        self._sweeping = False
         for watched in self._agenda.all():
             self._end(watched, error)
 
@@ -128,28 +120,37 @@ class Polling:
         """Return the request to send now, None where there is nothing to send before :meth:`next_time`."""
         if now < self._rate.free_at:
             return None
-        look = self._look_alone(now)
+        # In turn: where few requests can be sent, neither line holds the other up.
+        look = None if self._alone_was_last else self._look_alone(now)
         if look is None and now >= self._together_at:
-            # What was due may have to be asked for alone.
-            look = self._look_together(now) or self._look_alone(now)
+            look = self._look_together(now)
+        # What was due may have to be asked for alone.
+        look = look or self._look_alone(now)
         if look is not None:
+            self._alone_was_last = look.kind is Kind.STATUS
             self._recent.append(now)
             self._rate.sent(now)
         return look
 
     def next_time(self, now: float) -> float:
         """Return when :meth:`next_look` has something again; infinity: only after another answer or wait."""
-        alone = math.inf if self._agenda.first_alone() is None else self._alone_at
+        first = self._agenda.first_alone(now)
+        alone = math.inf if first is None else self._alone_from(first, now)
         due = math.inf if self._sweeping else self._agenda.first_due()
         together = max(self._together_at, now if self._ready else due)
         return max(now, self._rate.free_at, min(alone, together))
 
     def _look_alone(self, now: float) -> Look | None:
-        watched = self._agenda.take_alone() if now >= self._alone_at else None
-        if watched is None:
+        watched = self._agenda.first_alone(now)
+        if watched is None or now < self._alone_from(watched, now):
             return None
-        self._alone_at = now + 1.0 / ALONE_PER_SECOND
+        self._agenda.take_alone(watched)
+        self._alone_at, self._last_at = now + 1.0 / ALONE_PER_SECOND, now + 1.0 / REQUESTS_PER_SECOND
         return Look(Kind.STATUS, (watched.key,), now)
+
+    def _alone_from(self, watched: Watched, now: float) -> float:
+        """Return from when on it may be asked for alone: a last look can't wait for the slower line."""
+        return self._last_at if watched.deadline <= now else self._alone_at
 
     def _look_together(self, now: float) -> Look | None:
         if not self._ready:
@@ -172,31 +173,31 @@ class Polling:
         self._pace, self._pace_at = max(self._agenda.looks_per_second, fading), now
         size = self._batch_size if self.way is Way.BATCHES else PAGE_ROWS
         even = size / max(self._pace * SPREAD, 1e-9)
-        return max(1.0 / REQUESTS_PER_SECOND, min(even, 0.1 * pause))
+        return max(1.0 / REQUESTS_PER_SECOND, min(even, 0.1 * pause, FLOOR_SECONDS))
 
     @property
     def _batch_size(self) -> int:
         pace = max(self._pace, self._agenda.looks_per_second)
         usual = BATCH_SIZES[0 if pace > LARGE_BATCHES_FROM else 1]
-        return min(usual, self._largest_batch)
+        return min(usual, self._list.largest_batch)
 
     def _plan(self, now: float) -> None:
         """Turn what is due into looks, or put it into the line of those that are asked for alone."""
         if self._sweeping:
             return
-        pages = self.way is Way.PAGES
+        is_useful, pages = self._list.is_useful(now), self.way is Way.PAGES
         due = self._agenda.take(now, _SWEPT if pages else self._batch_size)
         if len(due) == 1:
             # Nobody else is due: no need to keep to the slower line.
             self._ready.append(Look(Kind.STATUS, keys(due), now))
             return
-        together = [one for one in due if now >= one.alone_until and one.is_listable]
-        if pages and (len(together) < PAGE_WORTH or now < self._pages_at):
+        together = [one for one in due if is_useful and now >= one.alone_until and one.is_listable]
+        if pages and len(together) < PAGE_WORTH:
             together = []
         shared = {one.key for one in together}
         for one in due:
             if one.key not in shared:
-                self._agenda.put_alone(one, now)
+                self._agenda.put_alone(one)
         if pages and together:
             self._sweeping = True
             self._ready.append(Look(Kind.PAGE, keys(together), now, 0, created_after(together)))
@@ -211,6 +212,7 @@ class Polling:
         # All of an answer get the same jitter: they stay together, and apart from the others.
         chance = self._chance() if len(self._agenda) > 1 else 0.0
         missing = []
+        self._list.answered(look.kind, bool(found), now)
         for watched in self._agenda.of(look.ids):
             if watched.key in found:
                 self._settle(watched, found[watched.key], look, now, chance)
@@ -232,15 +234,18 @@ class Polling:
             self._slow_down(look, error, now)
             return
         if look.kind is Kind.PAGE:
-            self._pages_at = now + LAGGING_SECONDS
+            self._list.pages_are_useless(now)
         if look.kind is not Kind.STATUS and not error.retryable:
             # The list was refused, not a generation.
             if look.kind is Kind.BATCH:
-                self._smaller_batches(len(look.ids))
+                self._list.refused(len(look.ids), now)
             self.again(look, now)
             return
         for watched in self._agenda.of(look.ids):
             self._failed(watched, look, error, now)
+        if look.kind is not Kind.STATUS and self._list.failed():
+            for watched in self._agenda.of(look.ids)[:1]:
+                watched.alone_until = watched.due + LAGGING_SECONDS
 
     def again(self, look: Look, now: float) -> None:
         """Take back a look that came to nothing: its generations are due again."""
@@ -251,16 +256,20 @@ class Polling:
 
     def _settle(self, watched: Watched, row: Generation, look: Look, now: float, chance: float) -> None:
         watched.saw(row)
-        watched.failures = None
+        watched.seen_at, watched.failures = now, None
         watched.share = min(watched.share * 2, BATCH_SIZES[0])
         if look.kind is Kind.STATUS:
             self._confirmed(watched, now)
         if row.is_finished:
             ended = with_asset_id(row)
             if ended.is_complete and ended.asset_id is None and look.kind is not Kind.STATUS:
-                self._agenda.put_alone(watched, now)
+                self._agenda.put_alone(watched)
             else:
                 self._end(watched, ended)
+            return
+        if watched.deadline <= look.sent_at and look.kind is not Kind.STATUS:
+            # The list may be behind: the status endpoint has the last word.
+            self._agenda.put_alone(watched)
             return
         self._expire(watched, look, now)
         if not watched.waits:
@@ -281,16 +290,16 @@ class Polling:
         watched.missing = False
         watched.alone_until = now + LAGGING_SECONDS
         if watched is self._probe:
-            self._probe, self._empty_answers = None, self._empty_answers + 1
-            if self._empty_answers >= EMPTY_ANSWERS:
-                self.way = Way.PAGES
+            self._probe = None
+            self._list.hid_what_is_there(now)
 
     def _unknown(self, watched: Watched, look: Look, now: float) -> None:
         watched.missing, watched.confirmed_at = False, now
         if watched is self._probe:
             self._probe = None
-        for wait in [one for one in watched.waits if now - one.began > UNKNOWN_GRACE_SECONDS]:
-            self._end_one(wait, unknown_generation(wait.generation_id))
+        for wait in list(watched.waits):
+            if now - max(wait.began, watched.seen_at) > UNKNOWN_GRACE_SECONDS:
+                self._end_one(wait, unknown_generation(wait.generation_id))
         self._expire(watched, look, now)
         self._look_again_soon(watched, now)
 
@@ -302,13 +311,12 @@ class Polling:
     def _after_batch(
         self, look: Look, found: dict[str, Generation], missing: list[Watched], now: float
     ) -> None:
-        if not found.keys() <= set(look.ids):
-            self.way = Way.PAGES
+        if self._list.may_hide(look.ids, found.keys(), now):
             for watched in missing:
                 self._agenda.schedule(watched, now, watched.pause)
             return
         if found:
-            self._empty_answers = 0
+            self._list.showed_something()
         else:
             # One is enough to find out whether an answer that shows nothing is true.
             self._probe = min(missing, key=lambda one: one.confirmed_at, default=None)
@@ -316,7 +324,7 @@ class Polling:
             overdue = now - watched.began > UNKNOWN_GRACE_SECONDS or watched.deadline <= look.sent_at
             if found or watched is self._probe or overdue:
                 watched.missing = True
-                self._agenda.put_alone(watched, now)
+                self._agenda.put_alone(watched)
             else:
                 self._look_again_soon(watched, now)
 
@@ -334,10 +342,10 @@ class Polling:
             return
         self._sweeping = False
         if look.offset == 0 and shown < PAGE_WORTH:
-            self._pages_at = now + LAGGING_SECONDS
+            self._list.pages_are_useless(now)
         for watched in missing:
             watched.alone_until = now + LAGGING_SECONDS
-            self._agenda.put_alone(watched, now)
+            self._agenda.put_alone(watched)
 
     def _slow_down(self, look: Look, error: HedraError, now: float) -> None:
         """Let all wait; a 429 says nothing about a generation, so it counts as no failure of any."""
@@ -355,14 +363,6 @@ class Polling:
                 watched.failures = self._failures(watched)
                 watched.warn(f"Hedra limits the rate of requests, all looks wait {pause:.0f} s: {error}")
             self._agenda.schedule(watched, now, watched.pause)
-
-    def _smaller_batches(self, refused: int) -> None:
-        """Ask for fewer at once, or not in batches at all, where the API refuses so many."""
-        smaller = [size for size in BATCH_SIZES if size < refused]
-        if smaller:
-            self._largest_batch = min(self._largest_batch, smaller[0])
-        else:
-            self.way = Way.PAGES
 
     def _failed(self, watched: Watched, look: Look, error: HedraError, now: float) -> None:
         if isinstance(error, HedraProtocolError) or error.status_code == 500:

@@ -24,7 +24,7 @@ from hedra_provider.api.errors import (
     HedraTransferError,
 )
 from hedra_provider.api.files import CHUNK_BYTES, SizedFile
-from hedra_provider.api.waiting import unknown_generation
+from hedra_provider.api.waiting import ASKED_AGAIN_AFTER_SECONDS, unknown_generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 MAX_STALLS = 5
 """Attempts in a row that brought no new byte before a download is given up."""
-
-UNKNOWN_FILE_PAUSES_SECONDS = (2.0, 4.0, 6.0)
-"""Between looks for a file that Hedra does not know."""
 
 MAX_ASSETS_PER_FILE = 5
 """How many ids are tried for a file whose ids are all taken by assets that take no upload."""
@@ -209,7 +206,7 @@ def known_file(look: Callable[[], Call[RemoteFile]]) -> Call[RemoteFile]:
     :param look: Makes the call that asks once.
     :raises HedraNotFoundError: If Hedra still does not know it.
     """
-    for pause in UNKNOWN_FILE_PAUSES_SECONDS:
+    for pause in ASKED_AGAIN_AFTER_SECONDS:
         try:
             return (yield from look())
         except HedraNotFoundError:

@@ -22,6 +22,9 @@ UNKNOWN_GRACE_SECONDS = 120.0
 UNKNOWN_PAUSE_SECONDS = 5.0
 """How long to wait after a 404, at the most."""
 
+ASKED_AGAIN_AFTER_SECONDS = (2.0, 4.0, 6.0)
+"""When what Hedra does not know is asked for again by one who can't wait for it longer."""
+
 MAX_FAILURES = 8
 """Failed looks in a row before the wait ends in their error."""
 
@@ -93,10 +96,11 @@ def wait_until_finished(
     :param chance: Random numbers in [0, 1) for the jitter.
     :return: The finished generation: its status is ``complete`` or ``error``.
     :raises HedraWaitTimeoutError: At the deadline; the generation runs on.
-    :raises HedraNotFoundError: If Hedra still does not know the id after two minutes.
+    :raises HedraNotFoundError: If Hedra has not known the id for two minutes.
     :raises HedraError: An error that can't get better, or the last of too many failures in a row.
     """
     started, estimate = clock(), pacing.Estimate()
+    known_at = started
     failures = Failures(f"generation {generation_id}", poll_interval, warn, chance)
     if first_look_after > 0 and deadline > started:
         yield Pause(min(first_look_after, deadline - started))
@@ -110,10 +114,11 @@ def wait_until_finished(
             failures.over()
             age = clock() - started
             if generation is None:
-                if age > UNKNOWN_GRACE_SECONDS:
+                if clock() - known_at > UNKNOWN_GRACE_SECONDS:
                     raise unknown_generation(generation_id)
                 pause = min(poll_interval, UNKNOWN_PAUSE_SECONDS)
             else:
+                known_at = clock()
                 if generation.is_finished:
                     log.saw(generation, age)
                     return generation
@@ -131,6 +136,21 @@ def wait_until_finished(
             raise timed_out(generation_id, clock() - started)
         # The last look falls on the deadline: a generation that is done by then is not missed.
         yield Pause(min(pause, left))
+
+
+def known_status(generation_id: str) -> Call[Generation]:
+    """
+    Return the status of a generation that was there before: where Hedra does not know it, ask for 12 seconds.
+
+    :raises HedraNotFoundError: If Hedra still does not know it.
+    """
+    for pause in (0.0, *ASKED_AGAIN_AFTER_SECONDS):
+        if pause:
+            yield Pause(pause)
+        found = yield from calls.get_status(generation_id)
+        if found is not None:
+            return found
+    raise unknown_generation(generation_id)
 
 
 def wait_for_credits(

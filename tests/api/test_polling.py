@@ -15,9 +15,9 @@ from hedra_provider.api.errors import (
     HedraNotFoundError,
     HedraWaitTimeoutError,
 )
+from hedra_provider.api.listing import Way
 from hedra_provider.api.looks import Ended, Kind, Look, Seen, Wait
-from hedra_provider.api.polling import Way
-from tests.api.worlds import looks_at, many
+from tests.api.worlds import answers, looks_at, many
 
 # One alone
 
@@ -185,7 +185,21 @@ def test_a_deadline_that_has_passed_leaves_one_look():
     world.run()
     assert isinstance(world.ended[done][1], Generation)
     assert isinstance(world.ended[late][1], HedraWaitTimeoutError)
-    assert len(world.looks) == 1
+    # A batch, and the status of the one that it showed as running.
+    assert [look.kind for look in world.looks] == [Kind.BATCH, Kind.STATUS]
+
+
+def test_a_list_that_is_behind_does_not_have_the_last_word():
+    world = World()
+    old = {"status": "processing", "asset": None}
+    answers(
+        world,
+        lambda look, rows: rows if look.kind is Kind.STATUS else [row.model_copy(update=old) for row in rows],
+    )
+    for number in range(3):
+        world.wait(world.make(number, seconds=100), poll_interval=15, deadline=3600)
+    world.run()
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
 
 
 # What the list does not show

@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 from benchmarks.simulation import World, generation_id
 from hedra_provider.api.answers import Generation
 from hedra_provider.api.errors import (
+    HedraAuthenticationError,
     HedraBadRequestError,
     HedraError,
+    HedraNotFoundError,
     HedraPermissionError,
     HedraServerError,
     HedraTransportError,
 )
-from hedra_provider.api.looks import Ended, Kind, Look, Trouble
-from hedra_provider.api.polling import Way
+from hedra_provider.api.listing import Way
+from hedra_provider.api.looks import Ended, Kind, Look, Trouble, Wait
+from hedra_provider.api.polling import Polling
 from hedra_provider.api.waiting import MAX_FAILURES
-from tests.api.worlds import looks_at, many
+from tests.api.worlds import answers, looks_at, many
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,6 +99,60 @@ def test_an_outage_is_survived(error: HedraError):
     assert len(troubles) >= 300
     # It is asked less often meanwhile, not more.
     assert sum(5 < look.sent_at < 50 for look in world.looks) < 45 * 3
+
+
+def test_a_list_that_is_down_alone_ends_no_wait():
+    down = HedraServerError("down", status_code=503, retryable=True)
+    world = World(trouble=lambda look: None if look.kind is Kind.STATUS else down)
+    many(world, 40, poll_interval=15, seconds=1800)
+    world.run()
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
+    assert world.delays()[-1] < 120
+    # It rests in between.
+    assert sum(look.kind is not Kind.STATUS for look in world.looks) < 1800 / 15
+
+
+def test_a_404_in_the_middle_is_not_the_end():
+    world = World()
+    one = world.make(0, seconds=900)
+    world.wait(one, poll_interval=15)
+    answers(world, lambda look, rows: [] if 500 < world.now < 515 else rows)
+    world.run()
+    assert isinstance(world.ended[one][1], Generation)
+
+
+def test_what_is_gone_for_good_ends_after_the_grace():
+    world = World()
+    one = world.make(0, seconds=900)
+    world.wait(one, poll_interval=15)
+    answers(world, lambda look, rows: [] if world.now > 500 else rows)
+    world.run()
+    at, result = world.ended[one]
+    assert isinstance(result, HedraNotFoundError)
+    assert 600 < at < 640
+
+
+def test_a_list_that_showed_nothing_for_a_while_is_tried_again():
+    world = World()
+    answers(world, lambda look, rows: [] if look.kind is not Kind.STATUS and 100 < world.now < 140 else rows)
+    many(world, 30, poll_interval=15, seconds=2000)
+    world.run(until=150)
+    assert world.polling.way is Way.PAGES
+    world.run(until=1000)
+    assert world.polling.way is Way.BATCHES
+
+
+def test_one_that_comes_after_all_have_failed_is_asked_for():
+    polling = Polling(lambda: 0.5)
+    polling._list.ignores_ids(0.0)
+    for number in range(5):
+        polling.add(Wait(generation_id(number), 9e9, 15.0, 0.0, lambda news: None), 0.0)
+    look = polling.next_look(0.0)
+    assert look is not None
+    assert look.kind is Kind.PAGE
+    polling.fail_all(HedraAuthenticationError("no", status_code=401))
+    polling.add(Wait(generation_id(9), 9e9, 15.0, 1.0, lambda news: None), 1.0)
+    assert polling.next_look(100.0) is not None
 
 
 def test_an_endless_outage_reaches_all_and_says_so():

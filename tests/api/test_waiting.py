@@ -133,6 +133,22 @@ def test_a_404_right_after_the_submit_is_survived():
     assert world.wait().is_complete
 
 
+def test_a_404_in_the_middle_is_survived():
+    world = World(
+        lambda now: (
+            status("complete" if now > 900 else "processing") if not 500 < now < 560 else httpx.Response(404)
+        )
+    )
+    assert world.wait().is_complete
+
+
+def test_what_is_gone_for_good_ends_two_minutes_later():
+    world = World(lambda now: status("processing") if now < 500 else httpx.Response(404))
+    with pytest.raises(HedraNotFoundError):
+        world.wait()
+    assert 600 < world.looks[-1] < 640
+
+
 def test_a_404_for_good_is_not():
     world = World(lambda now: httpx.Response(404))
     with pytest.raises(HedraNotFoundError, match="does not know generation gen"):

@@ -1,0 +1,85 @@
+"""Nobody's look is late for another's sake, on a simulated clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.simulation import World, generation_id
+from hedra_provider.api.answers import Generation
+from hedra_provider.api.listing import Way
+from tests.api.worlds import answers, looks_at
+
+
+def test_one_with_a_long_interval_holds_nobody_up():
+    world = World()
+    world.wait(world.make(0, seconds=90_000), poll_interval=3600)
+    # It comes just after a look at the other.
+    quick = world.make(1, begins=3600, seconds=20)
+    world.wait(quick, poll_interval=15, begin=3600.05, first_look_after=3, deadline=3700)
+    world.run(until=4000)
+    assert looks_at(world, quick)[0] < 3606
+    assert isinstance(world.ended[quick][1], Generation)
+
+
+@pytest.mark.parametrize(("rate", "latency"), [(1.0, 0.2), (2.0, 0.2), (None, 2.0)])
+def test_those_that_are_asked_alone_do_not_starve_the_batches(rate: float | None, latency: float):
+    world = World(rate=rate, latency=latency)
+    hidden = {generation_id(number) for number in range(0, 1000, 3)}
+    world.shows = lambda one: one not in hidden
+    for number in range(1000):
+        world.wait(world.make(number, seconds=60), poll_interval=15, first_look_after=3, deadline=1800)
+    world.run(until=1790)
+    assert max(world.ended[one][0] - 60 for one in world.made if one not in hidden) < 40
+
+
+def test_whose_deadline_comes_goes_first_in_the_line():
+    world = World()
+    world.shows = lambda one: False
+    hurried = []
+    for number in range(1000):
+        one = world.make(number, seconds=290)
+        deadline = 3000 if number % 10 else 300
+        world.wait(one, poll_interval=15, first_look_after=3, deadline=deadline)
+        hurried += [one] if deadline == 300 else []
+    world.run(until=2000)
+    assert len(world.ended) == 1000
+    assert max(world.ended[one][0] for one in hurried) < 310
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
+
+
+def test_the_deadlines_of_all_who_wait_for_one_count():
+    world = World()
+    world.shows = lambda one: False
+    hurried = []
+    for number in range(1000):
+        one = world.make(number, seconds=290)
+        world.wait(one, poll_interval=15, first_look_after=3, deadline=3000)
+        if number % 10 == 0:
+            # Comes while most stand in the line of those that are asked alone.
+            world.wait(one, poll_interval=15, begin=250, first_look_after=3, deadline=300)
+            hurried.append(one)
+    world.run(until=2000)
+    assert max(world.ended[one][0] for one in hurried) < 310
+    assert {type(result) for _, result in world.ended.values()} == {Generation}
+
+
+def test_pages_of_hundreds_do_not_fill_the_memory():
+    world = World(honours_ids=False, keep=False)
+    # Each page shows all, also those whose turn would come in an hour.
+    for number, interval in enumerate([3600] * 90 + [1] * 6 + [60]):
+        world.wait(world.make(number, seconds=90_000), poll_interval=interval)
+    world.run(until=200)
+    assert world.polling.way is Way.PAGES
+    assert len(world.polling._agenda._due._entries) < 1000
+
+
+def test_a_list_that_shows_a_page_at_most_is_asked_for_a_page():
+    world = World()
+    answers(world, lambda look, rows: rows[:100])
+    for number in range(3200):
+        world.wait(world.make(number, seconds=15), poll_interval=2, begin=number / 1600, first_look_after=2)
+    world.run()
+    assert len(world.ended) == 3200
+    assert world.delays()[-1] < 3
+    # One look found out.
+    assert sum(len(look.ids) > 100 for look in world.looks) <= 4
