@@ -23,7 +23,7 @@ from tests.airflow_names import (
     TaskDeferred,
 )
 from tests.media import wav
-from tests.tasks import SensorInstance, context_of, fire, run, wait
+from tests.tasks import SensorInstance, TaskInstance, context_of, fire, run, wait
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +69,87 @@ def test_an_audio_of_known_length_is_exact(hedra_sandbox: Sandbox, tmp_path: Pat
     assert (found["low"], found["high"]) == (45, 45)
 
 
+@pytest.fixture
+def spoken(hedra_sandbox: Sandbox, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """The voice of a row: a recording of ten seconds that Hedra has, or a text."""
+    from hedra_provider.api import calls
+
+    (tmp_path / "a.wav").write_bytes(wav(10))
+    audio = run(HedraUploadAssetOperator(task_id="u", source=str(tmp_path / "a.wav")))["asset_id"]
+    with HedraHook().get_conn() as client:
+        voice = client.run(calls.list_voices())[0].id
+    return {"audio": {"audio": audio}, "text": {"text": "Good morning. " * 20, "voice_id": voice}}
+
+
+@pytest.mark.parametrize("voice", ["audio", "text"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model": "character-3", "aspect_ratio": "1:1"},
+        {"resolution": "1080p", "duration_ms": "4000"},
+        {"audio_start_ms": "4000"},
+        {"audio_start_ms": -5000},
+        {"extra_request": {"batch_size": 4}},
+        {"extra_request": {"batch_size": "2"}, "duration_ms": 2000},
+        {"extra_request": {"generated_video_inputs": {"resolution": "540p", "duration_ms": 3000}}},
+        {"extra_request": {"audio_start_ms": 7000}},
+        {"extra_request": {"model_slug": "together/hedra-character-3"}},
+    ],
+)
+def test_a_row_is_estimated_as_its_operator_estimates_it(
+    hedra_sandbox: Sandbox,
+    spoken: dict[str, dict[str, Any]],
+    portrait: str,
+    voice: str,
+    changes: dict[str, Any],
+):
+    row = {"image": portrait, **spoken[voice], **changes}
+    ti = TaskInstance()
+    run(HedraAvatarVideoOperator(task_id="a", max_credits=9000, wait_for_completion=False, **row), ti)
+    found = check([row])
+    assert {"low": found["low"], "high": found["high"]} == ti.xcoms["credit_estimate"]
+
+
+def test_variations_that_a_body_asks_for_by_a_text_are_counted(
+    hedra_sandbox: Sandbox, spoken: dict[str, dict[str, Any]]
+):
+    """A template renders a number as a text."""
+    inputs = {"resolution": "720p", "duration_ms": 2000}
+    body = {"type": "video", "model_slug": "together/hedra-avatar", "generated_video_inputs": inputs}
+    assert check([body | {"batch_size": "3"}])["high"] == 3 * check([body])["high"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"extra_request": "{}"}, "extra_request is str, not a dict"),
+        ({"extra_request": {"batch_size": 99}}, "batch_size: 99 is not a whole number from 1 to 8"),
+        ({"extra_request": {"generation_id": "x"}}, "generation_id is set by this package"),
+        ({"text": "Hello"}, "audio and text are both given"),
+        ({"speed": 3}, None),
+        ({"duration_ms": -1}, "generated_video_inputs.duration_ms: .*greater than 0"),
+    ],
+)
+def test_a_row_that_its_operator_would_refuse_is_refused_before(
+    hedra_sandbox: Sandbox,
+    spoken: dict[str, dict[str, Any]],
+    portrait: str,
+    changes: dict[str, Any],
+    says: str | None,
+):
+    row = {"image": portrait, **spoken["audio"], **changes}
+    operator = HedraAvatarVideoOperator(task_id="a", wait_for_completion=False, **row)
+    if says is None:
+        assert run(operator)["status"]
+        assert check([{"text": "Hello"}, row])["requests"] == 2
+        return
+    with pytest.raises(AirflowFailException, match=says):
+        run(operator)
+    with pytest.raises(AirflowFailException, match=rf"requests\[1\]: .*{says}"):
+        check([{"text": "Hello"}, row])
+
+
 def test_a_limit(hedra_sandbox: Sandbox):
     need = check(ROWS)["high"]
     assert check(ROWS, max_credits=str(need))["high"] == need
@@ -90,7 +171,7 @@ def test_what_is_there(hedra_sandbox: Sandbox):
     [
         ({"audio": "/a/path.wav", "model": "no/such"}, r"requests\[0\].*can't be told"),
         ({"audio": "/a/path.wav"}, r"requests\[0\]: how long '/a/path.wav' is can't be told"),
-        ({}, r"requests\[0\] has neither"),
+        ({}, r"requests\[0\]: it has neither"),
         ("text", r"requests\[0\] is str, not a dict"),
     ],
 )

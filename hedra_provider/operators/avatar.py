@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +13,7 @@ from hedra_provider.operators.submitting import Draft, key_of
 from hedra_provider.uploads import open_media
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -20,7 +22,25 @@ if TYPE_CHECKING:
     from hedra_provider.api.pricing import Span
     from hedra_provider.uploads import SourceFile
 
-_TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
+TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
+"""Stands for the asset that a file will be."""
+
+_ASKED = (
+    "text",
+    "voice_id",
+    "language",
+    "speed",
+    "stability",
+    "text_prompt",
+    "model",
+    "aspect_ratio",
+    "resolution",
+    "duration_ms",
+    "audio_start_ms",
+    "seed",
+    "name",
+    "extra_request",
+)
 
 
 class HedraAvatarVideoOperator(GeneratingOperator):
@@ -126,18 +146,14 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         """
         from hedra_provider.api import calls
         from hedra_provider.api.requests import (
-            batch_size,
             check_against_model,
             find_model,
             not_in_catalogue,
-            refuse_ids,
             require_one_voice,
         )
 
         image, audio = str(given(self.image) or ""), str(given(self.audio) or "") or None
         require_one_voice(audio, given(self.text), given(self.voice_id))
-        refuse_ids(given(self.extra_request) or {})
-        batch_size(given(self.extra_request) or {})
         catalogue: list[Model] = []
         # Checked without the account first: what is wrong in itself needs no key and no request.
         self._body(_asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue)
@@ -165,26 +181,12 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         return Draft(self._body(image_id, audio_id, catalogue), catalogue, seconds)
 
     def _body(self, image_id: str, audio_id: str | None, catalogue: Sequence[Model]) -> dict[str, Any]:
-        from hedra_provider.api.requests import avatar_video_request, model_fields
-
-        return avatar_video_request(
+        return avatar_request(
+            {name: getattr(self, name) for name in _ASKED},
             image_id=image_id,
             audio_id=audio_id,
-            text=given(self.text),
-            voice_id=given(self.voice_id),
-            language=self.language,
-            speed=self.speed,
-            stability=self.stability,
-            text_prompt=self.text_prompt,
-            model=model_fields(str(self.model), catalogue),
-            aspect_ratio=self.aspect_ratio,
-            resolution=self.resolution,
-            duration_ms=given(self.duration_ms),
-            audio_start_ms=given(self.audio_start_ms),
-            seed=given(self.seed),
-            name=given(self.name),
+            catalogue=catalogue,
             workspace_id=self.paying_workspace,
-            extra_request=given(self.extra_request),
         )
 
     def _open(self, files: ExitStack, value: str, kind: str, model: Model | None) -> SourceFile | None:
@@ -212,6 +214,44 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         return self.name or None
 
 
+def default_arguments() -> dict[str, Any]:
+    """Return what ``HedraAvatarVideoOperator`` asks for where a DAG does not say."""
+    parameters = inspect.signature(HedraAvatarVideoOperator.__init__).parameters
+    return {name: parameters[name].default for name in _ASKED}
+
+
+def avatar_request(
+    arguments: Mapping[str, Any],
+    *,
+    image_id: str,
+    audio_id: str | None,
+    catalogue: Sequence[Model],
+    workspace_id: str | None = None,
+) -> dict[str, Any]:
+    """
+    Return the body, without ids, that arguments of ``HedraAvatarVideoOperator`` ask for.
+
+    :param arguments: All that :func:`default_arguments` names.
+    :param image_id: The portrait's asset.
+    :param audio_id: The voice's asset, None where a text is spoken.
+    :param catalogue: The account's models.
+    :raises HedraValueError: If it can't be right.
+    """
+    from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.requests import avatar_video_request, batch_size, model_fields, refuse_ids
+
+    asked = dict(arguments)
+    for name in ("text", "voice_id", "duration_ms", "audio_start_ms", "seed", "name", "extra_request"):
+        asked[name] = given(asked[name])
+    extra = asked["extra_request"]
+    if not isinstance(extra, Mapping | None):
+        raise HedraValueError(f"extra_request is {type(extra).__name__}, not a dict.", param="extra_request")
+    refuse_ids(extra or {})
+    batch_size(extra or {})
+    asked["model"] = model_fields(str(asked["model"]), catalogue)
+    return avatar_video_request(image_id=image_id, audio_id=audio_id, workspace_id=workspace_id, **asked)
+
+
 def _asset_or_file(value: str, param: str) -> str:
     """Return the asset id, or a stand-in for the one that the file will have."""
     from hedra_provider.api.errors import HedraValueError
@@ -223,4 +263,4 @@ def _asset_or_file(value: str, param: str) -> str:
             param=param,
             remedy="Give an asset id, a path, or a URI such as s3://bucket/key.",
         )
-    return value if is_uuid(value) else _TO_BE_UPLOADED
+    return value if is_uuid(value) else TO_BE_UPLOADED

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.failures import as_airflow_errors
+from hedra_provider.operators.avatar import TO_BE_UPLOADED, avatar_request, default_arguments
 from hedra_provider.operators.base import HedraOperator, given
 from hedra_provider.operators.submitting import whole_credits
 from hedra_provider.results import outputs
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     from hedra_provider.api.answers import Model
     from hedra_provider.api.pricing import Estimate
 
-_VIDEO_INPUTS = ("resolution", "aspect_ratio", "duration_ms")
+_PRICED = (
+    "text",
+    "speed",
+    "model",
+    "aspect_ratio",
+    "resolution",
+    "duration_ms",
+    "audio_start_ms",
+    "extra_request",
+)
+"""Arguments of ``HedraAvatarVideoOperator`` that make the price, besides ``audio``."""
 
 
 class HedraCreditsCheckOperator(HedraOperator):
@@ -24,15 +35,19 @@ class HedraCreditsCheckOperator(HedraOperator):
     Estimate what requests will cost together; fail if that is more than may be spent or than is there.
 
     Put it before a mapped task: credits that run out in the middle of a batch leave half of it made.
-    Returns ``{"requests", "low", "high", "available", "workspace_id"}``; all but the first are credits.
+    Returns ``{"requests", "low", "high", "available", "workspace_id"}``: how many requests there are, the
+    credits that they will cost at the least and at the most, the credits that are there, and the workspace
+    that pays.
 
     :param requests: What will be asked for: bodies of ``POST /generations`` (with ``type``), or arguments of
-        ``HedraAvatarVideoOperator``. Of these ``model``, ``resolution``, ``duration_ms``, ``text`` and
-        ``speed`` make the price, and ``audio`` where it is an asset's id.
+        ``HedraAvatarVideoOperator``, which are estimated as that operator estimates them. Of these ``model``,
+        ``aspect_ratio``, ``resolution``, ``duration_ms``, ``audio_start_ms``, ``text``, ``speed`` and
+        ``extra_request`` make the price, and ``audio`` where it is an asset's id.
     :param max_credits: The most that all of them may cost. None: what is there.
     """
 
     template_fields: Sequence[str] = ("requests", "max_credits", *HedraOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"requests": "json"}
 
     def __init__(
         self, *, requests: Sequence[Mapping[str, Any]], max_credits: int | None = None, **kwargs: Any
@@ -66,10 +81,18 @@ class HedraCreditsCheckOperator(HedraOperator):
 
 def _body(index: int, row: Any, models: Sequence[Model]) -> Mapping[str, Any]:
     from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.requests import batch_size
 
+    where = f"requests[{index}]"
     if not isinstance(row, Mapping):
-        raise HedraValueError(f"requests[{index}] is {type(row).__name__}, not a dict.", param="requests")
-    return row if "type" in row else _avatar_body(row, models, f"requests[{index}]")
+        raise HedraValueError(f"{where} is {type(row).__name__}, not a dict.", param="requests")
+    try:
+        body = row if "type" in row else _avatar_body(row, models)
+        # A template may have made it a text.
+        return {**body, "batch_size": batch_size(body)}
+    except HedraValueError as error:
+        error.message = f"{where}: {error.message}"
+        raise
 
 
 def _told(index: int, found: Estimate | None) -> Estimate:
@@ -85,29 +108,32 @@ def _told(index: int, found: Estimate | None) -> Estimate:
     return found
 
 
-def _avatar_body(row: Mapping[str, Any], models: Sequence[Model], where: str) -> dict[str, Any]:
-    """Return what makes the price of the avatar video that these arguments ask for."""
+def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
+    """Return the body of the avatar video that these arguments ask for, as far as it makes the price."""
     from hedra_provider.api.cleaning import shown
     from hedra_provider.api.errors import HedraValueError
-    from hedra_provider.api.requests import is_uuid, model_fields
+    from hedra_provider.api.requests import is_uuid
 
-    audio, text = given(row.get("audio")), given(row.get("text"))
-    inputs = {"resolution": "720p"} | {name: row[name] for name in _VIDEO_INPUTS if given(row.get(name))}
-    body: dict[str, Any] = {
-        "type": "video",
-        **model_fields(str(given(row.get("model")) or "avatar"), models),
-        "generated_video_inputs": inputs,
-    }
-    if audio and not is_uuid(str(audio)) and "duration_ms" not in inputs:
+    said = {name: row[name] for name in _PRICED if given(row.get(name)) is not None}
+    audio, audio_id = given(row.get("audio")), None
+    if audio or "text" not in said:
+        audio_id = str(audio) if is_uuid(str(audio)) else TO_BE_UPLOADED
+    if "text" in said:
+        # Who speaks makes no price, and need not be known yet.
+        said["voice_id"] = TO_BE_UPLOADED
+    body = avatar_request(
+        default_arguments() | said, image_id=TO_BE_UPLOADED, audio_id=audio_id, catalogue=models
+    )
+    if body.get("audio_id") != TO_BE_UPLOADED:
+        return body
+    # An audio that is not there yet, or not named: what was asked for says how long the video gets.
+    del body["audio_id"]
+    if "duration_ms" not in body["generated_video_inputs"]:
         raise HedraValueError(
-            f"{where}: how long {shown(audio)} is can't be told from here.",
+            f"how long {shown(audio)} is can't be told from here."
+            if audio
+            else "it has neither audio, text nor duration_ms.",
             param="requests",
-            remedy="Give duration_ms, or upload it first and give its asset id.",
+            remedy="Give duration_ms, or upload it first and give its asset id." if audio else None,
         )
-    if not audio and not text and "duration_ms" not in inputs:
-        raise HedraValueError(f"{where} has neither audio, text nor duration_ms.", param="requests")
-    if audio and is_uuid(str(audio)):
-        body["audio_id"] = str(audio)
-    elif text:
-        body["audio_generation"] = {"text": text, "speed": given(row.get("speed")) or 1.0}
     return body
