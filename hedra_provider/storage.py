@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -44,12 +44,16 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
 
     what = f"{param}: {shown(source)} can't be opened"
     try:
-        local = _local(source)
-        path = local or _remote(source)
-        with nullcontext() if local else _errors_of_drivers():
-            if path.is_dir():
-                raise IsADirectoryError("it is a directory")
-            opened = path.open("rb")
+        local = local_path(source)
+        if local is None:
+            remote = _remote(source)
+            with _errors_of_drivers():
+                _refuse_folder(remote)
+                # Past ObjectStoragePath.open(), which tells lineage of every read and fails where that fails.
+                name, opened = remote.name, remote.fs.open(remote.path, "rb")
+        else:
+            _refuse_folder(local)
+            name, opened = local.name, local.open("rb")
     except _StorageError as error:
         said = f"{what}: {clean(str(error))}."
         raise HedraTransferError(said, remedy="Nothing was sent.") from fit_cause(error)
@@ -61,11 +65,16 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
         raise HedraValueError(said, param=param, remedy=_A_FILE) from fit_cause(error)
     with opened as file:
         if file.seekable():
-            yield cast("BinaryIO", file), path.name
+            yield cast("BinaryIO", file), name
             return
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(file, copy)
-            yield cast("BinaryIO", copy), path.name
+            yield cast("BinaryIO", copy), name
+
+
+def _refuse_folder(path: Path | ObjectStoragePath) -> None:
+    if path.is_dir():
+        raise IsADirectoryError("it is a directory")
 
 
 @contextmanager
@@ -100,7 +109,7 @@ def check_destination(destination: str) -> None:
     try:
         if ".." in destination.split("/"):
             raise ValueError("it has a '..', by which a name from a table could leave its folder")
-        target = _local(destination)
+        target = local_path(destination)
         if target is not None:
             # Too long, a NUL, characters that no file system takes: found now, not when it is paid for.
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -138,7 +147,7 @@ def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str,
     :param fill: Writes the content, returns its length in bytes.
     :return: The URI of the file and its length in bytes.
     """
-    target = _local(destination)
+    target = local_path(destination)
     if target is None:
         return destination, _write_remote(destination, fill)
     # A link stays a link: what it points to is replaced.
@@ -187,8 +196,12 @@ def named_destination(destination: str, file_id: str, asset_type: str | None) ->
     return f"{destination}{file_id}{_EXTENSIONS.get(asset_type or 'video', '')}"
 
 
-def _local(uri: str) -> Path | None:
-    """Return a path of this machine, None for a URI of another storage."""
+def local_path(uri: str) -> Path | None:
+    """
+    Return a path of this machine, None for a URI of another storage.
+
+    :raises ValueError: If it is a ``file:`` URI without an absolute path.
+    """
     if uri.startswith("file:"):
         path = uri.removeprefix("file:").removeprefix("//").removeprefix("localhost")
         if not path.startswith("/"):

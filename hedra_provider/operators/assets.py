@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.failures import as_airflow_errors
+from hedra_provider.lineage import report_output
 from hedra_provider.operators.base import HedraOperator, given, task_run
 from hedra_provider.results import outputs
 from hedra_provider.storage import check_destination
@@ -141,5 +142,6 @@ class HedraDownloadOperator(HedraOperator):
                     asset_type=asset_type,
                 )
         self.log.info("Stored %s (%d bytes).", stored.uri, stored.size)
+        report_output(self.hook, stored.uri)
         result = {"uri": stored.uri, "bytes": stored.size}
         return outputs(context, result | {"generation_id": generation_id, "asset_id": stored.asset_id})

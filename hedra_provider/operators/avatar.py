@@ -180,6 +180,13 @@ class HedraAvatarVideoOperator(GeneratingOperator):
                 audio_id, seconds = self._store_voice(client, voice, only_for, model)
         return Draft(self._body(image_id, audio_id, catalogue), catalogue, seconds)
 
+    def sources(self) -> Sequence[str]:
+        """Return the portrait and the voice, where they are files."""
+        from hedra_provider.api.requests import is_uuid
+
+        files = [str(value) for value in (self.image, self.audio) if given(value) is not None]
+        return [file for file in files if not is_uuid(file)]
+
     def _body(self, image_id: str, audio_id: str | None, catalogue: Sequence[Model]) -> dict[str, Any]:
         return avatar_request(
             {name: getattr(self, name) for name in _ASKED},

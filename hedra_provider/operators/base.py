@@ -10,6 +10,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from hedra_provider import identity
 from hedra_provider.hooks import HedraHook
+from hedra_provider.lineage import report_input
 from hedra_provider.results import MULTIPLE_OUTPUTS
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class HedraOperator(BaseOperator):
             clean(source.source),
             source.size,
         )
+        report_input(self.hook, source.source)
         return stored
 
 

@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.failures import as_airflow_errors
+from hedra_provider.lineage import report_input, report_output
 from hedra_provider.operators.base import HedraOperator, given
 from hedra_provider.operators.submitting import (
     Draft,
@@ -130,6 +131,10 @@ class GeneratingOperator(HedraOperator):
         """
         raise NotImplementedError
 
+    def sources(self) -> Sequence[str]:
+        """Return the files that the request is made from, as paths and URIs; not what is at Hedra already."""
+        return ()
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit once, and wait: here, in the triggerer, or not at all."""
         with as_airflow_errors(), self.hook.get_conn() as client:
@@ -145,6 +150,8 @@ class GeneratingOperator(HedraOperator):
         if since is None and end_time:
             # An event that is not this task's gives it no new time.
             since = end_time - patience_seconds(self)
+        if draft:
+            self._report_sources()
         with as_airflow_errors(), self.hook.get_conn() as client:
             return self._generate(context, client, draft=draft, refused_since=since, in_doubt=in_doubt)
 
@@ -157,6 +164,7 @@ class GeneratingOperator(HedraOperator):
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("An event tells of %s; this task waits for %s, and goes on.", told, mine)
             self._defer_for(mine, end_time or time.time() + patience_seconds(self))
+        self._report_sources()
         with as_airflow_errors(), paid_for(self, context, told):
             generations = read_event(event)
             with self.hook.get_conn() as client:
@@ -293,6 +301,11 @@ class GeneratingOperator(HedraOperator):
             else "Clear the task: it adopts that generation without paying again.",
         )
 
+    def _report_sources(self) -> None:
+        """Tell lineage what an earlier process of this try uploaded: what that one told ended with it."""
+        for source in self.sources():
+            report_input(self.hook, source)
+
     def _remember(self, chosen: Chosen) -> None:
         self._chosen = chosen
 
@@ -328,6 +341,7 @@ class GeneratingOperator(HedraOperator):
                         seen_complete=True,
                     )
                     result |= {"uri": stored.uri, "bytes": stored.size}
+                    report_output(self.hook, stored.uri)
         finally:
             said = self._push(context, results)
         if any(generation.is_failed for generation in generations):
