@@ -19,6 +19,11 @@ the reason code, else the code, else the HTTP status; never the text. *Retried* 
 `retries`. What is not retried fails the task at once and uses up none.
 """
 
+STATUSES = (400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 500, 502, 503, 504)
+
+OTHER_STATUSES = {"another 4xx": 499, "another 5xx": 599}
+"""What stands for the statuses that have no row of their own."""
+
 
 def table(title: str, rows: Sequence[tuple[str, bool, str | None]]) -> str:
     """Return one table in Markdown."""
@@ -32,12 +37,8 @@ def text() -> str:
     reasons = [(f"`{r}`", v, errors.remedy_for(r, None, None)) for r, v in errors.RETRYABLE_REASONS.items()]
     codes = [(f"`{c}`", v, errors.remedy_for(None, c, None)) for c, v in errors.RETRYABLE_CODES.items()]
     statuses = [
-        (
-            str(status),
-            errors.is_retryable(None, None, status),
-            errors.remedy_for(None, None, status),
-        )
-        for status in (400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 500, 502, 503, 504)
+        (name, errors.is_retryable(None, None, status), errors.remedy_for(None, None, status))
+        for name, status in {**{str(one): one for one in STATUSES}, **OTHER_STATUSES}.items()
     ]
     kinds = [
         (f"`{kind.__name__}`", kind.default_retryable, (kind.__doc__ or "").strip().splitlines()[0])

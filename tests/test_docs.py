@@ -17,6 +17,21 @@ def test_the_table_of_errors_is_made_from_the_code():
     assert TARGET.read_text() == text(), "run: python -m scripts.error_table"
 
 
+def test_the_table_of_errors_tells_of_every_status_what_is_raised():
+    import httpx
+
+    from hedra_provider.api.error_answers import error_from_response
+
+    section = (ROOT / "docs" / "errors.md").read_text().partition("## HTTP statuses")[2].partition("##")[0]
+    rows = {name: says for name, *says in re.findall(r"^\| (.+?) \| (yes|no) \| (.*?) \|$", section, re.M)}
+    request = httpx.Request("GET", "https://api.hedra.com/web-app/public/models")
+    for status in range(400, 600):
+        error = error_from_response(httpx.Response(status, request=request))
+        row = rows.get(str(status)) or rows[f"another {status // 100}xx"]
+        assert row == ["yes" if error.retryable else "no", error.remedy], status
+        assert error.remedy in str(error)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_to_files_lead_somewhere(page: Path):
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())

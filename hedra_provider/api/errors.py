@@ -262,9 +262,9 @@ def is_retryable(reason_code: str | None, code: str | None, status_code: int | N
 
 
 def remedy_for(reason_code: str | None, code: str | None, status_code: int | None) -> str | None:
-    """Return what the reader can do about a failure, in one line."""
-    return (
-        _REASON_REMEDIES.get(reason_code or "")
-        or _CODE_REMEDIES.get(code or "")
-        or _STATUS_REMEDIES.get(status_code or 0)
-    )
+    """Return what the reader can do about a failure, in one line; None where nothing of it is known."""
+    known = _REASON_REMEDIES.get(reason_code or "") or _CODE_REMEDIES.get(code or "")
+    if known or status_code is None:
+        return known
+    # Of statuses without words of their own, what is said of their kind: 4xx and 5xx.
+    return _STATUS_REMEDIES.get(status_code) or _STATUS_REMEDIES.get(min(status_code // 100, 5) * 100)
