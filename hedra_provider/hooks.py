@@ -239,7 +239,13 @@ class HedraHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Give the form's own fields to Airflow 3.0 and 3.1; 3.2 and later read ``conn-fields``."""
+        """
+        Give the form's own fields to Airflow 3.0 and 3.1; 3.2 and later read ``conn-fields``.
+
+        Airflow 3.0 itself imports wtforms before it asks. Without it, which the FAB provider brings, its API
+        answers None for ``extra_fields`` and ``standard_fields`` (seen on 3.0.6): the form has neither these
+        fields nor the labels of :meth:`get_ui_field_behaviour`, and the extras are typed in as JSON.
+        """
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found,unused-ignore]
         from wtforms import StringField  # type: ignore[import-untyped,unused-ignore]
 

@@ -37,7 +37,7 @@ class HedraGenerateOperator(GeneratingOperator):
 
     def draft_request(self, client: HedraClient, context: Context) -> Draft:
         """
-        Check the body, against its model's limits too where it is a video.
+        Check the body; where it is a video that names its model, against that model's limits too.
 
         :raises HedraValueError: If it can't be right.
         """

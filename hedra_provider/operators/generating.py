@@ -78,7 +78,8 @@ class GeneratingOperator(HedraOperator):
     :param deferrable: Whether to wait in the triggerer, without a worker.
     :param poll_interval: Seconds between two looks at the most.
     :param timeout: Seconds to wait for the generation; and, before, for a turn to submit it.
-    :param validate: Whether to check the request against the limits that its model publishes.
+    :param validate: Whether to check that the account has the model, and the request against the limits that
+        the model publishes. ``HedraGenerateOperator`` checks that of a video whose body names a model only.
     """
 
     template_fields: Sequence[str] = (

@@ -289,3 +289,27 @@ def test_a_body_that_the_operator_cannot_stand_for(hedra_sandbox: Sandbox, reque
     with pytest.raises(AirflowFailException, match=r"request|batch_size"):
         run(HedraGenerateOperator(task_id="t", request=request_body))
     assert hedra_sandbox.ledger()["requests"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "validate"),
+    [
+        ({}, True),
+        ({"model_slug": None}, True),
+        ({"type": "text_to_speech"}, True),
+        ({}, False),
+    ],
+)
+def test_a_body_is_checked_where_it_is_a_video_that_names_its_model(
+    hedra_sandbox: Sandbox, changes: dict[str, Any], validate: bool
+):
+    inputs = {"text_prompt": "A face", "aspect_ratio": "4:5", "resolution": "720p"}
+    body = {"type": "video", "model_slug": "together/hedra-avatar", "generated_video_inputs": inputs}
+    checked = validate and not changes
+    operator = HedraGenerateOperator(task_id="t", request=body | changes, validate=validate)
+    with pytest.raises(AirflowFailException) as raised:
+        run(operator)
+    assert ("aspect_ratio: Hedra Avatar does not take '4:5'" in str(raised.value)) is checked
+    assert len(hedra_sandbox.requests("GET", "/models")) == checked
+    # Else it is Hedra that refuses it.
+    assert len(hedra_sandbox.requests("POST", "/generations")) == (not checked)
