@@ -60,3 +60,17 @@ def test_the_readmes_commands_are_targets():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
     assert named <= targets
+
+
+def test_the_readme_names_the_template_fields():
+    from hedra_provider import operators, sensors
+
+    text = (ROOT / "README.md").read_text()
+    table = text[text.index("| | template fields |") : text.index("Set `deferrable=True`")]
+    named = {
+        name: set(fields.split(", ")) for name, fields in re.findall(r"\| `(\w+)` \| `([\w, ]+)` \|", table)
+    }
+    kinds = [getattr(operators, name) for name in operators.__all__]
+    kinds += [sensors.HedraGenerationSensor, sensors.HedraCreditsSensor]
+    common = {"workspace_id", "hedra_conn_id"}
+    assert {kind.__name__: set(kind.template_fields) - common for kind in kinds} == named
