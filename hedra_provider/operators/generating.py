@@ -145,15 +145,15 @@ class GeneratingOperator(HedraOperator):
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Go on at the submit, after the trigger told that it is this task's turn."""
-        left = read_turn_event(event, ids_of(self, context)(0)[0])
-        draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
-        since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
-        if since is None and end_time:
-            # An event that is not this task's gives it no new time.
-            since = end_time - patience_seconds(self)
-        if draft:
-            self._report_sources()
         with as_airflow_errors(), self.hook.get_conn() as client:
+            left = read_turn_event(event, ids_of(self, context)(0)[0])
+            draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
+            since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
+            if since is None and end_time:
+                # An event that is not this task's gives it no new time.
+                since = end_time - patience_seconds(self)
+            if draft:
+                self._report_sources()
             return self._generate(context, client, draft=draft, refused_since=since, in_doubt=in_doubt)
 
     def execute_complete(

@@ -287,6 +287,17 @@ def test_a_turn_of_another_task_gives_no_new_time(hedra_sandbox: Sandbox, portra
     assert raised.value.trigger.end_time == pytest.approx(first.value.trigger.end_time - 100)
 
 
+def test_a_connection_that_can_not_work_any_more_fails_at_once(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch
+):
+    hedra_sandbox.faults(REFUSED)
+    event = turn(refuse(avatar(portrait, voice, deferrable=True), TaskInstance()))
+    without_key = json.loads(hedra_sandbox.connection) | {"password": ""}
+    monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(without_key))
+    with pytest.raises(AirflowFailException, match="it has no API key"):
+        avatar(portrait, voice, deferrable=True).execute_turn(context_of(TaskInstance()), event=event)
+
+
 @pytest.mark.parametrize(
     ("in_doubt", "says"),
     [
