@@ -1,8 +1,9 @@
-"""What importing costs a DAG file: the API client and the sandbox load when work starts, not before."""
+"""What importing does: it costs a DAG file little, and takes the default of ``deferrable`` from Airflow."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -37,3 +38,35 @@ def test_what_a_dag_file_imports_loads_neither_the_client_nor_the_sandbox():
 
 def test_the_package_loads_nothing_but_itself():
     assert newly_loaded("import hedra_provider") == {"hedra_provider"}
+
+
+BY_DEFAULT = """
+import json
+from hedra_provider import operators, sensors
+
+avatar = {"image": "face.png", "audio": "voice.wav"}
+waits = {
+    operators.HedraAvatarVideoOperator: avatar,
+    operators.HedraGenerateOperator: {"request": {"type": "image"}},
+    sensors.HedraGenerationSensor: {"generation_id": "an-id"},
+    sensors.HedraCreditsSensor: {"minimum": 1},
+}
+made = {kind.__name__: kind(task_id="t", **arguments).deferrable for kind, arguments in waits.items()}
+said = operators.HedraAvatarVideoOperator(task_id="t", deferrable=False, **avatar).deferrable
+print("\\n" + json.dumps([made, said]))
+"""
+
+
+def test_what_waits_is_deferrable_where_airflow_is_configured_so():
+    # In a process of its own: the modules read it when they are imported.
+    done = subprocess.run(
+        [sys.executable, "-c", BY_DEFAULT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"},
+    )
+    made, said_otherwise = json.loads(done.stdout.splitlines()[-1])
+    assert set(made.values()) == {True}
+    assert len(made) == 4
+    assert said_otherwise is False

@@ -14,6 +14,7 @@ receives the answer, and returns what the answer means. A flow of several calls 
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +26,12 @@ from pydantic import TypeAdapter, ValidationError
 from hedra_provider.api.answers import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
 from hedra_provider.api.cleaning import clean, fit_cause, hide_key_in_bytes
 from hedra_provider.api.error_answers import error_from_response
-from hedra_provider.api.errors import HedraNotFoundError, HedraProtocolError, HedraTransportError
+from hedra_provider.api.errors import (
+    REFUSED_CERTIFICATE_REMEDY,
+    HedraNotFoundError,
+    HedraProtocolError,
+    HedraTransportError,
+)
 
 if TYPE_CHECKING:
     from hedra_provider.api.files import SizedFile
@@ -239,6 +245,7 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
             f"No answer to {ask.name}: {clean(str(error)) or type(error).__name__}.",
             request_sent=not not_sent,
             generation_id=generation_id,
+            remedy=REFUSED_CERTIFICATE_REMEDY if _is_refused_certificate(error) else None,
         ) from fit_cause(error)
     if response.is_success:
         return response
@@ -251,6 +258,13 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
             remedy="Correct the base URL (the connection's host).",
         )
     raise error_from_response(response, generation_id=generation_id)
+
+
+def _is_refused_certificate(error: BaseException | None) -> bool:
+    """Tell whether we would not talk to whom we reached: httpx names that among the causes only."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:

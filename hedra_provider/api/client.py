@@ -18,8 +18,9 @@ import tenacity
 
 from hedra_provider import __version__
 from hedra_provider.api.calls import NO_ANSWER, Ask, Call, Pause, Step
-from hedra_provider.api.cleaning import HiddenText, hide_key
+from hedra_provider.api.cleaning import HiddenText, clean, hide_key
 from hedra_provider.api.error_answers import retry_after_seconds
+from hedra_provider.api.errors import HedraConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -287,9 +288,16 @@ def trust(verify: bool | str) -> ssl.SSLContext:
     Return the TLS settings, made once: that takes 50 ms, in which an event loop stands still.
 
     :param verify: Whether to check certificates, or the path of a CA bundle.
+    :raises HedraConfigurationError: If that file can't be read, or holds no certificate.
     """
     if isinstance(verify, str):
-        return ssl.create_default_context(cafile=verify)
+        try:
+            return ssl.create_default_context(cafile=verify)
+        except OSError as error:
+            raise HedraConfigurationError(
+                f"verify: {clean(verify)} can't be used: {clean(str(error))}.",
+                remedy="Give true, false, or the path of a CA bundle: certificates in PEM.",
+            ) from error
     return httpx.create_ssl_context(verify=verify)
 
 

@@ -104,6 +104,13 @@ _STATUS_REMEDIES = {
     504: _PASSES,
 }
 
+REFUSED_CERTIFICATE_REMEDY = (
+    "Check the connection's host and proxy; where a CA of your own signs, put the path of its CA bundle into "
+    "the connection's verify."
+)
+"""Of a TLS certificate that can't be verified. Left to the task's retries all the same: a wait that was paid
+for outlives one bad server behind a load balancer."""
+
 
 class HedraError(Exception):
     """
