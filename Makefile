@@ -18,7 +18,7 @@ unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow sandbox bench bench-batch soak clean
+.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow sandbox bench bench-batch soak dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-batch: venv-dev  ## 300 clips in a real Airflow on a slow plan; ARGS="--cl
 
 soak: venv-dev  ## runs for an hour amid faults and kills, then compares what is left; ARGS="--seconds 300"
 	@$(PY) -m scripts.soak $(ARGS)
+
+dist: venv-dev  ## wheel and source distribution into dist/, and a look at what is in them
+	@$(PY) -m scripts.distributions
 
 clean:  ## remove everything these commands made
 	rm -rf $(VENV) $(OLDEST) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+import hedra_provider
 
 MODULES = [
     f"hedra_provider.{name}" for name in ("operators", "sensors", "triggers", "hooks", "provider_info")
@@ -38,6 +43,17 @@ def test_what_a_dag_file_imports_loads_neither_the_client_nor_the_sandbox():
 
 def test_the_package_loads_nothing_but_itself():
     assert newly_loaded("import hedra_provider") == {"hedra_provider"}
+
+
+def test_the_sandbox_may_import_no_module_that_is_there():
+    about = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    (contract,) = [
+        one
+        for one in about["tool"]["importlinter"]["contracts"]
+        if one.get("source_modules") == ["hedra_provider.sandbox"]
+    ]
+    modules = {f"hedra_provider.{one.name}" for one in pkgutil.iter_modules(hedra_provider.__path__)}
+    assert set(contract["forbidden_modules"]) == modules - {"hedra_provider.sandbox"}
 
 
 BY_DEFAULT = """
