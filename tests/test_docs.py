@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_table_of_errors_is_made_from_the_code():
@@ -33,9 +34,43 @@ def test_the_table_of_errors_tells_of_every_status_what_is_raised():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_to_files_lead_somewhere(page: Path):
-    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def test_links_lead_somewhere(page: Path):
+    assert dead_links(page) == []
+
+
+def test_a_dead_link_is_found(tmp_path: Path):
+    (tmp_path / "other.md").write_text(
+        "# What `x` is, and *why*\n## Twice\n## Twice\n```\n# no heading\n```\n"
+    )
+    page = tmp_path / "page.md"
+    alive = ["other.md", "other.md#what-x-is-and-why", "other.md#twice-1", "#here", "https://a.example/#b"]
+    dead = ["no.md", "no.md#here", "other.md#why", "other.md#twice-2", "other.md#no-heading", "#there"]
+    page.write_text("## [Here](other.md)\n" + " ".join(f"[a]({link})" for link in alive + dead))
+    assert dead_links(page) == dead
+
+
+def dead_links(page: Path) -> list[str]:
+    """Return those links of a page to files and headings that lead nowhere."""
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if ":" in path:
+            continue
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            dead.append(link)
+    return dead
+
+
+def anchors(text: str) -> set[str]:
+    """Return what GitHub names the headings of a page by."""
+    found: Counter[str] = Counter()
+    for heading in re.findall(
+        r"^#{1,6} +(.+?)[ #]*$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M
+    ):
+        shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        found[re.sub(r"[^\w -]", "", shown.lower()).replace(" ", "-")] += 1
+    return {f"{name}-{n}" if n else name for name, count in found.items() for n in range(count)}
 
 
 def test_the_readme_names_every_operator_and_field():
