@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import airflow
 import jsonschema
 import pytest
 
 from hedra_provider import __version__
-from hedra_provider.provider_info import get_provider_info
+from hedra_provider.hooks import HedraHook
+from hedra_provider.provider_info import CONNECTION_FIELDS, get_provider_info
 
 
 def schema(name: str) -> dict:
@@ -30,6 +33,21 @@ def test_the_form_fields_validate_against_airflows_schema():
     if "conn-fields" not in about:
         pytest.skip("this Airflow (3.0, 3.1) has no conn-fields yet; its form reads the hook's widgets")
     jsonschema.validate(get_provider_info()["connection-types"][0]["conn-fields"], about["conn-fields"])
+
+
+def test_the_form_of_airflow_3_1_shows_the_same_fields(monkeypatch: pytest.MonkeyPatch):
+    """It gives the widgets modules of its own where FAB is missing; they take what these take."""
+    fab, forms = ModuleType("flask_appbuilder.fieldwidgets"), ModuleType("wtforms")
+    fab.BS3TextFieldWidget = SimpleNamespace  # type: ignore[attr-defined]
+    forms.StringField = lambda label, **about: {"label": label, **about}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "flask_appbuilder", ModuleType("flask_appbuilder"))
+    monkeypatch.setitem(sys.modules, "flask_appbuilder.fieldwidgets", fab)
+    monkeypatch.setitem(sys.modules, "wtforms", forms)
+    shown = HedraHook.get_connection_form_widgets()
+    about = {name: (field["label"], field["description"]) for name, field in shown.items()}
+    assert about == {
+        name: (field["label"], field["description"]) for name, field in CONNECTION_FIELDS.items()
+    }
 
 
 def test_every_module_it_names_is_there():
