@@ -232,10 +232,11 @@ class HedraHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Say how the connection form looks."""
+        """Say how the connection form looks to Airflow 3.0 and 3.1; 3.2 and later read the provider info."""
         from hedra_provider.provider_info import UI_FIELD_BEHAVIOUR
 
-        return UI_FIELD_BEHAVIOUR
+        # The same names, spelled otherwise here.
+        return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 
 from hedra_provider import __version__
 from hedra_provider.hooks import HedraHook
-from hedra_provider.provider_info import CONNECTION_FIELDS, get_provider_info
+from hedra_provider.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR, get_provider_info
 
 
 def schema(name: str) -> dict:
@@ -48,6 +48,14 @@ def test_the_form_of_airflow_3_1_shows_the_same_fields(monkeypatch: pytest.Monke
     assert about == {
         name: (field["label"], field["description"]) for name, field in CONNECTION_FIELDS.items()
     }
+
+
+def test_the_form_of_airflow_3_1_has_the_same_labels():
+    behaviour = HedraHook.get_ui_field_behaviour()
+    # What does not fit, Airflow leaves out with a line in a log.
+    jsonschema.validate(behaviour, schema("customized_form_field_behaviours.schema.json"))
+    spelled = {name.replace("_", "-"): value for name, value in behaviour.items()}
+    assert spelled == UI_FIELD_BEHAVIOUR
 
 
 def test_every_module_it_names_is_there():
