@@ -146,7 +146,7 @@ class RequestRate:
     """
     How many requests per second all waiters together may send: it falls at a 429 and recovers by itself.
 
-    :param most: Requests per second while nothing was refused.
+    :param most: Requests per second while nothing was refused, one after the other.
     """
 
     RECOVERY_SECONDS = 300.0
@@ -166,8 +166,7 @@ class RequestRate:
 
     def sent(self, now: float) -> None:
         """Note a request."""
-        if math.isfinite(self._refused_at):
-            self.free_at = max(self.free_at, now + 1.0 / self.per_second(now))
+        self.free_at = max(self.free_at, now + 1.0 / self.per_second(now))
 
     def refused(
         self, now: float, *, sent_at: float, recent_rate: float, retry_after: float | None, chance: float

@@ -78,7 +78,7 @@ class Polling:
         self._ready: deque[Look] = deque()
         self._rate = RequestRate(REQUESTS_PER_SECOND)
         self._recent: deque[float] = deque(maxlen=20)
-        self._together_at = self._alone_at = self._last_at = -math.inf
+        self._together_at = self._alone_at = -math.inf
         self._pace, self._pace_at = 0.0, -math.inf
         self._list = Listing()
         self._probe: Watched | None = None
@@ -145,12 +145,12 @@ class Polling:
         if watched is None or now < self._alone_from(watched, now):
             return None
         self._agenda.take_alone(watched)
-        self._alone_at, self._last_at = now + 1.0 / ALONE_PER_SECOND, now + 1.0 / REQUESTS_PER_SECOND
+        self._alone_at = now + 1.0 / ALONE_PER_SECOND
         return Look(Kind.STATUS, (watched.key,), now)
 
     def _alone_from(self, watched: Watched, now: float) -> float:
         """Return from when on it may be asked for alone: a last look can't wait for the slower line."""
-        return self._last_at if watched.deadline <= now else self._alone_at
+        return now if watched.deadline <= now else self._alone_at
 
     def _look_together(self, now: float) -> Look | None:
         if not self._ready:
@@ -173,7 +173,7 @@ class Polling:
         self._pace, self._pace_at = max(self._agenda.looks_per_second, fading), now
         size = self._batch_size if self.way is Way.BATCHES else PAGE_ROWS
         even = size / max(self._pace * SPREAD, 1e-9)
-        return max(1.0 / REQUESTS_PER_SECOND, min(even, 0.1 * pause, FLOOR_SECONDS))
+        return min(even, 0.1 * pause, FLOOR_SECONDS)
 
     @property
     def _batch_size(self) -> int:

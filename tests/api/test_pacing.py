@@ -67,11 +67,11 @@ def test_the_pace_of_its_progress_makes_an_estimate():
     assert pacing.remaining_seconds((10, 0.2), (20, 1.4)) == 0
 
 
-def test_before_a_429_nothing_is_held_back():
+def test_before_a_429_it_is_the_most():
     rate = pacing.RequestRate(25.0)
-    for _ in range(100):
-        rate.sent(0.0)
     assert rate.free_at < 0
+    rate.sent(1.0)
+    assert rate.free_at == pytest.approx(1.04)
 
 
 def test_a_429_halves_the_rate_that_was_too_much_and_it_recovers():

@@ -63,6 +63,17 @@ def test_the_deadlines_of_all_who_wait_for_one_count():
     assert {type(result) for _, result in world.ended.values()} == {Generation}
 
 
+def test_there_are_never_more_than_25_requests_a_second():
+    world = World(latency=0.01)
+    # Half of them are not in the list, and all deadlines come at once.
+    world.shows = lambda one: int(one[-1], 16) % 2 == 0
+    for number in range(3000):
+        world.wait(world.make(number, seconds=1000), poll_interval=1, first_look_after=1, deadline=30)
+    world.run()
+    at = [look.sent_at for look in world.looks]
+    assert max(sum(one <= other < one + 1.0 - 1e-9 for other in at) for one in at) <= 25
+
+
 def test_pages_of_hundreds_do_not_fill_the_memory():
     world = World(honours_ids=False, keep=False)
     # Each page shows all, also those whose turn would come in an hour.
