@@ -6,106 +6,30 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # of Airflow
 
 from scripts.airflow_home import stop
-from scripts.local_airflow import COMPONENTS, LocalAirflow, free_port, wait_for
+from scripts.killable_airflow import KillableAirflow
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
-SETTINGS = {
-    "AIRFLOW__CORE__PARALLELISM": "8",
-    # The DAG stays as it is.
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",
-    # What died is missed after seconds, not after minutes.
-    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "40",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-}
-
-LOADED_ONCE = """
-import hedra_provider.api.client
-import hedra_provider.api.requests
-import hedra_provider.api.submit
-import hedra_provider.api.transfer
-import hedra_provider.operators
-"""
-"""Workers are forks of the scheduler: what it has loaded costs none of them a second."""
-
 PATIENCE_SECONDS = 30.0
-EXECUTION_API = "execution-api"
 
 
-class DyingAirflow(LocalAirflow):
+class DyingAirflow(KillableAirflow):
     """
-    A :class:`LocalAirflow` with short patience for what died.
-
-    The workers talk to an API server of their own: in one server a change by REST and a worker's transaction
-    wait for each other until SQLite's patience is over (seen on 3.3.2).
+    A :class:`KillableAirflow` that starts again what is killed.
 
     :param env: Added to the environment of all components.
     """
 
-    components: ClassVar[tuple[str, ...]] = (EXECUTION_API, *COMPONENTS)
-
     def __init__(self, home: Path, dags_folder: Path, env: Mapping[str, str]) -> None:
-        self._execution_port = free_port()
-        own = {
-            # SQLite lets one write at a time: who writes waits for longer than five seconds.
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=20",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{self._execution_port}/execution/",
-        }
-        super().__init__(home, dags_folder, {**SETTINGS, **own, **env})
-        self._http.timeout = httpx.Timeout(PATIENCE_SECONDS)
-        self._dead: list[subprocess.Popen[bytes]] = []
-
-    def __enter__(self) -> DyingAirflow:
-        """Start everything, and wait until it is healthy."""
-        config = self.home / "config"
-        config.mkdir(parents=True, exist_ok=True)
-        (config / "airflow_local_settings.py").write_text(LOADED_ONCE)
-        super().__enter__()
-        try:
-            wait_for(self._execution_api_answers, self.start_seconds, "the API server of the workers")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def _execution_api_answers(self) -> bool:
-        self.check_alive()
-        with suppress(httpx.TransportError):
-            url = f"http://127.0.0.1:{self._execution_port}/execution/health"
-            return self._http.get(url).is_success
-        return False
-
-    def __exit__(self, *_: object) -> None:
-        """Stop everything, also what the dead left behind."""
-        super().__exit__()
-        self._end_what_the_dead_left()
-
-    def _end_what_the_dead_left(self) -> None:
-        for process in self._dead:
-            # A group keeps its number while it has members.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        self._dead.clear()
-
-    def _command(self, component: str) -> list[str]:
-        if component == EXECUTION_API:
-            port = str(self._execution_port)
-            return ["api-server", "--apps", "execution", "--host", "127.0.0.1", "--port", port]
-        if component == "api-server":
-            return [*super()._command(component), "--apps", "core"]
-        return super()._command(component)
+        super().__init__(home, dags_folder, env, patience_seconds=PATIENCE_SECONDS)
 
     # Killing
 
