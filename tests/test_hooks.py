@@ -131,10 +131,10 @@ def test_the_test_button_without_a_workspace(hedra_sandbox: Sandbox):
         ({"host": "http://127.0.0.1:1"}, "No answer to GET /billing/credits"),
     ],
 )
+@pytest.mark.usefixtures("no_pauses")
 def test_the_test_button_says_what_is_wrong(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], says: str
 ):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
     connection = json.loads(hedra_sandbox.connection) | changes
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
     works, said = HedraHook().test_connection()

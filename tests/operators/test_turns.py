@@ -26,7 +26,7 @@ REFUSED = {"on": "POST /generations", "when": "before", "status": 429, "times": 
 
 
 @pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def pauses(monkeypatch: pytest.MonkeyPatch, no_pauses: None) -> list[float]:
     """The pauses of the worker's client, which are noted and not taken."""
     noted: list[float] = []
     monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: noted.append(seconds))
