@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -109,3 +110,31 @@ def test_the_readme_names_the_template_fields():
     kinds += [sensors.HedraGenerationSensor, sensors.HedraCreditsSensor]
     common = {"workspace_id", "hedra_conn_id"}
     assert {kind.__name__: set(kind.template_fields) - common for kind in kinds} == named
+
+
+def rows_of(page: str, head: str, separator: str) -> list[dict[str, str]]:
+    """Return the rows of the table whose head begins so."""
+    lines = (ROOT / "docs" / page).read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(head))
+    cells = [re.split(separator, line.strip("| ").replace("`", "")) for line in lines[start:]]
+    names = cells[0]
+    whole = itertools.takewhile(lambda row: len(row) == len(names), cells[2:])
+    return [dict(zip(names, row, strict=True)) for row in whole]
+
+
+@pytest.mark.parametrize(
+    ("head", "head_of_benchmark"),
+    [("| who | waiting ", "who  "), ("| waiting | requests for each ", "waiting  requests  each ")],
+)
+def test_figures_of_waiting_are_those_of_the_benchmarks(head: str, head_of_benchmark: str):
+    names = {"this provider": "hedra_provider", "requests for each": "each"}
+    names |= {"at a fixed interval": "fixed interval, each", "bytes for each": "bytes each"}
+    told = rows_of("waiting.md", head, r" *\| *")
+    seen = rows_of("benchmarks.md", head_of_benchmark, r" {2,}")
+    assert len(told) == len(seen) > 2
+    for told_row, seen_row in zip(told, seen, strict=True):
+        for name, figure in told_row.items():
+            found = seen_row[names.get(name, name)]
+            # A large one is rounded.
+            rounded = f"{float(found):.0f}" if re.fullmatch(r"\d{3,}\.\d", found) else found
+            assert names.get(figure, figure) == rounded, (name, told_row)
