@@ -180,14 +180,15 @@ class HedraGenerationSensor(HedraSensor):
         from hedra_provider.api import calls
         from hedra_provider.api.errors import HedraError
         from hedra_provider.api.requests import require_id
-        from hedra_provider.api.waiting import UNKNOWN_GRACE_SECONDS, known_status
+        from hedra_provider.api.waiting import UNKNOWN_GRACE_SECONDS, asked_again, known_status
 
         elapsed = self._elapsed_seconds(context)
         try:
             require_id(self.generation_id, "generation_id")
             # Nothing tells a sensor that is rescheduled whether Hedra has known it before.
-            ask = calls.get_status if elapsed <= UNKNOWN_GRACE_SECONDS else known_status
-            generation = self.hook.get_conn().run(ask(self._id))
+            is_new = elapsed <= UNKNOWN_GRACE_SECONDS
+            look = calls.get_status(self._id) if is_new else asked_again(lambda: known_status(self._id))
+            generation = self.hook.get_conn().run(look)
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from hedra_provider.api import calls
-from hedra_provider.api.calls import Pause
 from hedra_provider.api.cleaning import clean
 from hedra_provider.api.error_answers import generation_error
 from hedra_provider.api.errors import (
@@ -24,7 +23,7 @@ from hedra_provider.api.errors import (
     HedraTransferError,
 )
 from hedra_provider.api.files import CHUNK_BYTES, SizedFile
-from hedra_provider.api.waiting import ASKED_AGAIN_AFTER_SECONDS, unknown_generation
+from hedra_provider.api.waiting import known_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,24 +195,6 @@ class RemoteFile:
     type: str | None
 
 
-def known_file(look: Callable[[], Call[RemoteFile]]) -> Call[RemoteFile]:
-    """
-    Ask for a file again, for 12 seconds, while Hedra does not know it.
-
-    Right after a submit it answers 404 for a moment (observed), as it does for ever to an id that is wrong:
-    who gave such a one shall not wait for the news as long as one who waits for a video.
-
-    :param look: Makes the call that asks once.
-    :raises HedraNotFoundError: If Hedra still does not know it.
-    """
-    for pause in ASKED_AGAIN_AFTER_SECONDS:
-        try:
-            return (yield from look())
-        except HedraNotFoundError:
-            yield Pause(pause)
-    return (yield from look())
-
-
 def generation_file(generation_id: str) -> Call[RemoteFile]:
     """
     Return the file of a finished generation, with a fresh URL.
@@ -223,9 +204,7 @@ def generation_file(generation_id: str) -> Call[RemoteFile]:
     :raises HedraGenerationError: If the generation failed.
     :raises HedraTransferError: If it is not complete yet, or has no file.
     """
-    generation = yield from calls.get_status(generation_id)
-    if generation is None:
-        raise unknown_generation(generation_id)
+    generation = yield from known_status(generation_id)
     if generation.is_failed:
         raise generation_error(generation_id, generation.error, generation.error_message)
     if not generation.is_complete:

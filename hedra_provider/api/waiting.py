@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hedra_provider.api import calls, pacing
 from hedra_provider.api.calls import Call, Pause
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hedra_provider.api.answers import Generation
+
+T = TypeVar("T")
 
 UNKNOWN_GRACE_SECONDS = 120.0
 """How long a 404 is taken for "not there yet": seen for a moment right after a submit."""
@@ -140,17 +142,32 @@ def wait_until_finished(
 
 def known_status(generation_id: str) -> Call[Generation]:
     """
-    Return the status of a generation that was there before: where Hedra does not know it, ask for 12 seconds.
+    Return the status of a generation.
 
+    :raises HedraNotFoundError: If Hedra does not know it.
+    """
+    found = yield from calls.get_status(generation_id)
+    if found is None:
+        raise unknown_generation(generation_id)
+    return found
+
+
+def asked_again(look: Callable[[], Call[T]]) -> Call[T]:
+    """
+    Ask again, for 12 seconds, for what Hedra does not know.
+
+    It answers 404 for a moment (observed right after a submit), as it does for ever to an id that is wrong:
+    who gave such a one shall not wait for the news as long as one who waits for a video.
+
+    :param look: Makes the call that asks once.
     :raises HedraNotFoundError: If Hedra still does not know it.
     """
-    for pause in (0.0, *ASKED_AGAIN_AFTER_SECONDS):
-        if pause:
+    for pause in ASKED_AGAIN_AFTER_SECONDS:
+        try:
+            return (yield from look())
+        except HedraNotFoundError:
             yield Pause(pause)
-        found = yield from calls.get_status(generation_id)
-        if found is not None:
-            return found
-    raise unknown_generation(generation_id)
+    return (yield from look())
 
 
 def wait_for_credits(

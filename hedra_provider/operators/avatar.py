@@ -41,6 +41,7 @@ _ASKED = (
     "name",
     "extra_request",
 )
+"""The arguments that make the request, besides the files."""
 
 
 class HedraAvatarVideoOperator(GeneratingOperator):
@@ -71,29 +72,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         own, once: a retry or a clear finds them again, and so asks for the same video.
     """
 
-    template_fields: Sequence[str] = (
-        "image",
-        "audio",
-        "text",
-        "voice_id",
-        "language",
-        "speed",
-        "stability",
-        "text_prompt",
-        "model",
-        "aspect_ratio",
-        "resolution",
-        "duration_ms",
-        "audio_start_ms",
-        "seed",
-        "name",
-        "extra_request",
-        "destination",
-        "idempotency_key",
-        "max_credits",
-        "workspace_id",
-        "hedra_conn_id",
-    )
+    template_fields: Sequence[str] = ("image", "audio", *_ASKED, *GeneratingOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"extra_request": "json"}
 
     def __init__(
