@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.answers import Slot
     from hedra_provider.api.files import SizedFile
-
-DURATION_GRACE_MS = 1000
-"""How much longer than a model takes an audio may be before it is refused here: Hedra's schema speaks of a
-grace without its size, and an MP3 is a little longer than what was recorded."""
+    from hedra_provider.media.duration import Duration
 
 MAX_NAME_LENGTH = 255
 
@@ -31,7 +28,8 @@ class SourceFile:
     :param file: Its content.
     :param asset_type: ``image``, ``audio`` or ``video``.
     :param sha256: The hash of its content, in hex.
-    :param duration_ms: How long it plays, measured; None where that can't be told.
+    :param duration_ms: How long a decoder plays it, in milliseconds; None where that can't be measured.
+    :param at_most_ms: The same with what its encoder added at both ends, which Hedra may bill too.
     """
 
     source: str
@@ -39,6 +37,7 @@ class SourceFile:
     asset_type: str
     sha256: str
     duration_ms: int | None
+    at_most_ms: int | None
 
     @property
     def size(self) -> int:
@@ -70,29 +69,30 @@ def open_media(
     """
     from hedra_provider.api.cleaning import shown
     from hedra_provider.api.files import SizedFile
-    from hedra_provider.api.media import HEAD_BYTES, duration_ms, tell_type
     from hedra_provider.api.transfer import digest
+    from hedra_provider.media.duration import measure_duration
+    from hedra_provider.media.media_type import detect_media_type, read_head
 
     _require_name(name)
     with open_source(source, param) as (file, file_name):
         before = _version(file)
         with errors_of_reading(f"{param}: {shown(source)}"):
             sha256, size = digest(file)
-            head = file.read(HEAD_BYTES)
-            file.seek(0)
+            head = read_head(file)
         if size == 0:
             raise _refused(param, f"{shown(source)} is empty")
-        kind, mime = tell_type(head, file_name, param=param, asset_type=asset_type)
-        plays_ms = None if kind == "image" else duration_ms(file, size)
+        kind, mime = detect_media_type(head, file_name, param=param, asset_type=asset_type)
+        length = None if kind == "image" else measure_duration(file, size, mime)
         if slot is not None:
-            _check_limits(slot, param, source, size, plays_ms, cropped=cropped)
+            _check_limits(slot, param, source, size, length, cropped=cropped)
         same = _same(file, before)
         yield SourceFile(
             source,
             SizedFile(file, size, name or _sendable(file_name), mime, unchanged=same),
             kind,
             sha256,
-            plays_ms,
+            length.played_ms if length else None,
+            length.at_most_ms if length else None,
         )
 
 
@@ -111,24 +111,30 @@ def _sendable(file_name: str) -> str:
 
 
 def _check_limits(
-    slot: Slot, param: str, source: str, size: int, plays_ms: int | None, *, cropped: bool
+    slot: Slot, param: str, source: str, size: int, length: Duration | None, *, cropped: bool
 ) -> None:
     """Compare a file with what the model takes."""
     from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.pricing import GRACE_SECONDS
 
     if slot.max_file_size_bytes and size > slot.max_file_size_bytes:
         raise _refused(
             param, f"{shown(source)} has {size} bytes; the model takes {slot.max_file_size_bytes} at the most"
         )
-    if plays_ms is None:
+    if length is None:
         return
-    if slot.min_duration_ms and plays_ms < slot.min_duration_ms:
+    if slot.min_duration_ms and length.at_most_ms < slot.min_duration_ms:
         raise _refused(
-            param, f"{shown(source)} plays {plays_ms} ms; the model takes {slot.min_duration_ms} at the least"
+            param,
+            f"{shown(source)} plays {length.at_most_ms} ms; "
+            f"the model takes {slot.min_duration_ms} at the least",
         )
-    if slot.max_duration_ms and not cropped and plays_ms > slot.max_duration_ms + DURATION_GRACE_MS:
+    grace_ms = GRACE_SECONDS * 1000
+    if slot.max_duration_ms and not cropped and length.played_ms > slot.max_duration_ms + grace_ms:
         raise _refused(
-            param, f"{shown(source)} plays {plays_ms} ms; the model takes {slot.max_duration_ms} at the most"
+            param,
+            f"{shown(source)} plays {length.played_ms} ms; "
+            f"the model takes {slot.max_duration_ms} at the most",
         )
 
 

@@ -31,6 +31,10 @@ _LARGEST_EXPONENT = 308
 LONGEST_SECONDS = Fraction(600)
 """The longest audio that a model of Hedra's is documented to take."""
 
+GRACE_SECONDS = Fraction(1)
+"""How much longer than a model's longest an audio may be: Hedra's schema speaks of a grace on the maximum
+(``DURATION_MAX_TOLERANCE_MS``) without its size. Such an audio is taken, and may be billed in full."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -51,6 +55,11 @@ class Span:
 
     def __add__(self, other: Span) -> Span:
         return Span(self.low + other.low, self.high + other.high)
+
+
+UNKNOWN_SECONDS = Span(Fraction(0), Fraction(10**9))
+"""Of an audio whose length can't be measured. A model's longest is its upper bound; what Hedra states of the
+asset is not, because the unit of that number is not sure."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,8 @@ def estimate(
     spoken = body.get("audio_generation") if not body.get("audio_id") else None
     text = spoken or (body if body.get("type") == "text_to_speech" else None)
     speech_seconds = spoken_seconds(str(text.get("text", "")), _number(text.get("speed"))) if text else None
-    heard = _from(audio_seconds or speech_seconds, _number(body.get("audio_start_ms")))
+    audio = None if audio_seconds == UNKNOWN_SECONDS else audio_seconds or speech_seconds
+    heard = _from(audio, _number(body.get("audio_start_ms")))
     length = _length(inputs, heard, model)
     total = _priced(model, length, {**body, **inputs})
     if spoken and speech_seconds is not None:
@@ -154,12 +164,18 @@ def uploaded_seconds(duration_ms: int | None, model: Model | None) -> Span | Non
         return None
     as_milliseconds, as_seconds = Fraction(duration_ms, 1000), Fraction(duration_ms)
     longest = max(Fraction((model and model.max_duration_ms) or 0, 1000), LONGEST_SECONDS)
-    return Span(as_milliseconds, as_seconds if as_seconds <= longest else as_milliseconds)
+    # A whole number of seconds may have been cut off.
+    return Span(as_milliseconds, as_seconds + 1 if as_seconds <= longest else as_milliseconds)
 
 
-def measured_seconds(duration_ms: int) -> Span:
-    """Return how long an audio is that was measured, in milliseconds."""
-    return Span.exactly(Fraction(duration_ms, 1000))
+def measured_seconds(played_ms: int, at_most_ms: int) -> Span:
+    """
+    Return how long an audio is that was measured.
+
+    :param played_ms: What a decoder plays, in milliseconds.
+    :param at_most_ms: The same with what the encoder added at both ends, which Hedra may bill too.
+    """
+    return Span(Fraction(played_ms, 1000), Fraction(at_most_ms, 1000))
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
@@ -182,10 +198,10 @@ def _length(inputs: Mapping[str, Any], audio: Span | None, model: Model) -> Span
         return Span.exactly(asked / 1000)
     longest = Fraction(model.max_duration_ms, 1000) if model.max_duration_ms else None
     if audio is None:
-        return Span(Fraction(0), longest) if longest else None
+        return Span(Fraction(0), longest + GRACE_SECONDS) if longest else None
     if longest is None or model.type != "video":
         return audio
-    return Span(min(audio.low, longest), min(audio.high, longest))
+    return Span(min(audio.low, longest), min(audio.high, longest + GRACE_SECONDS))
 
 
 def _priced(model: Model, length: Span | None, choices: Mapping[str, Any]) -> Estimate | None:

@@ -156,7 +156,8 @@ class HedraAvatarVideoOperator(GeneratingOperator):
             image_id = self.store_file(client, portrait, only_for=only_for).asset_id if portrait else image
             audio_id, seconds = audio, None
             if voice:
-                audio_id, seconds = self._store_voice(client, voice, only_for, model)
+                audio_id = self.store_file(client, voice, only_for=only_for).asset_id
+                seconds = _seconds_of(voice)
         return Draft(self._body(image_id, audio_id, catalogue), catalogue, seconds)
 
     def sources(self) -> Sequence[str]:
@@ -185,19 +186,17 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         slot = model.slot(kind) if model else None
         return files.enter_context(open_media(value, param=kind, asset_type=kind, slot=slot, cropped=cropped))
 
-    def _store_voice(
-        self, client: HedraClient, voice: SourceFile, only_for: str | None, model: Model | None
-    ) -> tuple[str, Span | None]:
-        """Return the voice's asset and how long it is: as measured, else as Hedra says."""
-        from hedra_provider.api.pricing import measured_seconds, uploaded_seconds
-
-        stored = self.store_file(client, voice, only_for=only_for)
-        if voice.duration_ms is not None:
-            return stored.asset_id, measured_seconds(voice.duration_ms)
-        return stored.asset_id, uploaded_seconds(stored.duration_ms, model)
-
     def _name(self) -> str | None:
         return self.name or None
+
+
+def _seconds_of(voice: SourceFile) -> Span:
+    """Return how long the voice is. What Hedra states of an upload is not asked: its unit is not sure."""
+    from hedra_provider.api.pricing import UNKNOWN_SECONDS, measured_seconds
+
+    if voice.duration_ms is None or voice.at_most_ms is None:
+        return UNKNOWN_SECONDS
+    return measured_seconds(voice.duration_ms, voice.at_most_ms)
 
 
 def default_arguments() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hedra_provider.api.answers import Model
 from hedra_provider.api.pricing import (
+    UNKNOWN_SECONDS,
     Estimate,
     Span,
     estimate,
@@ -92,12 +93,18 @@ def test_where_the_audio_begins_counts(start_ms: Any, seconds: int):
 
 def test_an_audio_beyond_the_models_longest_is_cut_there():
     short = Model(type="video", max_duration_ms=8000, pricing=PRICING)
-    assert estimate(video(), short, audio_seconds=Span.exactly(10)) == Estimate(24, 24)
-    assert estimate(video(), short, audio_seconds=uploaded_seconds(10, short)) == Estimate(1, 24)
+    assert estimate(video(), short, audio_seconds=Span.exactly(8)) == Estimate(24, 24)
+    # Hedra takes an audio that is a little longer than the longest, and may bill it in full.
+    assert estimate(video(), short, audio_seconds=Span.exactly(10)) == Estimate(24, 27)
+    assert estimate(video(), short, audio_seconds=uploaded_seconds(10, short)) == Estimate(1, 27)
 
 
 def test_an_unknown_length_is_judged_by_the_models_longest():
-    assert estimate(video(), AVATAR) == Estimate(0, 1800)
+    assert estimate(video(), AVATAR) == Estimate(0, 1803)
+    assert estimate(video(), AVATAR, audio_seconds=UNKNOWN_SECONDS) == Estimate(0, 1803)
+    assert estimate(video(audio_start_ms=5000), AVATAR, audio_seconds=UNKNOWN_SECONDS) == Estimate(0, 1803)
+    unlimited = Model(type="video", pricing=PRICING)
+    assert estimate(video(), unlimited, audio_seconds=UNKNOWN_SECONDS) is None
     assert estimate(video(), Model(type="video", pricing=PRICING)) is None
     assert estimate(video(), Model(type="video")) is None
 
@@ -128,7 +135,8 @@ def test_signs_take_longer_than_letters():
     ("said", "span"),
     [
         (6700, Span(Fraction("6.7"), Fraction("6.7"))),
-        (30, Span(Fraction("0.03"), Fraction(30))),
+        # Thirty seconds and a part of the next that was cut off.
+        (30, Span(Fraction("0.03"), Fraction(31))),
         (None, None),
         (0, None),
     ],

@@ -127,7 +127,7 @@ def test_the_measured_length_is_what_max_credits_is_judged_by(
 
 
 def test_another_type_or_workspace_is_another_asset(hedra_sandbox: Sandbox, tmp_path: Path):
-    from tests.api.test_media import encoded
+    from tests.media_files.samples import encoded
 
     path = tmp_path / "sound.mp4"
     path.write_bytes(encoded("mp4", "aac"))
@@ -222,3 +222,44 @@ def test_a_task_that_lost_its_uploads_retries_without_more_assets(
     with HedraHook().get_conn() as client:
         there = [asset.id for kind in ("image", "audio") for asset in client.run(calls.list_assets(kind))]
     assert len(there) == 2
+
+
+@pytest.mark.hedra_sandbox(media=False)
+@pytest.mark.parametrize("hedra_says", [9, None, 2000])
+def test_a_length_that_is_not_known_is_compared_by_the_models_longest(
+    hedra_sandbox: Sandbox, portrait: str, tmp_path: Path, hedra_says: int | None
+):
+    """What Hedra states of an upload is no upper bound: its schema calls that number "in seconds"."""
+    hedra_sandbox.faults(
+        {"on": "POST /assets/{id}/upload", "times": None, "patch": {"asset": {"duration_ms": hedra_says}}},
+    )
+    path = tmp_path / "voice.mp3"
+    path.write_bytes(b"\xff\xfb\x00\xc4" * 8000)
+    with pytest.raises(AirflowFailException, match="may cost 0 to 1803 credits, max_credits is 1800"):
+        run(avatar(portrait, str(path), max_credits=1800, resolution="720p"))
+    assert hedra_sandbox.submissions == []
+
+
+def test_what_an_encoder_adds_is_in_the_estimate(hedra_sandbox: Sandbox, portrait: str, tmp_path: Path):
+    """7.3 s at 3 credits a second are 22 credits, but as AAC 7.34 s and 23: Hedra bills what it decodes."""
+    from tests.media_files.samples import encoded
+
+    path = tmp_path / "voice.m4a"
+    path.write_bytes(encoded("ipod", "aac", seconds=7.32, rate=44_100))
+    with pytest.raises(AirflowFailException, match="may cost (22 to )?23 credits, max_credits is 22"):
+        run(avatar(portrait, str(path), max_credits=22, resolution="720p"))
+    assert hedra_sandbox.submissions == []
+
+
+def test_a_joined_recording_is_measured_whole(hedra_sandbox: Sandbox, portrait: str, tmp_path: Path):
+    """Speech is made in chunks and joined byte by byte: the header of the first part tells its own length."""
+    from tests.media_files.samples import encoded
+
+    path = tmp_path / "voice.mp3"
+    path.write_bytes(
+        encoded("mp3", "libmp3lame") + encoded("mp3", "libmp3lame", options=(("write_xing", "0"),))
+    )
+    assert run(upload(str(path)))["duration_ms"] == pytest.approx(4050, abs=60)
+    with pytest.raises(AirflowFailException, match="max_credits is 12"):
+        run(avatar(portrait, str(path), max_credits=12, resolution="720p"))
+    assert hedra_sandbox.submissions == []

@@ -1,31 +1,29 @@
-"""What a file is, by its content: image, audio or video, its MIME type, how long it plays.
+"""What a file is, by its content: image, audio or video, and its MIME type.
 
 A name is a claim, the content is what Hedra gets: a portrait.png that is a JPEG is sent as a JPEG, and a text
-named voice.wav is refused before anything is sent. What the first bytes of the usual formats look like is a
-short table; how long an audio plays is a library's business (tinytag).
+named voice.wav is refused before anything is sent.
 """
 
 from __future__ import annotations
 
 import mimetypes
-import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from hedra_provider.api.cleaning import shown
 from hedra_provider.api.errors import HedraValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import BinaryIO
 
 HEAD_BYTES = 4096
-"""How much of a file's start :func:`tell_type` wants to see."""
+"""How many of a file's first bytes :func:`detect_media_type` needs."""
+
+_MAX_TAGS = 8
 
 KINDS = ("image", "audio", "video")
-
-_MAX_READS = 100_000
-_MAX_READ_BYTES = 4 * 1024 * 1024
 
 _IMAGE, _AUDIO, _VIDEO = ("image",), ("audio",), ("video",)
 # Containers that hold either: what was asked for, or the name, decides.
@@ -34,7 +32,20 @@ _AUDIO_OR_VIDEO, _VIDEO_OR_AUDIO = ("audio", "video"), ("video", "audio")
 # Names of formats that always begin with a signature: without one, the file is not what its name says.
 # MP3 is none of them: players find its first frame behind whatever is before it.
 _SIGNED_SUFFIXES = frozenset(
-    {".aif", ".aiff", ".avi", ".avif", ".bmp", ".flac", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".m4a"}
+    {
+        ".aif",
+        ".aiff",
+        ".avi",
+        ".avif",
+        ".bmp",
+        ".flac",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jpeg",
+        ".jpg",
+        ".m4a",
+    }
     | {".mkv", ".mp4", ".oga", ".ogg", ".opus", ".png", ".tif", ".tiff", ".wav", ".webm", ".webp"}
 )
 
@@ -55,11 +66,13 @@ class Medium:
     kinds: tuple[str, ...]
 
 
-def tell_type(head: bytes, name: str, *, param: str, asset_type: str | None = None) -> tuple[str, str]:
+def detect_media_type(
+    head: bytes, name: str, *, param: str, asset_type: str | None = None
+) -> tuple[str, str]:
     """
     Return what kind of asset a file is, and its MIME type.
 
-    :param head: Its first bytes.
+    :param head: Its first bytes, by :func:`read_head`.
     :param name: Its name; it decides where the content may be either, or is of a format not known here.
     :param param: The parameter that named it, for messages.
     :param asset_type: ``image``, ``audio`` or ``video``: what it has to be.
@@ -92,6 +105,27 @@ def tell_type(head: bytes, name: str, *, param: str, asset_type: str | None = No
     return wanted, named if named_kind == wanted else "application/octet-stream"
 
 
+def read_head(file: BinaryIO) -> bytes:
+    """
+    Return the first bytes of a file that say what it is.
+
+    Those are not always its first: behind an ID3 tag there may be AAC or FLAC, and a tag has up to 256 MiB.
+
+    :param file: Readable and seekable; left at its start.
+    """
+    first = head = file.read(HEAD_BYTES)
+    start = 0
+    for _ in range(_MAX_TAGS):
+        if head[:3] != b"ID3" or len(head) < 10:
+            break
+        start += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        file.seek(start)
+        head = file.read(HEAD_BYTES)
+    file.seek(0)
+    found = recognise(head)
+    return head if found and "audio" in found.kinds else first
+
+
 def recognise(head: bytes) -> Medium | None:
     """
     Return what the first bytes of a file say, None for a format that is not known here.
@@ -99,61 +133,6 @@ def recognise(head: bytes) -> Medium | None:
     :param head: At least the first 16 bytes, for MPEG-TS 189.
     """
     return next((medium for look in _LOOKS if (medium := look(head))), None)
-
-
-def duration_ms(file: BinaryIO, size: int) -> int | None:
-    """
-    Measure how long an audio or a video plays.
-
-    :param file: Readable and seekable; left at its start.
-    :param size: Its bytes.
-    :return: Milliseconds, None where that can't be told. It never fails: a length that is not known must not
-        stop an upload.
-    """
-    from tinytag import TinyTag
-
-    try:
-        file.seek(0)
-        found = recognise(file.read(HEAD_BYTES))
-        file.seek(0)
-        tag = TinyTag.get(file_obj=_Bounded(file, size), tags=False)  # type: ignore[arg-type]
-        seconds = tag.duration or 0.0
-        if found and found.mime == "audio/wav" and tag.bitrate:
-            # A WAV that was written to a pipe claims 4 GiB of sound; it has no more than the file.
-            seconds = min(seconds, size / (tag.bitrate * 125))
-        milliseconds = round(seconds * 1000)
-    except Exception:  # noqa: BLE001  whatever a parser stumbles over, the file may still be good
-        return None
-    finally:
-        file.seek(0)
-    return milliseconds if milliseconds > 0 else None
-
-
-class _Bounded:
-    """A file for a parser: it can't be made to read for ever, nor much at once, by what the file claims."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._size = size
-        self._reads = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        self._reads += 1
-        left = max(0, self._size - self._file.tell())
-        wanted = left if size < 0 else min(size, left)
-        if self._reads > _MAX_READS or wanted > _MAX_READ_BYTES:
-            raise OSError("too much to read for a look at a file")
-        return self._file.read(wanted)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        # Files that are decompressed while they are read can't be sought from their end.
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise OSError("before the start of the file")
-        return self._file.seek(base + offset)
-
-    def tell(self) -> int:
-        return self._file.tell()
 
 
 def _riff(head: bytes) -> Medium | None:
@@ -252,6 +231,7 @@ _LOOKS: tuple[Callable[[bytes], Medium | None], ...] = (
     _other_audio,
     _starts(b"#!AMR", "audio/amr", _AUDIO),
     _starts(b"caff", "audio/x-caf", _AUDIO),
+    _starts(b".snd", "audio/basic", _AUDIO),
     _starts(b"FLV\x01", "video/x-flv", _VIDEO),
     _starts(b"0&\xb2u\x8ef\xcf\x11", "video/x-ms-asf", _VIDEO_OR_AUDIO),
     _starts(b"\0\0\x01\xba", "video/mpeg", _VIDEO),
