@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from hedra_provider.api.answers import Slot
     from hedra_provider.api.files import SizedFile
     from hedra_provider.media.duration import Duration
+
+log = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 255
 
@@ -64,7 +67,7 @@ def open_media(
     :param name: The name it is sent under; by default the file's.
     :param slot: What the model takes.
     :param cropped: Whether the request takes only a part of it: it may be longer than the model takes then.
-    :raises HedraValueError: If it can't be opened, is empty, or is not what is needed.
+    :raises HedraValueError: If it can't be opened, is empty, is not what is needed, or is a cut image.
     :raises HedraTransferError: If reading it failed in a way that may pass.
     """
     from hedra_provider.api.cleaning import shown
@@ -83,6 +86,8 @@ def open_media(
             raise _refused(param, f"{shown(source)} is empty")
         kind, mime = detect_media_type(head, file_name, param=param, asset_type=asset_type)
         length = None if kind == "image" else measure_duration(file, size, mime)
+        if kind == "image":
+            _check_image(file, size, mime, param, source, slot)
         if slot is not None:
             _check_limits(slot, param, source, size, length, cropped=cropped)
         same = _same(file, before)
@@ -136,6 +141,19 @@ def _check_limits(
             f"{shown(source)} plays {length.played_ms} ms; "
             f"the model takes {slot.max_duration_ms} at the most",
         )
+
+
+def _check_image(file: BinaryIO, size: int, mime: str, param: str, source: str, slot: Slot | None) -> None:
+    """Refuse an image that can't be right; warn of one that Hedra may refuse or change."""
+    from hedra_provider.api.cleaning import shown
+    from hedra_provider.media.image_limits import image_warnings, require_image
+    from hedra_provider.media.images import inspect_image
+
+    facts = inspect_image(file, size, mime)
+    require_image(facts, source, param=param, slot=slot)
+    warnings = image_warnings(facts, mime)
+    if warnings:
+        log.warning("%s: %s %s.", param, shown(source), "; it ".join(warnings))
 
 
 def _version(file: BinaryIO) -> tuple[int, int] | None:

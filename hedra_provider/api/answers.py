@@ -181,6 +181,8 @@ class Slot(Answer):
     role: Lenient[str] = None
     required: Lenient[bool] = None
     max_file_size_bytes: Lenient[int] = None
+    min_dimension_px: Lenient[int] = None
+    max_dimension_px: Lenient[int] = None
     min_duration_ms: Lenient[int] = None
     max_duration_ms: Lenient[int] = None
 

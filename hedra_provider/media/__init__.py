@@ -4,7 +4,8 @@
 - :mod:`.duration`: how long an audio or a video plays. One module for each family of formats: :mod:`.frames`
   (MP3, AAC, AMR), :mod:`.chunks` (WAV, AIFF, AU, CAF), :mod:`.mp4`, :mod:`.ogg`, :mod:`.matroska`,
   :mod:`.flac`. :mod:`.packets` knows how long one packet of a codec plays.
-- :mod:`.images`: the size of an image, what is unusual about it, and whether it is cut.
+- :mod:`.images`: the size of an image, what is unusual about it, and whether it is cut. :mod:`.image_limits`
+  compares that with what a model takes, and says how to convert it.
 - :mod:`.reader`: reads a file in blocks, within limits that hold for hostile files too.
 
 No module here decodes anything. They count what a decoder would decode: frames, packets, bytes of samples.

@@ -75,7 +75,9 @@ def mp4(reader: Reader, is_video: bool) -> Played | None:
             continue
         read = _READERS.get(kind)
         if read:
-            read(movie, reader.exactly(size - head_bytes))
+            # Of the sizes of the packets their number is enough.
+            length = min(size - head_bytes, 64) if kind == b"stsz" else size - head_bytes
+            read(movie, reader.exactly(length))
         reader.at = box_end
     kinds = (b"soun", b"vide") if is_video else (b"soun",)
     found = [_played(track, movie.scale) for track in movie.tracks if track.kind in kinds and track.scale]

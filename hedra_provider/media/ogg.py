@@ -26,7 +26,7 @@ class _Stream:
     cut_samples: int = 0
     last_packet_samples: int = 0
     granule: int = 0
-    partial: bytes = b""
+    partial: bytearray = field(default_factory=bytearray)
     partial_size: int = 0
     is_open: bool = False
     """Whether the packet in ``partial`` goes on in the next page."""
@@ -100,21 +100,23 @@ def _add_link(total: Played, streams: dict[int, _Stream], *, is_chained: bool) -
 
 def _read_page(stream: _Stream, table: bytes, body: bytes, *, is_continued: bool, is_cut: bool) -> None:
     if not (is_continued and stream.is_open):
-        stream.partial, stream.partial_size = b"", 0
+        stream.partial, stream.partial_size = bytearray(), 0
     before = stream.samples
     at = 0
     for lace in table:
         piece = body[at : at + lace]
         at += lace
-        if stream.headers_left or len(stream.partial) < HEAD_BYTES:
+        # The second header holds tags, with pictures of megabytes; of sound the start is enough.
+        is_needed = stream.headers_left and len(stream.headers) != 1
+        if is_needed or len(stream.partial) < HEAD_BYTES:
             stream.partial += piece
             if len(stream.partial) > _MAX_HEADER_BYTES:
                 raise NotMeasurableError("headers that are too long")
         stream.partial_size += lace
         stream.is_open = lace == 255
         if not stream.is_open:
-            _read_packet(stream, stream.partial, stream.partial_size)
-            stream.partial, stream.partial_size = b"", 0
+            _read_packet(stream, bytes(stream.partial), stream.partial_size)
+            stream.partial, stream.partial_size = bytearray(), 0
     if is_cut:
         # Decoders drop a page that is not whole.
         stream.cut_samples += stream.samples - before

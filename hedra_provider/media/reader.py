@@ -21,6 +21,10 @@ class NotMeasurableError(Exception):
     """The length of a file can't be found out, or not within the limits."""
 
 
+class FileEndsEarlyError(NotMeasurableError):
+    """The file ends before what it holds does: it is cut."""
+
+
 class Reader:
     """
     A position in a file.
@@ -73,12 +77,22 @@ class Reader:
         """
         Return so many bytes, and go behind them.
 
-        :raises NotMeasurableError: If the file ends before.
+        :raises FileEndsEarlyError: If the file ends before.
         """
         found = self.read(count)
         if len(found) < count:
-            raise NotMeasurableError("the file ends early")
+            raise FileEndsEarlyError("the file ends early")
         return found
+
+    def skip(self, count: int) -> None:
+        """
+        Go over so many bytes.
+
+        :raises FileEndsEarlyError: If the file ends before.
+        """
+        self.at += count
+        if self.at > self.end:
+            raise FileEndsEarlyError("the file ends early")
 
     def find(self, pattern: bytes) -> bool:
         """

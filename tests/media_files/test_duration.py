@@ -46,6 +46,36 @@ def without_total(flac: bytes) -> bytes:
     return flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:]
 
 
+def with_picture(opus: bytes) -> bytes:
+    """Return an Ogg file whose second packet, its tags, has two megabytes."""
+    second = opus.index(b"OggS", 4)
+    third = opus.index(b"OggS", second + 4)
+    serial, pages, tags = opus[14:18], b"", b"OpusTags" + bytes(2_000_000)
+    for number, start in enumerate(range(0, len(tags), 255 * 255)):
+        body = tags[start : start + 255 * 255]
+        table = b"\xff" * (len(body) // 255) + (bytes([len(body) % 255]) if len(body) < 255 * 255 else b"")
+        head = b"OggS\0" + bytes([1 if number else 0]) + bytes(8) + serial + struct.pack("<I", number + 1)
+        page = head + bytes(4) + bytes([len(table)]) + table + body
+        pages += page[:22] + struct.pack("<I", ogg_checksum(page)) + page[26:]
+    return opus[:second] + pages + opus[third:]
+
+
+def ogg_checksum(page: bytes) -> int:
+    value = 0
+    for byte in page:
+        value = value << 8 & 0xFFFFFFFF ^ CRC32[value >> 24 ^ byte]
+    return value
+
+
+def crc32_of(byte: int) -> int:
+    value = byte << 24
+    for _ in range(8):
+        value = value << 1 & 0xFFFFFFFF ^ (0x04C11DB7 if value >> 31 else 0)
+    return value
+
+
+CRC32 = [crc32_of(byte) for byte in range(256)]
+
 SOUND: dict[str, Callable[[], bytes]] = {
     "MP3, constant bit rate": lambda: mp3(**CBR),
     "MP3, variable bit rate": lambda: mp3(rate=44_100, coding=(("q", "4"),)),
@@ -103,6 +133,7 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "Opus, chained": lambda: encoded("ogg", "libopus") * 3,
     "Vorbis": lambda: encoded("ogg", "vorbis", **VORBIS),
     "Vorbis, chained": lambda: encoded("ogg", "vorbis", **VORBIS) * 3,
+    "Opus with a picture of megabytes in its tags": lambda: with_picture(encoded("ogg", "libopus")),
     "Opus, cut": lambda: encoded("ogg", "libopus", seconds=4.0)[:-3000],
     "WebM, Opus": lambda: encoded("webm", "libopus"),
     "WebM, Vorbis": lambda: encoded("webm", "vorbis", **VORBIS),
