@@ -10,8 +10,8 @@ BLOCK_BYTES = 256 * 1024
 MAX_PEEK_BYTES = 4 * 1024 * 1024
 """The most bytes that one structure of a file may have to be read as a whole."""
 
-MAX_STEPS = 4_000_000
-"""The most structures (frames, pages, boxes) that are read of one file: 29 hours of MP3, seconds of work."""
+MAX_STEPS = 2_000_000
+"""The most reads of a frame, page or box in one file: enough for 14 hours of MP3, and seconds of work."""
 
 MAX_JUNK_BYTES = 64 * 1024 * 1024
 """The most bytes that are searched for the next frame or page of a stream."""

@@ -8,6 +8,7 @@ import math
 import struct
 import tempfile
 from array import array
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def _tone(seconds: float, rate: int) -> av.AudioFrame:
     samples = array("h", (round(8000 * math.sin(n * 2764 / rate)) for n in range(int(seconds * rate))))
     frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples))
     frame.sample_rate = rate
+    frame.pts, frame.time_base = 0, Fraction(1, rate)
     frame.planes[0].update(samples.tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
     return frame
 
