@@ -1,4 +1,4 @@
-"""What a submit costs, what is refused, and how a generation fares."""
+"""What a submit costs, what is rejected, and how a generation fares."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class TestPrice:
         assert (status["status"], status["error"], status["error_message"]) == ("error", None, "Too dark")
 
 
-class TestRefusals:
-    """Everything is refused before it costs anything."""
+class TestRejections:
+    """Everything is rejected before it costs anything."""
 
     @pytest.fixture(autouse=True)
     def _nothing_was_charged(self, hedra: Client):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from hedra_provider.sandbox import catalogue
 from hedra_provider.sandbox.faults import Fault, Faults, merge, template
-from hedra_provider.sandbox.media import speech_duration_ms, synthesise_speech
 from hedra_provider.sandbox.options import Options
+from hedra_provider.sandbox.speech import speech_duration_ms, synthesise_speech
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +91,7 @@ def test_templates(path: str, templated: str) -> None:
     [("GET /models", True), ("POST /models", False), ("* /models", True), ("GET *", True), ("*", True)],
 )
 def test_wildcards(on: str, fits: bool) -> None:
-    assert Fault(on).fits("GET", "/models") is fits
+    assert Fault(on).matches("GET", "/models") is fits
 
 
 def test_the_first_fault_that_fits_applies() -> None:

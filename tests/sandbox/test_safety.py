@@ -142,7 +142,7 @@ def test_it_listens_on_loopback_unless_told_otherwise(hedra_sandbox: Sandbox):
 @pytest.mark.hedra_sandbox(media=False, max_kept_bytes=50_000)
 def test_memory_is_bounded(hedra_sandbox: Sandbox):
     hedra = Client(hedra_sandbox)
-    # What is refused is not remembered, and takes no room.
+    # What is rejected is not remembered, and takes no room.
     for _ in range(50):
         assert hedra.post("/assets", json={"name": "x" * 2000}).status_code == 422
     answers = [
