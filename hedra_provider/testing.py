@@ -223,7 +223,7 @@ class Sandbox:
         """Move its clock.
 
         :param seconds: how far; negative moves it back.
-        :raises ValueError: if the clock would leave the years 1971 to 9000.
+        :raises ValueError: if the clock would leave the years 1971 to 7990.
         """
         self._back_door("POST", "clock", {"advance_seconds": seconds})
 

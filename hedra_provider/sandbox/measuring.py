@@ -59,7 +59,8 @@ def _wav_ms(path: Path) -> int:
             held = path.stat().st_size // (file.getnchannels() * file.getsampwidth())
             samples: int = min(file.getnframes() or held, held)
             return int(samples * 1000 / file.getframerate() + 0.5)
-    except (wave.Error, EOFError, ZeroDivisionError):
+    except (wave.Error, EOFError, ZeroDivisionError, RuntimeError):
+        # RuntimeError: a chunk ends beyond the file, as the module's reader sees it.
         return 0
 
 

@@ -17,10 +17,11 @@ DUPLICATE_ID_MODES = ("conflict", "return", "error", "ignore")
 
 DEFAULT_CREDITS = 10_000
 
-_YEAR_SECONDS = 31_536_000
+# Every time that follows from these stays before the year 9999, the last one that Python can write.
+_CENTURIES_SECONDS = 28_000_000_000
 _MOST = {
-    "port": 65_535, "credits": 2**53, "seconds": _YEAR_SECONDS, "queue_seconds": _YEAR_SECONDS,
-    "max_parallel": 2**53, "rate": 10**6, "url_seconds": _YEAR_SECONDS, "max_bytes": 2**53,
+    "port": 65_535, "credits": 2**53, "seconds": _CENTURIES_SECONDS, "queue_seconds": _CENTURIES_SECONDS,
+    "max_parallel": 2**53, "rate": 10**6, "url_seconds": _CENTURIES_SECONDS, "max_bytes": 2**53,
     "max_kept_bytes": 2**53,
 }  # fmt: skip
 """The largest value of each number; the smallest is 0."""

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 """What Pillow may open. Others of its readers start programs (EPS) or are no formats of photographs."""
 
-MAX_PIXELS = 100_000_000
-"""Largest picture that is decoded, in pixels: about 300 MB of memory. The largest portrait of a model is 8192
-x 8192."""
+MAX_PIXELS = 8192 * 8192
+"""Largest picture that is decoded, in pixels: about 200 MB of memory, and the largest portrait of a model."""
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -38,9 +38,9 @@ def iso(epoch_seconds: float) -> str:
     return datetime.fromtimestamp(epoch_seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-# The years 1971 to 9000: a lifetime of years can still be added to each, or taken off.
+# The years 1971 to 7990. Python can write years up to 9999, and generations may take centuries.
 _EARLIEST_SECONDS = 31_536_000.0
-_LATEST_SECONDS = 221_845_392_000.0
+_LATEST_SECONDS = 190_000_000_000.0
 
 
 class Clock:
@@ -57,10 +57,10 @@ class Clock:
         """Move the clock.
 
         :param seconds: how far; negative moves it back.
-        :raises ValueError: if the clock would leave the years 1971 to 9000.
+        :raises ValueError: if the clock would leave the years 1971 to 7990.
         """
         if not _EARLIEST_SECONDS <= self.now() + seconds <= _LATEST_SECONDS:
-            raise ValueError(f"advance_seconds is {seconds}; the clock must stay in the years 1971 to 9000")
+            raise ValueError(f"advance_seconds is {seconds}; the clock must stay in the years 1971 to 7990")
         self.offset_seconds += seconds
 
 
