@@ -142,7 +142,7 @@ def _uuid(value: str, location: list[str | int]) -> UUID:
 
 
 def _ids(value: str | None) -> set[str] | None:
-    """Read a comma-separated list of ids. The comma is an assumption: the schema only says it is a string."""
+    """Read a comma-separated list of ids. The comma is an assumption: the schema has only a string."""
     if value is None:
         return None
     return {str(_uuid(part.strip(), ["query", "ids"])) for part in value.split(",") if part.strip()}

@@ -48,7 +48,7 @@ def open_picture(path: Path) -> Image.Image:
         # Pillow's message for a picture that breaks off names no path; that of the operating system does.
         why = reason(error) if error.errno else str(error)
         raise Unreadable(f"The file is not a readable image: {why}") from None
-    except Exception as error:  # noqa: BLE001  Pillow raises whatever a damaged file makes its readers stumble over
+    except Exception as error:  # noqa: BLE001  Pillow raises many kinds of errors for damaged files
         raise Unreadable(f"The file is not a readable image: {reason(error)}") from None
 
 

@@ -33,7 +33,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON as RFC 8259 has it, so that whatever is accepted can be stored and sent again.
+    """Parse JSON as RFC 8259 has it, so that accepted values can be stored and sent again.
 
     Python's own parser also takes NaN, infinities (``1e999``), halves of surrogate pairs, numbers of any
     length, and nesting until the interpreter gives up; each of them fails later, when it is written.

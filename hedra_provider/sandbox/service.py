@@ -152,21 +152,21 @@ class Hedra:
         :param ending: how the generations will end by a fault; None, as usual.
         """
         request = validation.read_submit(raw)
-        asked, asset_ids = _ids(request)
-        duplicates = [self.state.generations[key] for key in asked if key in self.state.generations]
+        ids, asset_ids = _ids(request)
+        duplicates = [self.state.generations[key] for key in ids if key in self.state.generations]
         mode = self.state.options.duplicate_id
         duplicate_of = None
         if mode == "ignore":
-            duplicate_of = self.state.first_requested(asked)
-            asked = [str(uuid4()) for _ in asked]
+            duplicate_of = self.state.first_requested(ids)
+            ids = [str(uuid4()) for _ in ids]
             asset_ids = [str(uuid4()) for _ in asset_ids]
         elif duplicates:
-            return self._duplicate(duplicates, raw, mode, whole=len(duplicates) == len(asked))
+            return self._duplicate(duplicates, raw, mode, whole=len(duplicates) == len(ids))
         for asset_id in asset_ids:
             if self.state.is_taken(asset_id):
                 raise rejections.already("ALREADY_EXISTS", f"Asset {asset_id} already exists.")
         plan = validation.plan(request, self._usable)
-        started = self.state.submit(plan, raw, asked, asset_ids, request.workspace_id, duplicate_of, ending)
+        started = self.state.submit(plan, raw, ids, asset_ids, request.workspace_id, duplicate_of, ending)
         for generation in started:
             self._start(generation, request.name)
         self._save()

@@ -1,7 +1,7 @@
 """Decodes audio. The measured length and the sound track of a video come from the same decoder.
 
 A decoder is the only honest measure: headers are estimates (MP3 without a Xing header), count only the first
-part (MP3 files joined byte by byte), or say nothing (a WAV that was written to a pipe). Like ``ffmpeg``, this
+part (MP3 files joined byte by byte), or are empty (a WAV that was written to a pipe). Like ``ffmpeg``, this
 module skips packets that cannot be decoded, and plays the rest.
 """
 

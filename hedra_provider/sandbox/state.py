@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from hedra_provider.sandbox import rejections
 from hedra_provider.sandbox.media import Facts
@@ -294,7 +294,7 @@ class State:
         :param request: the body as it was sent.
         :param ids: ids of the generations.
         :param asset_ids: ids of their assets.
-        :param workspace_id: who pays; None for the account itself.
+        :param workspace_id: the workspace that pays; None for the account itself.
         :param duplicate_of: an earlier generation of the same id; default None.
         :param ending: how they will end by a fault; default None, which completes them.
         :raises Rejection: 402, 403 or 429; nothing is charged then.
@@ -405,13 +405,16 @@ class State:
         return asset_id in self.assets
 
     def first_requested(self, ids: list[str]) -> str | None:
-        """Find the first generation that was requested under one of these ids, whatever id it got.
+        """Find the first generation that was requested under one of these ids. With ``duplicate_id=ignore``
+        it has another id.
 
         :param ids: ids that clients made.
         """
         for submission in self.submissions:
             request = submission["request"]
-            if not {request.get("generation_id"), *(request.get("generation_ids") or ())}.isdisjoint(ids):
+            sent = [request.get("generation_id"), *(request.get("generation_ids") or ())]
+            # As they were sent: perhaps in capitals.
+            if not {str(UUID(key)) for key in sent if key}.isdisjoint(ids):
                 return str(submission["generation_id"])
         return None
 

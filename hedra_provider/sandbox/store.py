@@ -123,7 +123,7 @@ class FileStore:
         return self._used
 
     def count(self, size: int) -> None:
-        """Count bytes that are stored already, whatever the limit.
+        """Count bytes that are stored already, also beyond the limit.
 
         :param size: how many.
         """

@@ -315,12 +315,12 @@ def _uploaded(
     return asset
 
 
-def _duration_ms(asked_ms: int | None, natural_ms: int, model: JsonObject) -> int:
-    """Length of the video: as asked (which trims or pads), else that of the audio."""
-    duration_ms = natural_ms if asked_ms is None else asked_ms
+def _duration_ms(requested_ms: int | None, natural_ms: int, model: JsonObject) -> int:
+    """Length of the video: the requested one (which trims or pads), else that of the audio."""
+    duration_ms = natural_ms if requested_ms is None else requested_ms
     limit_ms = model["max_duration_ms"]
     if duration_ms > limit_ms + catalogue.DURATION_TOLERANCE_MS:
-        what = "The audio" if asked_ms is None else "duration_ms"
+        what = "The audio" if requested_ms is None else "duration_ms"
         raise rejections.bad_request(
             f"{what} is {duration_ms} ms; {model['name']} takes at most {limit_ms} ms."
         )

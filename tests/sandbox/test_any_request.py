@@ -1,4 +1,4 @@
-"""Whatever a client sends, the sandbox answers 2xx or 4xx. It answers 5xx only by a fault."""
+"""The sandbox answers any request with 2xx or 4xx. It answers 5xx only by a fault."""
 
 from __future__ import annotations
 

@@ -123,7 +123,8 @@ def test_no_answer_shows_a_path_of_the_sandbox(tmp_path: Path) -> None:
     broken = [
         b"x", b"x" * 5000, portrait_bytes()[:300], portrait_bytes(kind="JPEG")[:300], wav_bytes(0.2)[:40],
         recordings.mp3()[:50], b"\0\0\0\x20ftypisom" + bytes(40), b"#EXTM3U\nvoice.wav\n",
-        b"OggS" + bytes(60), b"fLaC" + bytes(60), b"GIF89a" + bytes(9), b"RIFF\4\0\0\0WEBP", b"II*\0\xff\xff\xff\0",
+        b"OggS" + bytes(60), b"fLaC" + bytes(60), b"GIF89a" + bytes(9), b"RIFF\4\0\0\0WEBP",
+        b"II*\0\xff\xff\xff\0",
     ]  # fmt: skip
     answers: list[str] = []
     with Sandbox(state=tmp_path / "state.json") as sandbox:
