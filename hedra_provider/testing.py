@@ -59,8 +59,8 @@ class Sandbox:
     :param duplicate_id: answer to a ``generation_id`` that exists: ``conflict`` (default), ``return``,
         ``error`` or ``ignore``.
     :param batch: whether ``GET /generations`` uses ``ids``; default True.
-    :param media: make and measure real media; default True. False gives placeholder files and needs neither
-        PyAV nor Pillow.
+    :param media: make real media; default True. False gives placeholder files, rejects no upload, and needs
+        neither PyAV nor Pillow.
     :param url_seconds: lifetime of file URLs, in seconds of the sandbox's clock; default 3600.
     :param max_bytes: disk space for files, in bytes; default 8 GiB.
     :param max_kept_bytes: memory for assets and generations, in bytes, roughly; default 512 MiB.

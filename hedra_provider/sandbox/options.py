@@ -80,8 +80,8 @@ class Options:
     )
     batch: bool = _option(True, "GET /generations ignores ids", flag="--no-batch", action="store_false")
     media: bool = _option(
-        True, "placeholder files and estimated lengths; needs no PyAV and no Pillow", flag="--no-media",
-        action="store_false",
+        True, "placeholder files instead of videos; rejects no upload; needs neither PyAV nor Pillow",
+        flag="--no-media", action="store_false",
     )  # fmt: skip
     url_seconds: int = _option(
         3600,

@@ -30,7 +30,7 @@ class Studio:
     """See the module.
 
     :param store: has the inputs and takes the results.
-    :param media_enabled: False makes placeholders and estimates lengths.
+    :param media_enabled: False makes placeholders, and rejects no file.
     """
 
     def __init__(self, store: FileStore, *, media_enabled: bool) -> None:
@@ -67,10 +67,9 @@ class Studio:
         :param asset_type: ``image``, ``audio`` or ``video``.
         :raises hedra_provider.sandbox.media.Unreadable: if the file is not such a medium.
         """
-        if not self._media:
-            return measuring.estimate(path, asset_type)
+        measure = measuring.measure if self._media else measuring.measure_quickly
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._measuring, measuring.measure, path, asset_type, self._stop)
+        return await loop.run_in_executor(self._measuring, measure, path, asset_type, self._stop)
 
     async def wait(self, jobs: Iterable[Job], seconds: float) -> None:
         """Wait for jobs.

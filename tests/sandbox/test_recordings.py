@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import sys
 import threading
 import time
 import wave
@@ -171,10 +172,21 @@ def test_silence_before_the_audio_is_bounded(hedra: Client) -> None:
 
 
 @pytest.mark.hedra_sandbox(media=False)
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 44])
-def test_without_media_any_header_gives_an_estimate(hedra: Client, size: int) -> None:
-    data = recordings.with_wav_sizes(recordings.wav(), size)
-    measured = upload(hedra, data).json()["asset"]["duration_ms"]
-    if size == 0xFFFFFFFF:
-        assert measured == pytest.approx(recordings.SECONDS * 1000, abs=5)
-    assert hedra.submit(audio_id=hedra.asset("audio", data)).status_code in (200, 400)
+@pytest.mark.parametrize("name", NAMES)
+def test_without_media_the_length_is_the_same(hedra: Client, name: str) -> None:
+    data, seconds = kinds()[name]
+    measured = upload(hedra, data).json()["asset"]["duration_ms"] / 1000
+    assert measured == pytest.approx(seconds, abs=0.1 + 0.05 * ("joined" in name))
+
+
+@pytest.mark.hedra_sandbox(media=False)
+@pytest.mark.parametrize("missing", [False, True])
+def test_without_media_no_upload_is_rejected(
+    hedra: Client, missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setitem(sys.modules, "av", None)
+    for data in (b"x" * 32_000, recordings.with_wav_sizes(recordings.wav(), 44)[:32_000]):
+        asset = upload(hedra, data).json()
+        assert asset["asset"]["duration_ms"] in (2000, pytest.approx(0, abs=1))
+    assert hedra.make(audio_id=hedra.asset("audio", b"x" * 32_000))["status"] == "complete"
