@@ -7,12 +7,14 @@ project: a mistake there shows here. Assumptions beyond the documentation can be
 
 Its modules, each of which imports only those below it::
 
-    __main__                         the command line
-    server                           the two origins, from start to stop
-    app  backdoor  files             what each origin serves
-    service  gate  uploads           the work; what every request passes before; multipart bodies
-    answers  validation  studio      Hedra's schema; the rules; threads for media
-    signing  faults  measuring  video
-    state  store  sound  picture  speech
-    options  catalogue  rejections  media  request_body
+    __main__                                    the command line
+    server                                      both origins, from start to stop
+    app  backdoor  files                        what the origins serve
+    service                                     what Hedra does
+    answers  studio                             Hedra's schema; threads for media
+    gate  uploads  validation  signing          ledger and faults; multipart; rules; file URLs
+    measuring  video                            lengths and sizes; the finished video
+    state  store  sound  picture                memory; disk; decoders
+    records  speech                             plain records; synthesised speech
+    catalogue  clock  faults  media  options  rejections  request_body
 """

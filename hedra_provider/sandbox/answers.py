@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.sandbox import catalogue
-from hedra_provider.sandbox.state import Asset, Generation, JsonObject, State, iso
+from hedra_provider.sandbox.clock import iso
+from hedra_provider.sandbox.records import Asset, Generation, JsonObject
+from hedra_provider.sandbox.state import State
 
 if TYPE_CHECKING:
     from hedra_provider.sandbox.signing import Signer

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.sandbox import rejections
 from hedra_provider.sandbox.faults import Fault, Faults
+from hedra_provider.sandbox.records import Ending
 from hedra_provider.sandbox.rejections import Rejection
-from hedra_provider.sandbox.state import Ending
 
 if TYPE_CHECKING:
-    from hedra_provider.sandbox.state import Clock
+    from hedra_provider.sandbox.clock import Clock
 
 PREFIX = "/web-app/public"
 """Path of the API on its origin."""

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 from hedra_provider.sandbox import catalogue, rejections, speech, validation
 from hedra_provider.sandbox.answers import Answers
 from hedra_provider.sandbox.media import Facts, Unreadable, reason
-from hedra_provider.sandbox.state import Asset, Ending, Generation, JsonObject, State
+from hedra_provider.sandbox.records import Asset, Ending, Generation, JsonObject
+from hedra_provider.sandbox.state import State
 from hedra_provider.sandbox.store import StoreFull
 from hedra_provider.sandbox.validation import SpeechRequest, VideoRequest
 

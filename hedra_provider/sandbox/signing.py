@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
-from hedra_provider.sandbox.state import Clock, iso
+from hedra_provider.sandbox.clock import Clock, iso
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hedra_provider.sandbox.media import Facts
-    from hedra_provider.sandbox.state import Job
+    from hedra_provider.sandbox.records import Job
     from hedra_provider.sandbox.store import FileStore
 
 PLACEHOLDER = b"This is a placeholder: the sandbox runs without media.\n"

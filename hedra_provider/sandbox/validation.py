@@ -23,9 +23,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from hedra_provider.sandbox import catalogue, rejections
+from hedra_provider.sandbox.records import Asset, Job, JsonObject, Plan
 from hedra_provider.sandbox.rejections import Rejection
 from hedra_provider.sandbox.speech import speech_duration_ms
-from hedra_provider.sandbox.state import Asset, Job, JsonObject, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
