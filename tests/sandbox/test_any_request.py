@@ -37,7 +37,7 @@ texts = st.text(st.characters(), max_size=20) | st.sampled_from(["\ud800", "\0",
 numbers = (
     st.integers()
     | st.floats()
-    | st.sampled_from([math.nan, math.inf, -math.inf, 2**63, -(2**63), 10**4000, 1e308, 0, -1])
+    | st.sampled_from([math.nan, math.inf, -math.inf, 2**63, -(2**63), 10**400, 1e308, 0, -1])
 )
 scalars = st.none() | st.booleans() | numbers | texts | st.uuids().map(str)
 json_values = st.recursive(
@@ -178,7 +178,7 @@ def test_any_json_in_a_field_of_speech(hedra: Client, body: Any, inline: bool) -
 
 RANGES = ("bytes=0-", "bytes=5-2", "bytes=-1,0-9,3-4", "bytes=a-b", "bytes=" + "0-1," * 500)
 parameters = ("ids", "type", "types", "created_after", "created_before", "prompt_query", "limit", "offset")
-query_values = texts.filter(lambda text: "\ud800" not in text).map(lambda text: text[:200]) | numbers.map(str)
+query_values = st.text(st.characters(codec="utf-8"), max_size=50) | numbers.map(lambda n: str(n)[:50])
 
 
 @any_request

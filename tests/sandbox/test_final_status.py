@@ -25,7 +25,7 @@ def test_a_generation_ends_in_an_unknown_status(hedra: Client, status: str, erro
     for answer in (hedra.status(generation_id), row):
         assert (answer["status"], answer["error"], answer["error_message"]) == (status, error, None)
     assert hedra.status(generation_id)["url"] is None
-    assert hedra.status(others)["status"] == "complete"
+    assert hedra.final_status(others)["status"] == "complete"
     # Credits come back with an error; what Hedra does in a status that it does not document is unknown.
     assert hedra.credits() == 10_000 - 2 - (0 if error else 2)
 

@@ -324,7 +324,7 @@ class TestListing:
 
 def test_speech_becomes_an_asset_that_a_video_can_use(hedra: Client) -> None:
     speech = {"type": "text_to_speech", "voice_id": voice_id(hedra), "text": "b" * 30, "speed": 1.2}
-    status = hedra.status(hedra.submit(body=speech).json()["id"])
+    status = hedra.make(body=speech)
     assert (status["status"], status["type"]) == ("complete", "audio")
     sound = hedra.download(status["download_url"])
     assert (sound.headers["content-type"], sound.content[:4]) == ("audio/wav", b"RIFF")

@@ -124,7 +124,7 @@ def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
         hedra = Client(sandbox)
         done = hedra.submit(seconds=1).json()["id"]
         sandbox.advance(60)
-        assert hedra.status(done)["status"] == "complete"
+        assert hedra.final_status(done)["status"] == "complete"
         running = hedra.submit(seconds=1.5, inputs={"resolution": "720p"}).json()["id"]
         key, balance = sandbox.api_key, hedra.credits()
     assert file.stat().st_mode & 0o077 == 0
@@ -135,7 +135,7 @@ def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
         assert hedra.download(hedra.status(done)["url"]).content[4:8] == b"ftyp"
         assert hedra.status(running)["status"] != "complete"
         sandbox.advance(60)
-        status = hedra.status(running)
+        status = hedra.final_status(running)
         assert status["status"] == "complete"
         assert hedra.download(status["url"]).content[4:8] == b"ftyp"
 
@@ -154,7 +154,7 @@ def test_a_video_that_a_restart_interrupted_is_made_after_it(tmp_path: Path) -> 
     file.write_text(json.dumps(saved))
     with Sandbox(state=file, seconds=60) as sandbox:
         sandbox.advance(60)
-        status = Client(sandbox).status(generation_id)
+        status = Client(sandbox).final_status(generation_id)
         assert status["status"] == "complete"
         assert Client(sandbox).download(status["url"]).content[4:8] == b"ftyp"
 
