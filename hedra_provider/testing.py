@@ -42,25 +42,30 @@ _KEPT_BY_A_RESET = {"port", "state", "max_bytes"}
 class Sandbox:
     """A local Hedra in a thread of this process; a context manager.
 
-    Generations are complete at the first look, unless ``seconds`` or ``queue_seconds`` say otherwise; then
-    :meth:`advance` moves its clock. The options are those of ``python -m hedra_provider.sandbox``, see
-    :class:`hedra_provider.sandbox.options.Options`.
+    Generations are complete at the first poll, unless ``seconds`` or ``queue_seconds`` are given; then
+    :meth:`advance` moves its clock. The parameters are the options of ``python -m hedra_provider.sandbox``
+    (:class:`hedra_provider.sandbox.options.Options`) with the same defaults, but for the two times. It always
+    listens on loopback.
 
-    :param api_key: the only key that is accepted; default a new one.
-    :param workspaces: credits of each workspace by its id; the first one is put into :attr:`connection`.
-    :param credits: credits of the default pool; default 10,000, or 0 with ``workspaces``.
-    :param seconds: how long a generation takes after the queue, on the sandbox's clock.
-    :param queue_seconds: how long it is queued before.
-    :param max_parallel: generations at once, beyond which 429; default no limit.
-    :param rate: API requests per second of the sandbox's clock, beyond which 429; default no limit.
-    :param duplicate_id: ``conflict``, ``return``, ``error`` or ``ignore``.
-    :param batch: whether ``GET /generations`` honours ``ids``.
-    :param media: real media; False gives placeholder files and needs neither PyAV nor Pillow.
-    :param url_seconds: lifetime of file URLs, on the sandbox's clock.
-    :param max_bytes: disk space for files.
-    :param max_kept_bytes: memory for assets, generations and the requests for them, about.
-    :param state: file that keeps everything over a restart.
-    :param port: port of the API; default a free one.
+    :param api_key: the only key that is accepted; default None: a new one.
+    :param workspaces: credits of each workspace by its id; :attr:`connection` names the first one; default
+        None.
+    :param credits: credits of the default pool; default None: 10,000, or 0 with ``workspaces``.
+    :param seconds: how long a generation takes after the queue, in seconds of the sandbox's clock; default 0.
+    :param queue_seconds: how long a generation is queued, in seconds of the sandbox's clock; default 0.
+    :param max_parallel: generations at once; one more is answered 429; default None: no limit.
+    :param rate: API requests per second of the sandbox's clock; more are answered 429; default None: no
+        limit.
+    :param duplicate_id: answer to a ``generation_id`` that exists: ``conflict`` (default), ``return``,
+        ``error`` or ``ignore``.
+    :param batch: whether ``GET /generations`` uses ``ids``; default True.
+    :param media: make real media; default True. False gives placeholder files, rejects no upload, and needs
+        neither PyAV nor Pillow.
+    :param url_seconds: lifetime of file URLs, in seconds of the sandbox's clock; default 3600.
+    :param max_bytes: disk space for files, in bytes; default 8 GiB.
+    :param max_kept_bytes: memory for assets and generations, in bytes, roughly; default 512 MiB.
+    :param state: file that saves everything for the next start; default None: nothing is saved.
+    :param port: port of the API; default 0: a free one.
     """
 
     def __init__(
@@ -82,13 +87,13 @@ class Sandbox:
         state: Path | str | None = None,
         port: int = 0,
     ) -> None:
-        # The server is imported when it is wanted: a conftest names this module in every test run.
+        # Imported here: a conftest names this module, so every test run imports it.
         from hedra_provider.sandbox.options import Options
 
         self._options = Options(
             port=port,
             api_key=api_key,
-            workspaces=workspaces or {},
+            workspaces=workspaces,
             credits=credits,
             seconds=seconds,
             queue_seconds=queue_seconds,
@@ -117,12 +122,12 @@ class Sandbox:
 
     @property
     def files_url(self) -> str:
-        """The other origin, which file URLs point to."""
+        """Base URL of the other origin, which serves the files."""
         return self._up.files_url
 
     @property
     def api_key(self) -> str:
-        """The key it was started with."""
+        """The key that it was started with."""
         return self._up.api_key
 
     @property
@@ -133,7 +138,7 @@ class Sandbox:
     def start(self) -> Sandbox:
         """Start it and wait until it listens.
 
-        :raises RuntimeError: when it does not come up.
+        :raises RuntimeError: if it does not listen within 30 seconds.
         """
         import httpx
 
@@ -146,17 +151,17 @@ class Sandbox:
         if self._error is not None:
             raise self._error
         origin = self.base_url.removesuffix("/web-app/public")
-        # No proxy of the environment may come between: it is this machine, which needs no certificates.
+        # Without a proxy of the environment and without certificates: the sandbox is on this machine.
         self._client = httpx.Client(
             base_url=f"{origin}/_sandbox",
             trust_env=False,
             timeout=30,
-            verify=False,  # noqa: S501  reading those of the system takes as long as all the rest of a start
+            verify=False,  # noqa: S501  reading the system's certificates takes as long as the rest of the start
         )
         return self
 
     def stop(self) -> None:
-        """Stop it; its files are deleted unless ``state`` keeps them."""
+        """Stop it. Its files are deleted, unless ``state`` was given."""
         if self._client is not None:
             self._client.close()
             self._client = self._ready = None
@@ -175,30 +180,31 @@ class Sandbox:
         self.stop()
 
     def ledger(self) -> dict[str, Any]:
-        """What was asked of it: ``requests``, ``requests_total``, ``submissions`` and ``credits``.
+        """Return what it received: ``requests``, ``requests_total``, ``submissions`` and ``credits``.
 
-        A request is ``method``, ``path`` (without ``/web-app/public``), ``status`` (None: cut), ``at`` (epoch
-        seconds of its clock), ``user_agent``, ``connection``, ``origin`` (``api`` or ``files``), ``query``,
-        and ``has_key``: whether an API key was sent.
+        A request has ``method``, ``path`` (without ``/web-app/public``), ``status`` (None: no answer was
+        sent), ``at`` (seconds since 1970 by its clock), ``user_agent``, ``connection``, ``origin`` (``api``
+        or ``files``), ``query``, and ``has_key``: whether an API key was sent.
         """
         answer: dict[str, Any] = self._back_door("GET", "ledger")
         return answer
 
     @property
     def submissions(self) -> list[dict[str, Any]]:
-        """Every submit that was well-formed: ``generation_id, type, workspace, credits, request, at,
+        """Every accepted submit and every duplicate: ``generation_id, type, workspace, credits, request, at,
         duplicate_of``.
 
-        One row for each variation of a batch. A duplicate that was not charged has 0 ``credits``.
+        Each variation of a batch is a row. A duplicate that was not charged has 0 ``credits``.
         """
         rows: list[dict[str, Any]] = self.ledger()["submissions"]
         return rows
 
     def requests(self, method: str | None = None, path: str | None = None) -> list[dict[str, Any]]:
-        """The requests of the ledger.
+        """Return requests of the ledger.
 
-        :param method: only these, e.g. ``"POST"``.
-        :param path: only these, literal or templated: ``"/generations/{id}/status"``, ``"/files/{id}"``.
+        :param method: only with this method, e.g. ``"POST"``; default None: any.
+        :param path: only with this path, literal or with ``{id}``: ``"/generations/{id}/status"``,
+            ``"/files/{id}"``; default None: any.
         """
         from hedra_provider.sandbox.faults import template
 
@@ -214,19 +220,26 @@ class Sandbox:
         self._back_door("POST", "reset")
 
     def advance(self, seconds: float) -> None:
-        """Move its clock."""
+        """Move its clock.
+
+        :param seconds: how far; negative moves it back.
+        :raises ValueError: if the clock would leave the years 1971 to 7990.
+        """
         self._back_door("POST", "clock", {"advance_seconds": seconds})
 
     def faults(self, *faults: dict[str, Any]) -> None:
-        """Set what goes wrong, replacing what was set; none: all is well again.
+        """Replace the faults; without arguments, nothing goes wrong any more.
 
-        :param faults: see :class:`hedra_provider.sandbox.faults.Fault` for the keys.
-        :raises ValueError: for a fault that cannot be read.
+        :param faults: :class:`hedra_provider.sandbox.faults.Fault` has the keys.
+        :raises ValueError: for an unknown key or a wrong value.
         """
         self._back_door("PUT", "faults", list(faults))
 
     def change_key(self, api_key: str) -> None:
-        """Accept only this key from now on (until :meth:`reset`)."""
+        """Accept only this key, until :meth:`reset`.
+
+        :param api_key: the new key.
+        """
         self._back_door("PUT", "key", {"api_key": api_key})
 
     @property
@@ -236,7 +249,7 @@ class Sandbox:
         return self._ready
 
     def _back_door(self, method: str, name: str, body: Any = None) -> Any:
-        self._up  # noqa: B018  a clear message when it does not run
+        self._up  # noqa: B018  raises a clear error if it is not running
         assert self._client is not None
         answer = self._client.request(method, name, json=body)
         if answer.status_code != 200:
@@ -246,7 +259,7 @@ class Sandbox:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001  the thread that waits in start() raises it
+        except BaseException as error:  # noqa: BLE001  start() raises it in its own thread
             self._error = error
         finally:
             self._listening.set()
@@ -277,11 +290,11 @@ class Sandboxes:
         self._running: dict[str, Sandbox] = {}
 
     def get(self, **options: Any) -> Sandbox:
-        """Return the one with these options, started if need be, in which nothing has happened yet.
+        """Return a sandbox with these options: a new one, or a running one after a reset.
 
-        :param options: those of :class:`Sandbox` that a reset brings back to what they were.
+        :param options: parameters of :class:`Sandbox`, but for those that a reset does not restore.
         """
-        # In the order of their names; that of the workspaces tells which of them is the connection's.
+        # Sorted by name. The order of workspaces stays: the connection names the first one.
         wanted = repr(sorted(options.items()))
         if wanted not in self._running:
             self._running[wanted] = Sandbox(**options).start()
@@ -311,11 +324,11 @@ def hedra_sandboxes() -> Iterator[Sandboxes]:
 def hedra_sandbox(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, hedra_sandboxes: Sandboxes
 ) -> Iterator[Sandbox]:
-    """A sandbox in which nothing has happened yet, behind the connection ``hedra_default``.
+    """A new or freshly reset sandbox behind the connection ``hedra_default``.
 
-    Its options are those of the marker ``hedra_sandbox(**options)``. Tests with the same options share one,
-    reset before each, unless they name what a reset leaves: a port, a file that keeps the state, or how much
-    disk space its files may take.
+    The marker ``hedra_sandbox(**options)`` gives its parameters, those of :class:`Sandbox`. Tests with the
+    same options share one, reset before each test, unless they name an option that a reset does not restore:
+    ``port``, ``state`` or ``max_bytes``.
     """
     marker = request.node.get_closest_marker("hedra_sandbox")
     options = marker.kwargs if marker is not None else {}

@@ -1,21 +1,23 @@
-"""Writes what the sandbox knows the way Hedra's schema wants it."""
+"""Writes assets, generations, voices and credits as Hedra's schema has them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.sandbox import catalogue
-from hedra_provider.sandbox.state import Asset, Generation, JsonObject, State, iso
+from hedra_provider.sandbox.clock import iso
+from hedra_provider.sandbox.records import Asset, Generation, JsonObject
+from hedra_provider.sandbox.state import State
 
 if TYPE_CHECKING:
-    from hedra_provider.sandbox.files import Signer
+    from hedra_provider.sandbox.signing import Signer
 
 
 class Answers:
     """See the module.
 
-    :param state: what is known.
-    :param signer: makes the URLs; fresh ones in every answer.
+    :param state: assets, generations, credits.
+    :param signer: makes the URLs, new ones for every answer.
     """
 
     def __init__(self, state: State, signer: Signer) -> None:
@@ -23,9 +25,10 @@ class Answers:
         self._signer = signer
 
     def submitted(self, generations: list[Generation], *, new: bool) -> JsonObject:
-        """The answer of ``POST /generations``: the request and what became of it.
+        """Write the answer of ``POST /generations``: the request, and the progress of its generations.
 
-        :param new: a new generation is queued, however fast it will be.
+        :param generations: the variations.
+        :param new: True shows them as queued, however fast they will be.
         """
         results = [self._progress(generation) for generation in generations]
         if new:
@@ -51,7 +54,7 @@ class Answers:
         }
 
     def status(self, generation: Generation) -> JsonObject:
-        """The answer of ``GET /generations/{id}/status``."""
+        """Write the answer of ``GET /generations/{id}/status``."""
         answer = self._progress(generation)
         answer |= {
             "type": generation.asset_type,
@@ -69,12 +72,12 @@ class Answers:
                 "download_url": self.download_url(asset),
                 "streaming_url": self.file_url(asset) if asset.type == "video" else None,
             }
-        elif answer["status"] == "error":
+        elif answer["status"] == generation.final_status:
             answer |= _error(generation)
         return answer
 
     def row(self, generation: Generation) -> JsonObject:
-        """One row of ``GET /generations``."""
+        """Write one row of ``GET /generations``."""
         answer = self._progress(generation)
         del answer["asset_id"]
         answer |= {
@@ -90,12 +93,12 @@ class Answers:
         }
         if answer["status"] == "complete":
             answer["asset"] = self.asset(self._state.assets[generation.asset_id])
-        elif answer["status"] == "error":
+        elif answer["status"] == generation.final_status:
             answer |= _error(generation)
         return answer
 
     def asset(self, asset: Asset) -> JsonObject:
-        """One asset of any kind."""
+        """Write one asset of any type."""
         generation = self._state.generations.get(asset.generation_id or "")
         return _asset(
             asset.id, asset.type, asset.name, asset.created_at,
@@ -151,7 +154,7 @@ class Answers:
         return None if asset is None else self.asset(asset)
 
     def voices(self) -> list[JsonObject]:
-        """The answer of ``GET /voices``."""
+        """Write the answer of ``GET /voices``."""
         return [
             _asset(
                 voice["id"], "voice", voice["name"], 1_735_689_600,
@@ -167,7 +170,7 @@ class Answers:
         ]  # fmt: skip
 
     def credits(self) -> JsonObject:
-        """The answer of ``GET /billing/credits``."""
+        """Write the answer of ``GET /billing/credits``."""
         self._state.settle()
         pools = dict(self._state.pools)
         default = pools.pop(None)
@@ -191,11 +194,11 @@ class Answers:
         }
 
     def file_url(self, asset: Asset) -> str:
-        """URL to look at a file."""
+        """Make a URL that shows a file."""
         return self._signer.url(f"/files/{asset.id}")
 
     def download_url(self, asset: Asset) -> str:
-        """URL to save a file."""
+        """Make a URL that saves a file under the asset's name."""
         suffix = {"video": ".mp4", "audio": ".wav"}.get(asset.type, "")
         return self._signer.url(f"/files/{asset.id}", save_as=asset.name.removesuffix(suffix) + suffix)
 
@@ -216,8 +219,10 @@ def _asset(asset_id: str, asset_type: str, name: str, created_at: float, inner: 
 
 
 def _error(generation: Generation) -> JsonObject:
-    """The schema's two ways to tell an error: an object, or only a message."""
-    error = generation.error or {}
+    """The schema has two shapes for an error: an object, or only a message."""
+    error = generation.error
+    if error is None:
+        return {}
     if "type" in error:
         return {"error": error}
     return {"error_message": error.get("error_message", "Generation failed")}

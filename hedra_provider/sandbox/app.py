@@ -10,10 +10,10 @@ from uuid import UUID
 from fastapi import Depends, FastAPI, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from hedra_provider.sandbox import catalogue, refusals, uploads
-from hedra_provider.sandbox.files import finish_reading
-from hedra_provider.sandbox.gate import GENERATION_ERROR, PREFIX
-from hedra_provider.sandbox.refusals import Refusal
+from hedra_provider.sandbox import catalogue, rejections, uploads
+from hedra_provider.sandbox.gate import ENDING, PREFIX
+from hedra_provider.sandbox.rejections import Rejection
+from hedra_provider.sandbox.request_body import TooLong, finish_reading, parse_json, read_body
 from hedra_provider.sandbox.store import Incoming
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ GenerationType = Literal[
 ]  # fmt: skip
 
 _MAX_BODY_BYTES = 4 * 1024**2
-# Times are told in microseconds and kept more finely.
+# Answers show microseconds; the sandbox stores finer times.
 _MICROSECOND = 1e-6
 
 
@@ -40,13 +40,13 @@ def api_app(hedra: Hedra) -> FastAPI:
 
     app.state.keep = hedra.state.keep
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, refusal: Refusal) -> Response:
+    @app.exception_handler(Rejection)
+    async def rejected(request: Request, rejection: Rejection) -> Response:
         hedra.state.give_back(getattr(request.state, "kept", None))
         await finish_reading(request)
-        return JSONResponse(refusal.body, refusal.status, refusal.headers)
+        return JSONResponse(rejection.body, rejection.status, rejection.headers)
 
-    # A plain route: what a thousand waiting tasks ask most is to be cheap.
+    # A plain route, which costs less than FastAPI's: status requests are the most frequent ones.
     async def status(request: Request) -> Response:
         generation = hedra.generation(str(_uuid(request.path_params["id"], ["path", "generation_id"])))
         await hedra.wait_for_files([generation])
@@ -82,7 +82,7 @@ def api_app(hedra: Hedra) -> FastAPI:
 
     @app.post(f"{PREFIX}/generations")
     async def submit(request: Request, raw: Annotated[Any, Depends(_json)]) -> Response:
-        return JSONResponse(hedra.submit(raw, request.scope.get(GENERATION_ERROR)))
+        return JSONResponse(hedra.submit(raw, request.scope.get(ENDING)))
 
     @app.get(f"{PREFIX}/generations")
     async def generations(
@@ -118,19 +118,19 @@ def api_app(hedra: Hedra) -> FastAPI:
 
 
 async def _json(request: Request) -> Any:
-    """The body as it was sent: a generation's ``input`` gives it back. Its length is the state's to count."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise refusals.too_large(f"A JSON body may have at most {_MAX_BODY_BYTES} bytes.")
+    """Read a body. The whole of it is kept: the ``input`` of a generation repeats it."""
+    try:
+        body = await read_body(request, _MAX_BODY_BYTES)
+    except TooLong:
+        raise rejections.too_large(f"A JSON body may have at most {_MAX_BODY_BYTES} bytes.") from None
     request.app.state.keep(len(body))
     request.state.kept = len(body)
     try:
-        return json.loads(body)
+        return parse_json(body)
     except ValueError as error:
-        position = getattr(error, "pos", 0)
-        raise refusals.unprocessable(["body", position], "JSON decode error", "json_invalid", {}) from None
+        raise rejections.unprocessable(
+            ["body", 0], f"JSON decode error: {error}", "json_invalid", {}
+        ) from None
 
 
 def _uuid(value: str, location: list[str | int]) -> UUID:
@@ -138,11 +138,11 @@ def _uuid(value: str, location: list[str | int]) -> UUID:
         return UUID(value)
     except ValueError as error:
         message = f"Input should be a valid UUID, {error}"
-        raise refusals.unprocessable(location, message, "uuid_parsing", value) from None
+        raise rejections.unprocessable(location, message, "uuid_parsing", value) from None
 
 
 def _ids(value: str | None) -> set[str] | None:
-    """A list of ids as one string, comma-separated (an assumption: the schema only says it is a string)."""
+    """Read a comma-separated list of ids. The comma is an assumption: the schema has only a string."""
     if value is None:
         return None
     return {str(_uuid(part.strip(), ["query", "ids"])) for part in value.split(",") if part.strip()}

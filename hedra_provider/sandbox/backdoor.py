@@ -1,9 +1,8 @@
-"""The back door for tests: look at the ledger, move the clock, break things. Only this machine may use it."""
+"""The back door for tests: ledger, clock, faults, reset, key. Only processes of this machine may use it."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from starlette.routing import Route
 
 from hedra_provider.sandbox.faults import Fault, Faults
 from hedra_provider.sandbox.gate import BACK_DOOR, Ledger
+from hedra_provider.sandbox.request_body import TooLong, parse_json, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +27,11 @@ _MAX_BODY_BYTES = 64 * 1024**2
 class BackDoor:
     """See the module.
 
-    :param hedra: whose back door.
-    :param ledger: what was asked.
-    :param faults: what goes wrong.
+    :param hedra: the sandbox's state.
+    :param ledger: the requests.
+    :param faults: the faults; changed in place.
     :param keys: accepted keys; changed in place.
-    :param on_reset: forgets what others remember.
+    :param on_reset: called at a reset.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class BackDoor:
         self._on_reset = on_reset
 
     def routes(self) -> list[Route]:
-        """Its routes on the API's origin."""
+        """Return its routes on the API's origin."""
         table: list[tuple[str, str, Callable[[Any], Any]]] = [
             ("GET", "ledger", self._get_ledger),
             ("POST", "reset", self._reset),
@@ -91,7 +91,7 @@ class BackDoor:
         seconds = raw.get("advance_seconds") if isinstance(raw, dict) else None
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
             raise ValueError('the clock takes {"advance_seconds": number}')
-        self._hedra.state.clock.offset_seconds += seconds
+        self._hedra.state.clock.advance(seconds)
         return self._get_clock(raw)
 
     def _get_faults(self, raw: Any) -> Any:
@@ -113,7 +113,10 @@ class BackDoor:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address or a name (without a port) is this machine, whatever a DNS server says."""
+    """Return whether an address or a name means this machine, without asking a DNS server.
+
+    :param host: the address or name, without a port.
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -121,11 +124,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_from_here(request: Request) -> bool:
-    """
-    Return whether a process of this machine asks, and not a web page in this machine's browser.
+    """Return whether the request comes from a process of this machine, and not from a web page in its
+    browser.
 
-    A page may send requests here by a name of its own that resolves to 127.0.0.1 (Host tells), or straight
-    to the address (Origin tells).
+    A page can reach the sandbox by a name that resolves to 127.0.0.1 (``Host`` has that name), or by the
+    address (``Origin`` has the page's name).
     """
     if not is_loopback(request.client.host if request.client else ""):
         return False
@@ -141,14 +144,12 @@ def _guarded(do: Callable[[Any], Any]) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         if not _is_from_here(request):
             return JSONResponse({"detail": "The back door is open to this machine only."}, 403)
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_BODY_BYTES:
-                return JSONResponse({"detail": f"At most {_MAX_BODY_BYTES} bytes are taken."}, 413)
         try:
-            return JSONResponse(do(json.loads(body) if body else None))
-        except (ValueError, TypeError) as error:
+            body = await read_body(request, _MAX_BODY_BYTES)
+            return JSONResponse(do(parse_json(body) if body else None))
+        except TooLong:
+            return JSONResponse({"detail": f"The body has more than {_MAX_BODY_BYTES} bytes."}, 413)
+        except ValueError as error:
             return JSONResponse({"detail": str(error)}, 422)
 
     return endpoint

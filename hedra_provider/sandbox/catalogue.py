@@ -1,7 +1,7 @@
 """The models and voices of the sandbox, and what they cost.
 
-Ids, slugs and maximal lengths of Hedra's models are the documented ones. Prices, size limits and prompt
-lengths are plausible, no more: a client has to read them from ``GET /models``.
+Ids, slugs and maximal lengths of Hedra's models are those that Hedra documents. Prices, size limits and
+prompt lengths are only plausible: a client must read them from ``GET /models``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ SIZES: dict[str, dict[str, tuple[int, int]]] = {
 """Width and height in pixels by aspect ratio and resolution."""
 
 DURATION_TOLERANCE_MS = 250
-"""Grace on maximal durations; the schema speaks of one without its size. An MP3 is some 50 ms longer than its
-WAV."""
+"""Tolerance on maximal durations, in milliseconds. The schema mentions one, without its size. An MP3 is about
+50 ms longer than its WAV."""
 
 
 def models() -> list[JsonObject]:
-    """The answer of ``GET /models``."""
+    """Return the answer of ``GET /models``."""
     return list(_MODELS)
 
 
 def find_model(*, slug: str | None, model_id: str | None) -> JsonObject | None:
-    """Find a model by slug or, deprecated, by id."""
+    """Find a model.
+
+    :param slug: its slug; None searches by id.
+    :param model_id: its id, which Hedra deprecated in favour of the slug.
+    """
     for model in _MODELS:
         if slug is not None and model["slug"] == slug:
             return model
@@ -43,19 +47,19 @@ def find_model(*, slug: str | None, model_id: str | None) -> JsonObject | None:
 
 
 def price(model: JsonObject, duration_ms: int, resolution: str | None = None) -> int:
-    """Credits for one generation, by the formula of Hedra's schema.
+    """Compute the credits for one generation by the formula of Hedra's schema.
 
     ``ceil((base_cost + credits_per_second * seconds) * product(modifiers))``, in exact arithmetic.
 
     :param model: a row of ``GET /models``.
-    :param duration_ms: length of the output.
-    :param resolution: picks the resolution's modifier; without one it is 1.
+    :param duration_ms: length of the output in milliseconds.
+    :param resolution: selects a modifier; default None: the modifier is 1.
     """
     pricing = model["pricing"]
     credits = Fraction(pricing["base_cost"] or 0)
     credits += Fraction(pricing["credits_per_second"] or 0) * Fraction(duration_ms, 1000)
     modifier = pricing["modifiers"].get("resolution", {}).get(resolution, 1)
-    # Through str: the published 0.1 means a tenth, not the nearest binary fraction.
+    # By way of str: the published 0.1 means a tenth, not the nearest binary fraction.
     return math.ceil(credits * Fraction(str(modifier)))
 
 
@@ -173,7 +177,7 @@ SPEECH_MODEL: JsonObject = {
 """The speech of ``text_to_speech`` and of ``audio_generation``."""
 
 _MODELS: tuple[JsonObject, ...] = (
-    # First, because Hedra's starter script takes the first model there is.
+    # The first one, because Hedra's starter script takes the first model.
     _video_model(
         "d1dd37a3-e39a-4854-a298-6510289f9cf2", "together/hedra-character-3", "Hedra Character 3",
         "Portrait and audio to a talking character.",
@@ -228,4 +232,4 @@ LANGUAGES = frozenset(
         "Norwegian", "Slovenian", "Catalan", "Nynorsk", "Tamil", "Afrikaans", "auto",
     )
 )  # fmt: skip
-"""What ``language`` of speech may be (Hedra's ``SupportedLanguage``)."""
+"""The values of ``language`` of speech (Hedra's ``SupportedLanguage``)."""

@@ -1,18 +1,24 @@
-"""Faults on demand: what a test wants to go wrong, and on which request.
+"""Faults on demand: what goes wrong, and at which request.
 
-A fault is JSON; :class:`Fault` names its fields. The first one in the list that fits a request and is neither
-skipped nor used up applies; one request meets one fault.
+A fault is a JSON object; :class:`Fault` names its fields. The first fault of the list that matches a request,
+and that is neither skipped nor used up, applies. At most one fault applies to a request.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass, fields
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 JsonObject = dict[str, Any]
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_MAX_DELAY_SECONDS = 86_400
 
 _TEMPLATES = {
     "generations": "status",
@@ -21,7 +27,10 @@ _TEMPLATES = {
 
 
 def template(path: str) -> str:
-    """Put ``{id}`` where a path has one: ``/generations/1f../status`` is ``/generations/{id}/status``."""
+    """Replace the id in a path: ``/generations/1f../status`` becomes ``/generations/{id}/status``.
+
+    :param path: a path without ``/web-app/public``.
+    """
     parts = path.split("/")
     if len(parts) == 4 and _TEMPLATES.get(parts[1]) == parts[3]:
         return f"/{parts[1]}/{{id}}/{parts[3]}"
@@ -34,26 +43,36 @@ def template(path: str) -> str:
 class Fault:
     """One thing that goes wrong.
 
-    :param on: method and templated (or literal) path, ``POST /generations``; ``*`` stands for any method,
-        path or both.
-    :param skip: let so many fitting requests pass first.
-    :param times: how often; None: always.
-    :param when: ``before`` the work, or ``after`` it: done and charged, but the answer is lost.
-    :param status: answer with this status.
-    :param headers: add these; without a status, to the real answer.
-    :param body: JSON, or a string that is sent as it is; None: ``{"detail": ...}``.
-    :param body_base64: the same as bytes, which need not be text.
-    :param reset: cut the connection instead of answering.
-    :param delay_seconds: wait before (or after) the work, in real time.
-    :param cut_at: cut the body of the answer after so many bytes, its ``Content-Length`` being the whole.
-    :param extra_bytes: send so many more bytes than the ``Content-Length`` of the answer announces.
-    :param piece_bytes: send the body of the answer in pieces of so many bytes.
-    :param piece_seconds: how long each piece waits before it is sent, in real time.
-    :param patch: merge this over the JSON of the real answer; null removes a key.
-    :param patch_items: merge this over each object of the list that the real answer is, or holds as ``data``.
-    :param generation_error: error object in which the generation will end that this ``POST /generations``
-        makes; ``{"error_message": "..."}`` gives the message alone, as older generations have it.
+    :param on: method and path, ``POST /generations`` or ``GET /generations/{id}/status``; the path may also
+        be literal, and ``*`` stands for any method, path or both.
+    :param skip: number of matching requests that pass first; default 0.
+    :param times: number of requests that it applies to; default 1; None: all.
+    :param when: ``before`` the work (default), or ``after`` it: the work is done and charged, but the answer
+        is lost.
+    :param status: HTTP status of the answer, 200 to 599; default None: the real answer.
+    :param headers: headers to add; without a status, to the real answer; default None.
+    :param body: body of the answer: JSON, or a string that is sent as it is; default None: with a status,
+        ``{"detail": ...}``.
+    :param body_base64: the same as bytes, which need not be text; default None.
+    :param reset: reset the connection instead of answering; default False.
+    :param delay_seconds: delay before (or after) the work, in seconds of real time; default 0.
+    :param cut_at: close the connection after so many bytes of the body, while ``Content-Length`` announces
+        all of it; default None.
+    :param extra_bytes: number of bytes to send beyond the ``Content-Length`` of the answer; default 0.
+    :param piece_bytes: send the body in pieces of so many bytes; default None: at once.
+    :param piece_seconds: delay before each piece, in seconds of real time; default 0.01.
+    :param patch: merged over the JSON of the real answer; null removes a key; default None.
+    :param patch_items: merged over each object of the list that the real answer is, or has as ``data``;
+        default None.
+    :param generation_error: for ``POST /generations``: the error object that its generations end with;
+        ``{"error_message": "..."}`` gives only a message, as older generations have it; default None.
+    :param generation_status: for ``POST /generations``: the status that its generations end with, such as
+        ``failed`` or ``moderated``, in every answer about them; default None: ``error`` with a
+        ``generation_error``, else ``complete``. Without a ``generation_error`` nothing is refunded.
     """
+
+    # Strict: a mistyped fault is rejected when it is set, not in the middle of a test.
+    __pydantic_config__ = ConfigDict(strict=True)
 
     on: str
     skip: int = 0
@@ -72,6 +91,7 @@ class Fault:
     patch: JsonObject | None = None
     patch_items: JsonObject | None = None
     generation_error: JsonObject | None = None
+    generation_status: str | None = None
     seen: int = 0
     applied: int = 0
 
@@ -81,16 +101,29 @@ class Fault:
         words = self.on.split()
         if not 1 <= len(words) <= 2 or (len(words) == 1 and words[0] != "*"):
             raise ValueError(f"on is {self.on!r}; write e.g. 'POST /generations', or '*'")
-        if self.piece_bytes is not None and self.piece_bytes < 1:
-            raise ValueError(f"a fault's piece_bytes is {self.piece_bytes}; it must be at least 1")
-        # Found when the fault is set, not when it is due.
+        for name, least, most in (
+            ("skip", 0, None), ("times", 0, None), ("status", 200, 599), ("cut_at", 0, None),
+            ("extra_bytes", 0, 2**30), ("piece_bytes", 1, None),
+            ("delay_seconds", 0, _MAX_DELAY_SECONDS), ("piece_seconds", 0, _MAX_DELAY_SECONDS),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not least <= value <= (value if most is None else most):
+                limit = f"at least {least}" if most is None else f"{least} to {most}"
+                raise ValueError(f"a fault's {name} is {value}; it must be {limit}")
+        for header, text in (self.headers or {}).items():
+            if not _HEADER_NAME.fullmatch(header) or not text.isprintable() or not _is_latin_1(text):
+                raise ValueError(f"a fault's header {header!r}: {text!r} cannot be sent over HTTP")
+        if self.generation_status == "":
+            raise ValueError("a fault's generation_status is empty; name a status")
+        # Checked when the fault is set, not when it applies.
         self._bytes = None if self.body_base64 is None else base64.b64decode(self.body_base64, validate=True)
 
     @classmethod
     def from_json(cls, raw: Any) -> Fault:
         """Read one fault.
 
-        :raises ValueError: for a name that is unknown: a mistyped fault would never happen.
+        :param raw: the JSON object.
+        :raises ValueError: for an unknown field or a wrong value: such a fault would never apply.
         """
         names = {field.name for field in fields(cls)} - {"seen", "applied"}
         if not isinstance(raw, dict) or "on" not in raw:
@@ -99,10 +132,21 @@ class Fault:
             raise ValueError(
                 f"unknown in a fault: {', '.join(sorted(unknown))}; known are {', '.join(sorted(names))}"
             )
-        return cls(**raw)
+        try:
+            return _FAULT.validate_json(json.dumps(raw))
+        except ValidationError as error:
+            first = error.errors()[0]
+            if isinstance(cause := first.get("ctx", {}).get("error"), ValueError):
+                raise cause from None
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"a fault's {where} is {first['input']!r}: {first['msg']}") from None
 
-    def fits(self, method: str, path: str) -> bool:
-        """Whether it is about such a request."""
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether it is about a request.
+
+        :param method: of the request.
+        :param path: of the request.
+        """
         wanted_method, _, wanted_path = self.on.partition(" ")
         wanted_path = wanted_path.strip() or "*"
         return wanted_method in ("*", method) and wanted_path in ("*", path, template(path))
@@ -118,7 +162,10 @@ class Fault:
         return self.patch is not None or self.patch_items is not None
 
     def changed(self, answer: Any) -> Any:
-        """The JSON of the real answer, changed."""
+        """Return the JSON of the real answer, patched.
+
+        :param answer: the real answer; it may be changed in place.
+        """
         if self.patch_items is not None:
             rows = answer.get("data") if isinstance(answer, dict) else answer
             if isinstance(rows, list):
@@ -126,7 +173,7 @@ class Fault:
         return answer if self.patch is None else merge(answer, self.patch)
 
     def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Status, headers and body of the answer it gives."""
+        """Return status, headers and body of the answer that replaces the real one."""
         status = self.status or HTTPStatus.OK
         body = self.body
         if body is None:
@@ -143,16 +190,27 @@ class Fault:
         return status, [(k.encode("latin-1"), str(v).encode("latin-1")) for k, v in headers.items()], content
 
 
+_FAULT = TypeAdapter(Fault)
+
+
+def _is_latin_1(text: str) -> bool:
+    return all(ord(letter) < 256 for letter in text)
+
+
 class Faults:
-    """The list of faults that are set."""
+    """The faults that are set."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
 
     def pick(self, method: str, path: str) -> Fault | None:
-        """The fault that a request meets, counting it."""
+        """Return the fault that applies to a request, and count it.
+
+        :param method: of the request.
+        :param path: of the request.
+        """
         for fault in self.faults:
-            if not fault.fits(method, path):
+            if not fault.matches(method, path):
                 continue
             fault.seen += 1
             if fault.seen <= fault.skip:
@@ -165,7 +223,11 @@ class Faults:
 
 
 def merge(answer: Any, patch: JsonObject) -> Any:
-    """Merge a patch over JSON (RFC 7396): null removes a key."""
+    """Merge a patch over JSON (RFC 7396): null removes a key.
+
+    :param answer: the JSON.
+    :param patch: the patch.
+    """
     result = dict(answer) if isinstance(answer, dict) else {}
     for key, value in patch.items():
         if value is None:

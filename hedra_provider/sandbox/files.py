@@ -1,30 +1,24 @@
-"""The file origin: short-lived URLs, as an object store signs them.
+"""The file origin, which plays the object store behind Hedra.
 
 Files are read with ``GET /files/{asset id}`` (Range, If-Range, ETag, HEAD), videos are uploaded with
-``PUT /uploads/{asset id}``. The signature in the query is all the right there is; no key is asked for.
+``PUT /uploads/{asset id}``. The signature in the query is the only credential; the origin takes no API key.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hmac
 import json
-import re
 from email.utils import formatdate
-from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
-from uuid import uuid4
-from xml.sax.saxutils import escape
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from hedra_provider.sandbox.refusals import Refusal
-from hedra_provider.sandbox.state import Clock, iso
+from hedra_provider.sandbox.rejections import Rejection
+from hedra_provider.sandbox.request_body import finish_reading
+from hedra_provider.sandbox.signing import S3Error, Signer
 from hedra_provider.sandbox.store import Incoming
+from hedra_provider.sandbox.uploads import media_type
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -32,71 +26,10 @@ if TYPE_CHECKING:
     from hedra_provider.sandbox.service import Hedra
 
 
-class Signer:
-    """Makes and checks URLs.
-
-    :param secret: signs.
-    :param clock: decides what has expired.
-    :param lifetime_seconds: of a URL.
-    """
-
-    def __init__(self, secret: str, clock: Clock, lifetime_seconds: int) -> None:
-        self.base_url = ""
-        self._secret = secret.encode()
-        self._clock = clock
-        self._lifetime = lifetime_seconds
-
-    def url(self, path: str, *, method: str = "GET", save_as: str | None = None) -> str:
-        """Sign a URL that is valid from now on.
-
-        :param path: on the file origin.
-        :param method: what it allows.
-        :param save_as: file name that a browser would use.
-        """
-        query = f"X-Amz-Date={int(self._clock.now())}&X-Amz-Expires={self._lifetime}"
-        if save_as is not None:
-            # Only ASCII, and nothing that could leave the quotes.
-            name = re.sub(r"[^\w. -]", "_", save_as, flags=re.ASCII)
-            disposition = f'attachment; filename="{name}"'
-            query += "&" + urlencode({"response-content-disposition": disposition}, quote_via=quote)
-        return f"{self.base_url}{path}?{query}&X-Amz-Signature={self._sign(method, path, query)}"
-
-    def check(self, request: Request, method: str) -> None:
-        """Check the URL of a request.
-
-        :raises S3Error: 403 when it was tampered with or has expired.
-        """
-        query, _, signature = request.url.query.rpartition("&X-Amz-Signature=")
-        if not hmac.compare_digest(signature.encode(), self._sign(method, request.url.path, query).encode()):
-            message = "The request signature we calculated does not match the signature you provided."
-            raise S3Error(403, "SignatureDoesNotMatch", message)
-        expires = int(request.query_params["X-Amz-Date"]) + int(request.query_params["X-Amz-Expires"])
-        now = self._clock.now()
-        if now >= expires:
-            raise S3Error(
-                403, "AccessDenied", "Request has expired", Expires=iso(expires), ServerTime=iso(now)
-            )
-
-    def _sign(self, method: str, path: str, query: str) -> str:
-        return hmac.new(self._secret, f"{method}\n{path}\n{query}".encode(), sha256).hexdigest()
-
-
-class S3Error(Exception):
-    """An answer in XML, as S3 gives it."""
-
-    def __init__(self, status: int, code: str, message: str, **details: str) -> None:
-        super().__init__(f"{status} {code}: {message}")
-        self.status = status
-        ids = {"RequestId": uuid4().hex[:16].upper(), "HostId": "sandbox"}
-        fields = {"Code": code, "Message": message, **details, **ids}
-        rows = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in fields.items())
-        self.content = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{rows}</Error>'
-
-
 def file_app(hedra: Hedra, signer: Signer) -> Starlette:
     """Build the file origin.
 
-    :param hedra: knows the assets and takes uploads.
+    :param hedra: has the assets and takes uploads.
     :param signer: checks URLs.
     """
     store = hedra.store
@@ -104,7 +37,7 @@ def file_app(hedra: Hedra, signer: Signer) -> Starlette:
     async def download(request: Request) -> Response:
         signer.check(request, "GET")
         asset_id = request.path_params["id"]
-        asset = await hedra.file_of(asset_id)
+        asset = await hedra.asset_with_file(asset_id)
         if asset is None or asset.file is None or not store.path(asset.file).exists():
             raise S3Error(404, "NoSuchKey", "The specified key does not exist.", Key=asset_id)
         etag = f'"{asset.file}"'
@@ -129,7 +62,7 @@ def file_app(hedra: Hedra, signer: Signer) -> Starlette:
         signer.check(request, "PUT")
         try:
             asset = hedra.uploadable(request.path_params["id"])
-        except Refusal:
+        except Rejection:
             raise S3Error(404, "NoSuchKey", "The specified key does not exist.") from None
         if "content-length" not in request.headers:
             message = "You must provide the Content-Length HTTP header."
@@ -139,11 +72,12 @@ def file_app(hedra: Hedra, signer: Signer) -> Starlette:
                 async for chunk in request.stream():
                     incoming.add(chunk)
                     await incoming.flush()
-                await hedra.take_file(asset, incoming, request.headers.get("content-type") or "video/mp4")
-            except Refusal as refusal:
-                # An object store would take what is no video; saying so at once helps more.
-                code = "InsufficientStorage" if refusal.status == 413 else "InvalidRequest"
-                raise S3Error(507 if refusal.status == 413 else 400, code, json.dumps(refusal.body)) from None
+                kind = media_type(request.headers.get("content-type", ""), asset.name, "video/mp4")
+                await hedra.take_file(asset, incoming, kind)
+            except Rejection as rejection:
+                # An object store would take a file that is no video. The sandbox reports it at once.
+                code = "EntityTooLarge" if rejection.status == 413 else "InvalidRequest"
+                raise S3Error(400, code, json.dumps(rejection.body)) from None
         return Response(headers={"etag": f'"{asset.file}"'})
 
     async def s3_error(request: Request, error: S3Error) -> Response:
@@ -157,11 +91,3 @@ def file_app(hedra: Hedra, signer: Signer) -> Starlette:
         ],
         exception_handlers={S3Error: s3_error},  # type: ignore[dict-item]
     )
-
-
-async def finish_reading(request: Request) -> None:
-    """Read what a client still sends: it hears an answer only when it has finished talking."""
-    # RuntimeError: everything was read already.
-    with contextlib.suppress(RuntimeError, ClientDisconnect):
-        async for _ in request.stream():
-            pass

@@ -1,7 +1,6 @@
 """What every request passes before the work: the ledger, faults, the rate limit, the key.
 
-Plain ASGI, because a fault has to reach below the framework: to the bytes of an answer and to the connection
-itself.
+It is plain ASGI, because faults work below the framework: on the bytes of an answer and on the connection.
 """
 
 from __future__ import annotations
@@ -19,24 +18,25 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.sandbox import refusals
+from hedra_provider.sandbox import rejections
 from hedra_provider.sandbox.faults import Fault, Faults
-from hedra_provider.sandbox.refusals import Refusal
+from hedra_provider.sandbox.records import Ending
+from hedra_provider.sandbox.rejections import Rejection
 
 if TYPE_CHECKING:
-    from hedra_provider.sandbox.state import Clock
+    from hedra_provider.sandbox.clock import Clock
 
 PREFIX = "/web-app/public"
-"""Where the API lives on its origin."""
+"""Path of the API on its origin."""
 
 BACK_DOOR = "/_sandbox"
 
-GENERATION_ERROR = "sandbox.generation_error"
-"""Key of the ASGI scope under which a fault tells how the generation will end."""
+ENDING = "sandbox.ending"
+"""Key of the ASGI scope under which a fault passes on how the generation will end."""
 
 _LEDGER_LENGTH = 200_000
 _LEDGER_BYTES = 128 * 1024**2
-# What a row takes besides its texts, about.
+# Memory that a row takes besides its texts, roughly.
 _ROW_BYTES = 300
 _DRAIN_BYTES = 64 * 1024**2
 
@@ -48,7 +48,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Ledger:
-    """The last 200,000 requests, oldest first; fewer where their texts take more than 128 MiB."""
+    """The last 200,000 requests, oldest first; fewer if their texts take more than 128 MiB."""
 
     _FIELDS = ("method", "path", "status", "at", "user_agent", "connection", "origin", "query", "has_key")
 
@@ -58,7 +58,7 @@ class Ledger:
         self._rows: deque[list[Any]] = deque()
 
     def add(self, *values: Any) -> list[Any]:
-        """Enter a request; the row's third value, the status, is set when it is known."""
+        """Enter a request and return its row. The third value, the status, is set when it is known."""
         self.total += 1
         row = list(values)
         if len(self._rows) == _LEDGER_LENGTH:
@@ -78,29 +78,37 @@ class Ledger:
         self._rows.clear()
 
     def rows(self) -> list[dict[str, Any]]:
-        """The requests as JSON objects."""
+        """Return the requests as JSON objects."""
         return [dict(zip(self._FIELDS, row, strict=True)) for row in self._rows]
 
 
 def _size(row: list[Any]) -> int:
-    # The status is set later: it is no text, and counts for nothing.
+    # The status is set later; it is no text, so it does not count.
     return _ROW_BYTES + sum(len(value) for value in row if isinstance(value, str))
 
 
 class Connections:
-    """The open connections by the client's address, so that one can be cut."""
+    """The open connections by the client's address, so that faults can reach them."""
 
     def __init__(self) -> None:
         self.transports: dict[tuple[str, int], asyncio.Transport] = {}
 
     def write(self, client: tuple[str, int], data: bytes) -> None:
-        """Write to a connection below HTTP, after what was written."""
+        """Write to a connection below HTTP.
+
+        :param client: address of the client.
+        :param data: the bytes.
+        """
         transport = self.transports.get(tuple(client))  # type: ignore[arg-type]
         if transport is not None:
             transport.write(data)
 
     def cut(self, client: tuple[str, int], *, reset: bool) -> None:
-        """End a connection: at once with a RST, or politely after what was written."""
+        """Close a connection.
+
+        :param client: address of the client.
+        :param reset: True sends a RST at once; False sends what was written, then FIN.
+        """
         transport = self.transports.get(tuple(client))  # type: ignore[arg-type]
         if transport is None:
             return
@@ -109,13 +117,17 @@ class Connections:
             return
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            # Linger for no time: the kernel answers with RST instead of FIN.
+            # With a linger time of 0, the kernel sends RST instead of FIN.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
 
 
 class RateLimit:
-    """A bucket of one second's worth of requests, refilled by the sandbox's clock."""
+    """A token bucket that holds the requests of one second and is refilled by the sandbox's clock.
+
+    :param rate: requests per second; None: no limit.
+    :param clock: refills the bucket.
+    """
 
     def __init__(self, rate: float | None, clock: Clock) -> None:
         self._rate = rate
@@ -128,24 +140,24 @@ class RateLimit:
         self._at = self._clock.now()
 
     def check(self) -> None:
-        """Take one request.
+        """Take one token.
 
-        :raises Refusal: 429 with ``Retry-After`` when the bucket is empty.
+        :raises Rejection: 429 with ``Retry-After`` when the bucket is empty.
         """
         if self._rate is None:
             return
         now = self._clock.now()
-        self._tokens = min(max(1.0, self._rate), self._tokens + (now - self._at) * self._rate)
+        self._tokens = min(max(1.0, self._rate), self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
         if self._tokens < 1:
             wait = math.ceil((1 - self._tokens) / self._rate)
-            raise refusals.too_many(f"Rate limit exceeded: {self._rate:g} requests per second.", wait)
+            raise rejections.too_many(f"Rate limit exceeded: {self._rate:g} requests per second.", wait)
         self._tokens -= 1
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What both origins share: where requests are noted, what goes wrong, the time."""
+    """What both origins share: the ledger, the faults, the clock."""
 
     ledger: Ledger
     faults: Faults
@@ -155,12 +167,11 @@ class Watch:
 class Gate:
     """ASGI middleware; see the module.
 
-    :param app: what does the work.
+    :param app: does the work.
     :param origin: ``api`` or ``files``.
     :param watch: what both origins share.
-    :param connections: of this origin.
-    :param keys: keys that are accepted, in bytes; None asks for none (the file origin: there the signature
-        counts).
+    :param connections: the connections of this origin.
+    :param keys: accepted keys, in bytes; default None: no key is checked (the file origin checks signatures).
     :param limit: the rate limit, if the origin has one.
     """
 
@@ -223,17 +234,17 @@ class Gate:
             if self._limit is not None:
                 self._limit.check()
             if self._keys is not None and key not in self._keys:
-                raise refusals.unauthorized()
-        except Refusal as refusal:
+                raise rejections.unauthorized()
+        except Rejection as rejection:
             await _drain(receive)
-            content = json.dumps(refusal.body).encode()
+            content = json.dumps(rejection.body).encode()
             headers = {
                 "content-type": "application/json",
                 "content-length": str(len(content)),
-                **refusal.headers,
+                **rejection.headers,
             }
             await _answer(
-                send, refusal.status, [(k.encode(), v.encode()) for k, v in headers.items()], content
+                send, rejection.status, [(k.encode(), v.encode()) for k, v in headers.items()], content
             )
             return
         await self._app(scope, receive, send)
@@ -241,8 +252,8 @@ class Gate:
     async def _break(self, fault: Fault, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.when == "before":
             await asyncio.sleep(fault.delay_seconds)
-        if fault.generation_error is not None:
-            scope[GENERATION_ERROR] = fault.generation_error
+        if fault.generation_error is not None or fault.generation_status is not None:
+            scope[ENDING] = Ending(fault.generation_error, fault.generation_status or "error")
         if fault.when == "before" and (fault.reset or fault.answers):
             await self._instead(fault, scope, receive, send)
             return
@@ -276,13 +287,13 @@ class Gate:
         await _answer(self._sender(fault, scope, receive, send), *fault.answer())
 
     def _sender(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> Send:
-        """What an answer is sent by: longer, cut, in pieces."""
+        """Return the function that sends an answer: longer, cut, or in pieces."""
 
         async def longer(message: Message) -> None:
             if message["type"] != "http.response.body" or message.get("more_body"):
                 await send(message)
                 return
-            # Before the server hears of the end: it may close the connection then.
+            # Before the server knows of the end: it may close the connection then.
             await send({**message, "more_body": True})
             self._connections.write(scope["client"], b"x" * fault.extra_bytes)
             await send({"type": "http.response.body", "body": b""})
@@ -313,7 +324,7 @@ class Gate:
 
 
 class _Recorder:
-    """Takes an answer instead of the client."""
+    """Receives an answer in place of the client."""
 
     def __init__(self) -> None:
         self._start: Message = {}
@@ -328,14 +339,14 @@ class _Recorder:
     def change(self, fault: Fault) -> None:
         """Apply headers and patch."""
         if fault.changes:
-            # What is not JSON has nothing to patch.
+            # Only JSON can be patched.
             with contextlib.suppress(ValueError):
                 self._body = bytearray(json.dumps(fault.changed(json.loads(self._body))).encode())
         headers = {"content-length": str(len(self._body)), **(fault.headers or {})}
         self._start = {**self._start, "headers": _merged(self._start["headers"], headers)}
 
     async def replay(self, send: Send) -> None:
-        """Send the answer after all."""
+        """Send the recorded answer to the client."""
         await send(self._start)
         await send({"type": "http.response.body", "body": bytes(self._body)})
 
@@ -370,7 +381,7 @@ async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], c
 
 
 async def _drain(receive: Receive) -> None:
-    """Read what the client still sends: it hears an answer only when it has finished talking."""
+    """Read and discard the rest of a body: a client reads the answer only after it has sent everything."""
     read = 0
     while read < _DRAIN_BYTES:
         message = await receive()
@@ -380,7 +391,7 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Wait until the server has noticed that the connection is gone; it would answer 500 otherwise."""
+    """Wait until the server knows that the connection is closed; it would answer 500 otherwise."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         if (await receive())["type"] == "http.disconnect":

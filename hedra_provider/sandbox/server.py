@@ -1,4 +1,4 @@
-"""Runs the two origins of a sandbox: the API and, on another port, the files."""
+"""Runs the two origins of a sandbox: the API, and the files on another port."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from hedra_provider.sandbox import media
 from hedra_provider.sandbox.app import api_app
 from hedra_provider.sandbox.backdoor import BackDoor
 from hedra_provider.sandbox.faults import Faults
-from hedra_provider.sandbox.files import Signer, file_app
+from hedra_provider.sandbox.files import file_app
 from hedra_provider.sandbox.gate import PREFIX, Connections, Gate, Ledger, RateLimit, Watch
 from hedra_provider.sandbox.service import Hedra
+from hedra_provider.sandbox.signing import Signer
 from hedra_provider.sandbox.state import State
 from hedra_provider.sandbox.store import FileStore, StateFile
 from hedra_provider.sandbox.studio import Studio
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """Where a sandbox listens, and how to get in."""
+    """Addresses and key of a running sandbox."""
 
     base_url: str
     api_key: str
@@ -41,18 +42,18 @@ class Ready:
     files_url: str
 
     def line(self) -> str:
-        """What ``python -m hedra_provider.sandbox`` prints."""
+        """Return the line that ``python -m hedra_provider.sandbox`` prints."""
         return json.dumps({"base_url": self.base_url, "api_key": self.api_key, "connection": self.connection})
 
 
 async def serve(options: Options, ready: Callable[[Ready], None], stop: asyncio.Event) -> None:
     """Run a sandbox.
 
-    :param options: how.
+    :param options: how it behaves.
     :param ready: called when both origins listen.
-    :param stop: ends it; nothing is left behind but the state file, if there is one.
-    :raises hedra_provider.sandbox.media.MissingMediaLibraries: when media are wanted and cannot be made.
-    :raises OSError: when the port is taken.
+    :param stop: ends it when set. The state file and its files remain, if there is one; all else is deleted.
+    :raises hedra_provider.sandbox.media.MissingMediaLibraries: if media are on and a library is missing.
+    :raises OSError: if the port is in use.
     """
     if options.media:
         media.require_libraries()
@@ -94,7 +95,7 @@ async def serve(options: Options, ready: Callable[[Ready], None], stop: asyncio.
         while not all(server.started for server in servers):
             if failed := [task for task in tasks if task.done()]:
                 failed[0].result()
-                raise RuntimeError("A server ended before it had started.")
+                raise RuntimeError("A server of the sandbox ended during its start.")
             await asyncio.sleep(0.002)
         ready(_ready(options, _url(options.host, api_socket) + PREFIX, api_key, signer.base_url))
         await stop.wait()
@@ -122,7 +123,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _url(host: str, sock: socket.socket) -> str:
-    # All interfaces is no address to connect to.
+    # Nobody can connect to the address that means all interfaces.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, not bound
     return f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
 
@@ -132,7 +133,7 @@ def _files_folder(state: Path | None) -> Path | None:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals alone: the sandbox has two, and may run in a thread."""
+    """A server that handles no signals: the sandbox has two servers, and may run in a thread."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -147,30 +148,30 @@ def _server(app: Gate, connections: Connections) -> _Server:
         access_log=False,
         lifespan="off",
         ws="none",
-        # The client's address decides about the back door: a header must not be able to change it.
+        # The client's address decides about the back door, so no header may change it.
         proxy_headers=False,
-        # The gate gives the sandbox's own time.
+        # The gate adds the sandbox's own time.
         date_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
         backlog=2048,
     )
     config.load()
-    config.http_protocol_class = _watched(config.http_protocol_class, connections)
+    config.http_protocol_class = _tracked(config.http_protocol_class, connections)
     return _Server(config)
 
 
-def _watched(protocol: Any, connections: Connections) -> Any:
-    """A protocol class (h11's or httptools') that tells which connections are open."""
+def _tracked(protocol: Any, connections: Connections) -> Any:
+    """Extend a protocol class (h11's or httptools') so that it enters its connection in a table."""
 
-    class Watched(protocol):  # type: ignore[misc,unused-ignore]
+    class Tracked(protocol):  # type: ignore[misc,unused-ignore]
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            # No name: the client has gone already.
+            # There is no peer name if the client has closed the connection already.
             self._peer = (transport.get_extra_info("peername") or ("", 0))[:2]
             connections.transports[self._peer] = transport
-            # A listening socket made by hand has no protocol number, and asyncio then leaves Nagle's
-            # algorithm on: every answer would wait 40 ms for an acknowledgement.
+            # asyncio leaves Nagle's algorithm on for a socket without a protocol number, which our listening
+            # sockets are: every answer would wait 40 ms for an acknowledgement.
             with contextlib.suppress(OSError):
                 transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -178,4 +179,4 @@ def _watched(protocol: Any, connections: Connections) -> Any:
             connections.transports.pop(self._peer, None)
             super().connection_lost(error)
 
-    return Watched
+    return Tracked

@@ -1,4 +1,4 @@
-"""Where the sandbox keeps bytes: content-addressed files under a limit, and a state file."""
+"""Stores bytes: files named by their contents, within a limit, and the state file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from hedra_provider.sandbox import refusals
+from hedra_provider.sandbox import rejections
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,32 +28,33 @@ _STARTING = "hedra-starting-"
 
 
 class TemporaryFolder:
-    """A folder that is deleted at the end: by :meth:`delete`, by the interpreter, or, after a ``kill -9``, by
+    """A folder that is deleted by :meth:`delete`, at the end of the interpreter, or, after a ``kill -9``, by
     the next sandbox of this user.
 
-    Whoever lives holds a lock on its folder; the system drops it with the process, however that ends.
+    A running sandbox holds a lock on its folder. The system releases the lock with the process, however the
+    process ends.
     """
 
     def __init__(self) -> None:
         base = Path(tempfile.gettempdir())
         delete_abandoned(base)
-        # Locked before it has the name by which it could be taken for abandoned.
+        # Locked before it gets the name by which another sandbox could find it and delete it.
         made = Path(tempfile.mkdtemp(prefix=_STARTING))
         self._lock = os.open(made, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.path = made.rename(base / made.name.replace(_STARTING, _PREFIX))
         self.delete = weakref.finalize(self, _delete, self.path, self._lock)
-        """Delete it; once is enough."""
+        """Delete the folder; further calls do nothing."""
 
 
 def delete_abandoned(base: Path) -> None:
     """Delete the folders of this user's sandboxes that were killed.
 
-    :param base: where they are.
+    :param base: the folder for temporary files.
     """
     for folder in base.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            # Of a shared /tmp only what is ours, and no link to anywhere.
+            # /tmp is shared: only this user's folders, and no links.
             lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:
                 if os.fstat(lock).st_uid != os.getuid():
@@ -69,11 +70,15 @@ def _delete(folder: Path, lock: int) -> None:
     os.close(lock)
 
 
+class StoreFull(Exception):
+    """The files take as much space as they may."""
+
+
 class FileStore:
     """Files by the hash of their contents, so that equal uploads take space once.
 
     :param keep: folder that outlives the sandbox; None takes a temporary one.
-    :param max_bytes: what all files together may take.
+    :param max_bytes: limit for all files together, in bytes.
     """
 
     def __init__(self, keep: Path | None, max_bytes: int) -> None:
@@ -86,45 +91,55 @@ class FileStore:
         self._used = sum(file.stat().st_size for file in self.folder.iterdir())
 
     def path(self, name: str) -> Path:
-        """The path of a file by its name in the store."""
+        """Return the path of a file.
+
+        :param name: its name in the store.
+        """
         return self.folder / name
 
     def take(self, size: int) -> None:
-        """Count ``size`` more bytes.
+        """Count bytes that are about to be stored.
 
-        :raises Refusal: 413 beyond the limit.
+        :param size: how many.
+        :raises Rejection: 413 beyond the limit.
         """
         if self._used + size > self._max_bytes:
-            raise refusals.too_large(
+            raise rejections.too_large(
                 f"The sandbox keeps at most {self._max_bytes} bytes of files; it is full."
             )
         self._used += size
 
     def require_room(self) -> None:
-        """Refuse to make more files when the limit is reached.
+        """Check that another file may be made.
 
-        :raises OSError: that says so.
+        :raises StoreFull: when the limit is reached.
         """
         if self._used >= self._max_bytes:
-            raise OSError(f"it keeps at most {self._max_bytes} bytes of files, and is full")
+            raise StoreFull(f"its store for files is full ({self._max_bytes} bytes).")
 
     @property
     def used(self) -> int:
-        """Bytes that all files take together."""
+        """Space that all files take together, in bytes."""
         return self._used
 
     def count(self, size: int) -> None:
-        """Count ``size`` more bytes that are there already, whatever the limit."""
+        """Count bytes that are stored already, also beyond the limit.
+
+        :param size: how many.
+        """
         self._used += size
 
     def give_back(self, size: int) -> None:
-        """Count ``size`` bytes less."""
+        """Count bytes that were deleted.
+
+        :param size: how many.
+        """
         self._used -= size
 
     def adopt(self, path: Path) -> tuple[str, int]:
-        """Take a finished file into the store.
+        """Move a finished file into the store.
 
-        :param path: a file on the same volume; it is moved.
+        :param path: a file on the same volume.
         :return: its name in the store and its size in bytes.
         """
         digest = hashlib.sha256()
@@ -135,8 +150,12 @@ class FileStore:
         return self.place(path, digest.hexdigest()), size
 
     def place(self, path: Path, name: str) -> str:
-        """Move a file into the store under a name."""
-        # Equal contents: replacing changes nothing for those who read the old file.
+        """Move a file into the store under a name.
+
+        :param path: a file on the same volume.
+        :param name: the hash of its contents.
+        """
+        # The contents are equal: a reader of the old file sees no change.
         path.replace(self.path(name))
         return name
 
@@ -147,15 +166,17 @@ class FileStore:
         self._used = 0
 
     def close(self) -> None:
-        """Delete the folder if it is a temporary one."""
+        """Delete the folder, if it is a temporary one."""
         if self._temporary:
             self._temporary.delete()
 
 
 class Incoming:
-    """A file that is arriving: write, then :meth:`finish`; leaving the block without that throws it away.
+    """A file that is being received: a context manager that deletes the file unless :meth:`keep` was called.
 
-    Bytes go to disk in blocks by a thread: memory stays constant and the event loop free.
+    A thread writes the bytes to disk in blocks: memory stays constant, and the event loop is free.
+
+    :param store: takes the file.
     """
 
     def __init__(self, store: FileStore) -> None:
@@ -168,28 +189,39 @@ class Incoming:
         self._kept = False
 
     def add(self, data: bytes | memoryview) -> None:
-        """Buffer some bytes."""
+        """Buffer some bytes.
+
+        :param data: the bytes.
+        :raises Rejection: 413 beyond the limit of the store.
+        """
         self._store.take(len(data))
         self.size += len(data)
         self._buffer += data
 
-    async def flush(self, *, all_of_it: bool = False) -> None:
-        """Write the buffer to disk once it is a block long."""
-        if len(self._buffer) >= _BLOCK_BYTES or (all_of_it and self._buffer):
+    async def flush(self, *, whole: bool = False) -> None:
+        """Write the buffer to disk when it has the length of a block.
+
+        :param whole: write it in any case; default False.
+        :raises Rejection: 413 when the disk is full.
+        """
+        if len(self._buffer) >= _BLOCK_BYTES or (whole and self._buffer):
             block, self._buffer = self._buffer, bytearray()
-            await asyncio.to_thread(self._write, block)
+            try:
+                await asyncio.to_thread(self._write, block)
+            except OSError as error:
+                raise rejections.too_large(f"The sandbox cannot store the file: {error.strerror}.") from None
 
     def _write(self, block: bytearray) -> None:
         self._file.write(block)
         self._digest.update(block)
 
     async def complete(self) -> None:
-        """Bring everything to disk so that :attr:`path` can be read."""
-        await self.flush(all_of_it=True)
+        """Write everything to disk, so that :attr:`path` can be read."""
+        await self.flush(whole=True)
         self._file.close()
 
     def keep(self) -> str:
-        """Take the completed file into the store and return its name there."""
+        """Move the completed file into the store and return its name there."""
         name = self._digest.hexdigest()
         if self._store.path(name).exists():
             self._store.give_back(self.size)
@@ -209,9 +241,9 @@ class Incoming:
 
 
 class StateFile:
-    """Saves the state: at once while that is cheap, else at most a tenth of the time.
+    """Saves the state: after each change while that is fast, else for at most a tenth of the time.
 
-    :param path: the file; None keeps nothing.
+    :param path: the file; None saves nothing.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -221,17 +253,17 @@ class StateFile:
         self._pending: asyncio.TimerHandle | None = None
 
     def read(self) -> dict[str, Any] | None:
-        """What was saved, or None."""
+        """Return what was saved, or None."""
         if self._path is None or not self._path.exists():
             return None
         saved: dict[str, Any] = json.loads(self._path.read_text("utf-8"))
         return saved
 
     def save(self, dump: Callable[[], Any], *, at_once: bool = False) -> None:
-        """Save, now or soon.
+        """Save now or soon.
 
-        :param dump: function that returns the state as JSON.
-        :param at_once: do not put it off.
+        :param dump: returns the state as JSON.
+        :param at_once: save now; default False.
         """
         if self._path is None:
             return
@@ -251,7 +283,7 @@ class StateFile:
             self._pending = None
         began = time.monotonic()
         partial = path.with_name(path.name + ".partial")
-        # It holds the API key: for the owner's eyes only, from the first byte.
+        # The state has the API key: only the owner may read the file, from the first byte on.
         partial.unlink(missing_ok=True)
         partial.touch(mode=0o600)
         partial.write_text(json.dumps(saved), "utf-8")

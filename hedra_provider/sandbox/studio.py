@@ -1,4 +1,4 @@
-"""Makes the files of generations in worker threads, each distinct one once."""
+"""Works on media in threads: makes the files of generations, each distinct one once, and measures uploads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from hedra_provider.sandbox import media
+from hedra_provider.sandbox import measuring, speech
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from hedra_provider.sandbox.state import Job
+    from hedra_provider.sandbox.media import Facts
+    from hedra_provider.sandbox.records import Job
     from hedra_provider.sandbox.store import FileStore
 
 PLACEHOLDER = b"This is a placeholder: the sandbox runs without media.\n"
@@ -28,8 +29,8 @@ Made = tuple[str, int]
 class Studio:
     """See the module.
 
-    :param store: where inputs are and results go.
-    :param media_enabled: False makes placeholders.
+    :param store: has the inputs and takes the results.
+    :param media_enabled: False makes placeholders, and rejects no file.
     """
 
     def __init__(self, store: FileStore, *, media_enabled: bool) -> None:
@@ -37,14 +38,17 @@ class Studio:
         self._media = media_enabled
         self._jobs: dict[Job, asyncio.Future[Made]] = {}
         self._stop = threading.Event()
-        self._threads = ThreadPoolExecutor(
-            max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="sandbox-studio"
-        )
+        workers = min(4, os.cpu_count() or 1)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="sandbox-studio")
+        # Threads of their own: an upload does not wait until videos are made, nor a file until it is
+        # measured.
+        self._measuring = ThreadPoolExecutor(workers, thread_name_prefix="sandbox-measuring")
 
     def make(self, job: Job, done: Callable[[asyncio.Future[Made]], None]) -> None:
         """Start a job, or join one that makes the same.
 
-        :param done: called in the event loop when it is finished or has failed.
+        :param job: what to make.
+        :param done: called in the event loop when the job has finished or failed.
         """
         future = self._jobs.get(job)
         if future is None or (future.done() and (future.cancelled() or future.exception())):
@@ -56,16 +60,31 @@ class Studio:
         else:
             future.add_done_callback(done)
 
+    async def measure(self, path: Path, asset_type: str) -> Facts:
+        """Measure an uploaded file.
+
+        :param path: the file.
+        :param asset_type: ``image``, ``audio`` or ``video``.
+        :raises hedra_provider.sandbox.media.Unreadable: if the file is not such a medium.
+        """
+        measure = measuring.measure if self._media else measuring.measure_quickly
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._measuring, measure, path, asset_type, self._stop)
+
     async def wait(self, jobs: Iterable[Job], seconds: float) -> None:
-        """Wait for jobs, at most so long."""
+        """Wait for jobs.
+
+        :param jobs: what to wait for.
+        :param seconds: the longest wait, in seconds of real time.
+        """
         futures = [self._jobs[job] for job in jobs if job in self._jobs]
         if pending := [future for future in futures if not future.done()]:
             await asyncio.wait(pending, timeout=seconds)
-        # The callbacks that book a result run only after the future is done.
+        # The callbacks that store a result run only after the future is done.
         await asyncio.sleep(0)
 
     def forget(self) -> None:
-        """Forget what was made; jobs that run go on, and nobody waits for them."""
+        """Forget finished work. Running jobs go on, and their results are dropped."""
         self._jobs.clear()
 
     def _count(self, made: asyncio.Future[Made]) -> None:
@@ -74,13 +93,14 @@ class Studio:
 
     @property
     def closed(self) -> bool:
-        """Whether it has been stopped; jobs that were running have failed for that reason alone."""
+        """Whether the studio was closed; jobs that ran then have failed for that reason alone."""
         return self._stop.is_set()
 
     def close(self) -> None:
-        """Stop, leaving nothing half done."""
+        """Stop all work and delete unfinished files."""
         self._stop.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._measuring):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, job: Job) -> Made:
         self._store.require_room()
@@ -90,7 +110,7 @@ class Studio:
             if not self._media:
                 result.write_bytes(PLACEHOLDER + repr(job).encode())
             elif job.kind == "audio":
-                media.synthesise_speech(result, job.speech or "", job.duration_ms)
+                speech.synthesise_speech(result, job.speech or "", job.duration_ms)
             else:
                 self._video(job, result, cleanup)
             return self._store.adopt(result)
@@ -102,7 +122,7 @@ class Studio:
         if job.speech is not None:
             audio = self._store.path(f"part-{uuid4().hex}")
             cleanup.callback(audio.unlink, missing_ok=True)
-            media.synthesise_speech(audio, job.speech, job.speech_ms)
+            speech.synthesise_speech(audio, job.speech, job.speech_ms)
         render_video(
             result,
             image=self._store.path(job.image) if job.image else None,

@@ -1,10 +1,12 @@
 """Decides whether a generation can be made, before anything is charged.
 
-Shape first (pydantic, so that a 422 looks like FastAPI's), then sense: models, assets, lengths, sizes.
+First the shape, by pydantic, so that a 422 looks like FastAPI's. Then the rules: models, assets, lengths,
+sizes. The rules only see values of the types that the shape names.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -20,10 +22,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from hedra_provider.sandbox import catalogue, refusals
-from hedra_provider.sandbox.media import speech_duration_ms
-from hedra_provider.sandbox.refusals import Refusal
-from hedra_provider.sandbox.state import Asset, Job, JsonObject, Plan
+from hedra_provider.sandbox import catalogue, rejections
+from hedra_provider.sandbox.records import Asset, Job, JsonObject, Plan
+from hedra_provider.sandbox.rejections import Rejection
+from hedra_provider.sandbox.speech import speech_duration_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ _NOT_SIMULATED = frozenset(
 
 class _Shape(BaseModel):
     # "model_slug" is Hedra's name, not a clash with pydantic.
-    model_config = ConfigDict(protected_namespaces=(), extra="ignore")
+    model_config = ConfigDict(protected_namespaces=(), extra="ignore", allow_inf_nan=False)
 
 
 class VideoInputs(_Shape):
@@ -110,8 +112,12 @@ class AssetRequest(_Shape):
     reserved_asset_id: UUID | None = None
 
 
-def _tag(value: Any) -> Any:
-    return value.get("type", "video") if isinstance(value, dict) else None
+def _tag(value: Any) -> str | None:
+    """The request's type as a text: pydantic looks it up in a table, where an object would be an error."""
+    if not isinstance(value, dict):
+        return None
+    kind = value.get("type", "video")
+    return kind if isinstance(kind, str) else json.dumps(kind)
 
 
 SubmitRequest = Annotated[
@@ -125,23 +131,23 @@ _ASSET = TypeAdapter(AssetRequest)
 def read_submit(raw: Any) -> VideoRequest | SpeechRequest:
     """Read the body of ``POST /generations``.
 
-    :raises Refusal: 422 in FastAPI's shape, 400 for a type that Hedra has and the sandbox has not.
+    :param raw: the body.
+    :raises Rejection: 422 in FastAPI's shape, 400 for a type of Hedra's that the sandbox does not make.
     """
-    if isinstance(raw, dict) and raw.get("type") in _NOT_SIMULATED:
-        raise refusals.bad_request(
-            f"The sandbox makes video and text_to_speech; {raw['type']} is not simulated."
-        )
+    if (kind := _tag(raw)) in _NOT_SIMULATED:
+        raise rejections.bad_request(f"The sandbox makes video and text_to_speech; {kind} is not simulated.")
     return _read(_SUBMIT, raw)
 
 
 def read_asset(raw: Any) -> AssetRequest:
     """Read the body of ``POST /assets``.
 
-    :raises Refusal: 422 in FastAPI's shape, 400 for a type that cannot be uploaded here.
+    :param raw: the body.
+    :raises Rejection: 422 in FastAPI's shape, 400 for a type that cannot be uploaded to the sandbox.
     """
     request = _read(_ASSET, raw)
     if request.type not in ("image", "audio", "video"):
-        raise refusals.bad_request(f"Assets of type {request.type} cannot be uploaded to the sandbox.")
+        raise rejections.bad_request(f"Assets of type {request.type} cannot be uploaded to the sandbox.")
     return request
 
 
@@ -150,7 +156,7 @@ def _read(adapter: TypeAdapter[T], raw: Any) -> T:
         return adapter.validate_python(raw)
     except ValidationError as error:
         rows = error.errors(include_url=False, include_context=False)
-        raise Refusal(422, {"detail": [{**row, "loc": ["body", *row["loc"]]} for row in rows]}) from None
+        raise Rejection(422, {"detail": [{**row, "loc": ["body", *row["loc"]]} for row in rows]}) from None
 
 
 def plan(
@@ -160,8 +166,8 @@ def plan(
     """Decide what to make and what it costs.
 
     :param request: a well-formed request.
-    :param find_asset: looks an asset up by id.
-    :raises Refusal: 400 or 404 when it cannot be made.
+    :param find_asset: returns an asset by id.
+    :raises Rejection: 400 or 404 when it cannot be made.
     """
     return _plan_video(request, find_asset) if isinstance(request, VideoRequest) else _plan_speech(request)
 
@@ -177,14 +183,14 @@ def _speech_ms(request: SpeechRequest) -> int:
         model_id = str(request.model_id) if request.model_id else None
         model = catalogue.find_model(slug=request.model_slug, model_id=model_id)
         if model is None or model["type"] != "text_to_speech":
-            raise refusals.not_found("Model")
+            raise rejections.not_found("Model")
     if str(request.voice_id) not in _VOICE_IDS:
-        raise refusals.not_found(f"Voice {request.voice_id}")
+        raise rejections.not_found(f"Voice {request.voice_id}")
     limit = catalogue.SPEECH_MODEL["max_prompt_length"]
     if not request.text.strip():
-        raise refusals.bad_request("text must not be empty.")
+        raise rejections.bad_request("text must not be empty.")
     if len(request.text) > limit:
-        raise refusals.bad_request(f"text has {len(request.text)} characters; at most {limit} are allowed.")
+        raise rejections.bad_request(f"text has {len(request.text)} characters; at most {limit} are allowed.")
     return speech_duration_ms(request.text, request.speed)
 
 
@@ -196,9 +202,9 @@ def _plan_video(request: VideoRequest, find_asset: Callable[[str], Asset | None]
     _one_of("aspect_ratio", ratio, model["aspect_ratios"])
     _one_of("resolution", resolution, model["resolutions"])
     if len(inputs.text_prompt) > model["max_prompt_length"]:
-        raise refusals.bad_request(f"text_prompt is longer than {model['max_prompt_length']} characters.")
+        raise rejections.bad_request(f"text_prompt is longer than {model['max_prompt_length']} characters.")
     if inputs.duration_ms is not None and inputs.duration_ms <= 0:
-        raise refusals.unprocessable(
+        raise rejections.unprocessable(
             ["body", "video", "generated_video_inputs", "duration_ms"],
             "Input should be greater than 0", "greater_than", inputs.duration_ms,
         )  # fmt: skip
@@ -209,21 +215,24 @@ def _plan_video(request: VideoRequest, find_asset: Callable[[str], Asset | None]
     speech = request.audio_generation
     speech_ms = 0
     if model["requires_audio_input"]:
-        # "If provided (and audio_id is not)", says the schema: an audio_id wins over inline speech.
+        # The schema: "If provided (and audio_id is not)". So an audio_id wins over inline speech.
         if request.audio_id is not None:
             speech = None
             audio = _audio(request.audio_id, slots["audio"], find_asset)
         elif speech is not None:
             speech_ms = _speech_ms(speech)
         else:
-            raise refusals.bad_request("This model needs audio: give audio_id or audio_generation.")
+            raise rejections.bad_request("This model needs audio: give audio_id or audio_generation.")
     elif request.audio_id is not None or speech is not None:
-        raise refusals.bad_request("This model takes no audio.")
+        raise rejections.bad_request("This model takes no audio.")
 
     start_ms = request.audio_start_ms or 0
     sound_ms = audio.facts.duration_ms if audio else speech_ms
     if start_ms and start_ms >= sound_ms:
-        raise refusals.bad_request(f"audio_start_ms is {start_ms}; the audio is only {sound_ms} ms long.")
+        raise rejections.bad_request(f"audio_start_ms is {start_ms}; the audio is only {sound_ms} ms long.")
+    if -start_ms > model["max_duration_ms"]:
+        limit = f"{model['name']} makes at most {model['max_duration_ms']} ms of video"
+        raise rejections.bad_request(f"audio_start_ms is {start_ms}; {limit}.")
     duration_ms = _duration_ms(inputs.duration_ms, sound_ms - start_ms if sound_ms else 5000, model)
     credits = catalogue.price(model, duration_ms, resolution)
     if speech:
@@ -248,16 +257,16 @@ def _video_model(request: VideoRequest) -> JsonObject:
     slug = request.model_slug or request.generated_video_inputs.model_slug
     model_id = request.ai_model_id or request.generated_video_inputs.ai_model_id
     if slug is None and model_id is None:
-        raise refusals.bad_request("Give model_slug or ai_model_id.")
+        raise rejections.bad_request("Give model_slug or ai_model_id.")
     model = catalogue.find_model(slug=slug, model_id=str(model_id) if model_id else None)
     if model is None or model["type"] != "video":
-        raise refusals.not_found("Model")
+        raise rejections.not_found("Model")
     return model
 
 
 def _one_of(name: str, value: str, allowed: list[str]) -> None:
     if value not in allowed:
-        raise refusals.bad_request(
+        raise rejections.bad_request(
             f"{name} {value!r} is not supported by this model; use one of {', '.join(allowed)}."
         )
 
@@ -265,27 +274,27 @@ def _one_of(name: str, value: str, allowed: list[str]) -> None:
 def _portrait(request: VideoRequest, slot: JsonObject, find_asset: Callable[[str], Asset | None]) -> Asset:
     if request.start_keyframe_id is None:
         if request.start_keyframe_url is not None:
-            raise refusals.bad_request(
+            raise rejections.bad_request(
                 "The sandbox fetches nothing from the network: upload the start keyframe."
             )
-        raise refusals.bad_request("This model needs a start keyframe: give start_keyframe_id.")
+        raise rejections.bad_request("This model needs a start keyframe: give start_keyframe_id.")
     image = _uploaded("start_keyframe_id", str(request.start_keyframe_id), "image", slot, find_asset)
     smallest, largest = min(image.facts.width, image.facts.height), max(image.facts.width, image.facts.height)
     if smallest < slot["min_dimension_px"] or largest > slot["max_dimension_px"]:
         size = f"{image.facts.width}x{image.facts.height}"
         limits = f"{slot['min_dimension_px']} to {slot['max_dimension_px']}"
-        raise refusals.bad_request(f"The start keyframe is {size} pixels; each side must be {limits}.")
+        raise rejections.bad_request(f"The start keyframe is {size} pixels; each side must be {limits}.")
     return image
 
 
 def _audio(ids: UUID | list[UUID], slot: JsonObject, find_asset: Callable[[str], Asset | None]) -> Asset:
     if isinstance(ids, list):
         if len(ids) != 1:
-            raise refusals.bad_request("The sandbox makes videos of one speaker: give one audio_id.")
+            raise rejections.bad_request("The sandbox makes videos of one speaker: give one audio_id.")
         ids = ids[0]
     audio = _uploaded("audio_id", str(ids), "audio", slot, find_asset)
     if audio.facts.duration_ms < slot["min_duration_ms"]:
-        raise refusals.bad_request(f"The audio is shorter than {slot['min_duration_ms']} ms.")
+        raise rejections.bad_request(f"The audio is shorter than {slot['min_duration_ms']} ms.")
     return audio
 
 
@@ -294,25 +303,25 @@ def _uploaded(
 ) -> Asset:
     asset = find_asset(asset_id)
     if asset is None:
-        raise refusals.not_found(f"Asset {asset_id} ({name})")
+        raise rejections.not_found(f"Asset {asset_id} ({name})")
     if asset.type != asset_type:
-        raise refusals.bad_request(
+        raise rejections.bad_request(
             f"{name} must be an asset of type {asset_type}; {asset_id} is of type {asset.type}."
         )
     if asset.file is None:
-        raise refusals.bad_request(f"{name}: nothing was uploaded to asset {asset_id} yet.")
+        raise rejections.bad_request(f"{name}: nothing was uploaded to asset {asset_id} yet.")
     if asset.size > slot["max_file_size_bytes"]:
-        raise refusals.bad_request(f"{name}: the file is larger than {slot['max_file_size_bytes']} bytes.")
+        raise rejections.bad_request(f"{name}: the file is larger than {slot['max_file_size_bytes']} bytes.")
     return asset
 
 
-def _duration_ms(asked_ms: int | None, natural_ms: int, model: JsonObject) -> int:
-    """Length of the video: as asked (which trims or pads), else that of the audio."""
-    duration_ms = natural_ms if asked_ms is None else asked_ms
+def _duration_ms(requested_ms: int | None, natural_ms: int, model: JsonObject) -> int:
+    """Length of the video: the requested one (which trims or pads), else that of the audio."""
+    duration_ms = natural_ms if requested_ms is None else requested_ms
     limit_ms = model["max_duration_ms"]
     if duration_ms > limit_ms + catalogue.DURATION_TOLERANCE_MS:
-        what = "The audio" if asked_ms is None else "duration_ms"
-        raise refusals.bad_request(
+        what = "The audio" if requested_ms is None else "duration_ms"
+        raise rejections.bad_request(
             f"{what} is {duration_ms} ms; {model['name']} takes at most {limit_ms} ms."
         )
     return duration_ms

@@ -1,8 +1,8 @@
 """Makes the finished avatar video: the portrait, the audio, and the word SANDBOX.
 
-A real MP4 (H.264 and AAC, ``yuv420p``, index at the front). SANDBOX is written on it so that nobody takes it
-for one of Hedra's, and a small meter follows the loudness: it shows that picture and sound belong together.
-Everything streams, so ten minutes need no more memory than ten seconds.
+A real MP4 (H.264 and AAC, ``yuv420p``, index at the front). SANDBOX is written on it, so that nobody mistakes
+it for a video of Hedra's. A small meter follows the loudness: it shows that picture and sound belong
+together. Everything streams, so ten minutes need no more memory than ten seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from contextlib import closing
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from hedra_provider.sandbox.media import open_image
+from hedra_provider.sandbox.picture import open_picture
+from hedra_provider.sandbox.sound import AUDIO_RATE, BYTES_PER_SAMPLE, Stopped, pcm
 
 if TYPE_CHECKING:
     import threading
@@ -25,16 +26,8 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 10
 """A still portrait needs no more: ten minutes are 6,000 frames."""
 
-AUDIO_RATE = 44_100
-"""Sample rate of the sound track, in Hz; it is mono, as speech is."""
-
 _METER_STEPS = 8
 _FRAME_SAMPLES = AUDIO_RATE // FRAMES_PER_SECOND
-_BYTES_PER_SAMPLE = 2
-
-
-class Stopped(Exception):
-    """The sandbox ends; the video is not wanted any more."""
 
 
 def render_video(
@@ -50,23 +43,24 @@ def render_video(
 ) -> None:
     """Make a talking-head video.
 
-    :param path: where to write the MP4; it appears there only when whole.
+    :param path: where to write the MP4; it appears there only when it is whole.
     :param image: portrait, cropped to cover the frame; None gives a plain backdrop.
     :param audio: speech; None gives silence.
     :param width: in pixels, even.
     :param height: in pixels, even.
-    :param duration_ms: length of the video; the audio is trimmed, or padded with silence.
-    :param audio_start_ms: positive skips that much of the audio, negative puts silence before it.
-    :param stop: when set, give up.
+    :param duration_ms: length of the video in milliseconds; the audio is trimmed, or padded with silence.
+    :param audio_start_ms: milliseconds; positive skips the beginning of the audio, negative puts silence
+        before it; default 0.
+    :param stop: ends the work when set; default None, which never ends it.
     :raises Stopped: when ``stop`` was set.
-    :raises hedra_provider.sandbox.media.Unreadable: when the portrait cannot be decoded.
+    :raises hedra_provider.sandbox.media.Unreadable: if the portrait or the audio cannot be decoded.
     """
     import av
 
     partial = path.with_name(path.name + ".partial")
     try:
         with (
-            closing(_pcm(audio, audio_start_ms)) as sound,
+            closing(PcmStream(iter(()) if audio is None else pcm(audio, stop), audio_start_ms)) as sound,
             av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container,
         ):
             picture_stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
@@ -114,9 +108,9 @@ def draw(image: Path | None, width: int, height: int) -> list[Image.Image]:
     if image is None:
         base = Image.new("RGB", (width, height), (64, 72, 84))
     else:
-        # Portraits carry the face above the middle: crop more from below.
+        # The face of a portrait is above the middle: crop more from below.
         base = ImageOps.fit(
-            open_image(image), (width, height), Image.Resampling.LANCZOS, centering=(0.5, 0.4)
+            open_picture(image), (width, height), Image.Resampling.LANCZOS, centering=(0.5, 0.4)
         )
     unit = min(width, height) / 100
     font = ImageFont.load_default(round(6 * unit))
@@ -146,37 +140,45 @@ def _video_frame(picture: Image.Image) -> VideoFrame:
     return frame.reformat(format="yuv420p")
 
 
-def _audio_frame(pcm: bytes, position: int) -> AudioFrame:
+def _audio_frame(samples: bytes, position: int) -> AudioFrame:
     import av
 
-    frame = av.AudioFrame(format="s16", layout="mono", samples=len(pcm) // _BYTES_PER_SAMPLE)
-    frame.planes[0].update(pcm.ljust(frame.planes[0].buffer_size, b"\0"))
+    frame = av.AudioFrame(format="s16", layout="mono", samples=len(samples) // BYTES_PER_SAMPLE)
+    frame.planes[0].update(samples.ljust(frame.planes[0].buffer_size, b"\0"))
     frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, position, Fraction(1, AUDIO_RATE)
     return frame
 
 
-def _loudness(pcm: bytes) -> int:
-    # Every 16th sample tells enough.
-    peak = max(map(abs, array("h", pcm)[::16]), default=0)
+def _loudness(samples: bytes) -> int:
+    # Every 16th sample is enough for a meter.
+    peak = max(map(abs, array("h", samples)[::16]), default=0)
     return min(_METER_STEPS - 1, peak * _METER_STEPS // 20_000)
 
 
 def _take(sound: PcmStream, samples: int) -> bytes:
-    wanted = samples * _BYTES_PER_SAMPLE
+    wanted = samples * BYTES_PER_SAMPLE
     return sound.read(wanted).ljust(wanted, b"\0")
 
 
 class PcmStream:
-    """The audio as a file object of 16-bit mono samples, shifted by ``audio_start_ms``."""
+    """Decoded audio as a file object of 16-bit mono samples.
+
+    :param chunks: the samples.
+    :param start_ms: milliseconds; positive skips the beginning, negative puts silence before it.
+    """
 
     def __init__(self, chunks: Iterator[bytes], start_ms: int) -> None:
-        offset = AUDIO_RATE * abs(start_ms) // 1000 * _BYTES_PER_SAMPLE
+        offset = AUDIO_RATE * abs(start_ms) // 1000 * BYTES_PER_SAMPLE
         self._chunks = chunks
-        self._buffer = bytearray(offset if start_ms < 0 else 0)
+        self._buffer = bytearray()
+        self._silence = offset if start_ms < 0 else 0
         self._skip = offset if start_ms > 0 else 0
 
     def read(self, size: int) -> bytes:
         """Return ``size`` bytes, fewer only at the end."""
+        silence = bytes(min(size, self._silence))
+        self._silence -= len(silence)
+        size -= len(silence)
         while self._skip or len(self._buffer) < size:
             chunk = next(self._chunks, b"")
             if not chunk:
@@ -185,26 +187,10 @@ class PcmStream:
             self._skip = max(0, self._skip - len(chunk))
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
-        return taken
+        return silence + taken
 
     def close(self) -> None:
         """Close the file that is being decoded."""
         close = getattr(self._chunks, "close", None)
         if close:
             close()
-
-
-def _pcm(path: Path | None, start_ms: int) -> PcmStream:
-    return PcmStream(iter(()) if path is None else _decode(path), start_ms)
-
-
-def _decode(path: Path) -> Iterator[bytes]:
-    import av
-
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=AUDIO_RATE)
-    with av.open(str(path)) as container:
-        for frame in container.decode(audio=0):
-            for piece in resampler.resample(frame):
-                yield bytes(piece.planes[0])[: piece.samples * _BYTES_PER_SAMPLE]
-        for piece in resampler.resample(None):
-            yield bytes(piece.planes[0])[: piece.samples * _BYTES_PER_SAMPLE]

@@ -88,10 +88,19 @@ class Client:
         return self.get(f"/generations/{generation_id}/status").json()
 
     def make(self, **options: Any) -> Json:
-        """Submit and return the status, which is complete unless something is wrong."""
+        """Submit and return the final status, which is complete unless something is wrong."""
         answer = self.submit(**options)
         assert answer.status_code == 200, answer.text
-        return self.status(answer.json()["id"])
+        return self.final_status(answer.json()["id"])
+
+    def final_status(self, generation_id: str) -> Json:
+        """Poll a generation that is due by the clock until its file is made, on a busy machine too."""
+        for _ in range(30):
+            # Each answer waits up to two seconds for the file.
+            status = self.status(generation_id)
+            if status["status"] != "finalizing":
+                break
+        return status
 
     def download(self, url: str, **options: Any) -> httpx.Response:
         return httpx.get(url, timeout=30, **HERE, **options)

@@ -1,4 +1,4 @@
-"""What a submit costs, what is refused, and how a generation fares."""
+"""What a submit costs, which requests are rejected, and the life of a generation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TestPrice:
         assert hedra.get("/generations").json()["data"][0]["credit_cost"] == credits
         assert [row["credits"] for row in hedra.sandbox.submissions] == [credits]
 
-    def test_charges_the_length_asked_for(self, hedra: Client) -> None:
+    def test_charges_the_requested_length(self, hedra: Client) -> None:
         hedra.submit(seconds=1.0, inputs={"duration_ms": 10_000, "resolution": "720p"})
         assert hedra.credits() == 10_000 - 30
 
@@ -46,7 +46,7 @@ class TestPrice:
         assert hedra.credits() == 10_000 - 9
         assert [row["generation_id"] for row in hedra.sandbox.submissions] == ids
 
-    def test_a_failure_is_refunded_when_it_happens(self) -> None:
+    def test_a_failure_is_refunded_at_its_end(self) -> None:
         with Sandbox(seconds=10) as sandbox:
             hedra = Client(sandbox)
             error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "No."}
@@ -66,8 +66,8 @@ class TestPrice:
         assert (status["status"], status["error"], status["error_message"]) == ("error", None, "Too dark")
 
 
-class TestRefusals:
-    """Everything is refused before it costs anything."""
+class TestRejections:
+    """Everything is rejected before it costs anything."""
 
     @pytest.fixture(autouse=True)
     def _nothing_was_charged(self, hedra: Client):
@@ -196,7 +196,7 @@ class TestCredits:
 
 class TestLifecycle:
     @pytest.mark.hedra_sandbox(seconds=100, queue_seconds=60)
-    def test_by_the_clock(self, hedra: Client) -> None:
+    def test_follows_the_clock(self, hedra: Client) -> None:
         generation_id = hedra.submit().json()["id"]
         seen = []
         for step in (0, 59, 11, 40, 42, 8):
@@ -217,20 +217,20 @@ class TestLifecycle:
         assert hedra.status(generation_id)["eta_sec"] == 60
 
     @pytest.mark.hedra_sandbox(seconds=60, max_parallel=2)
-    def test_only_so_many_at_once(self, hedra: Client) -> None:
+    def test_max_parallel_rejects_one_more(self, hedra: Client) -> None:
         assert [hedra.submit().status_code for _ in range(3)] == [200, 200, 429]
         hedra.sandbox.advance(60)
         assert hedra.submit().status_code == 200
 
     @pytest.mark.hedra_sandbox(rate=2)
-    def test_only_so_many_a_second(self, hedra: Client) -> None:
+    def test_rate_rejects_one_more(self, hedra: Client) -> None:
         answers = [hedra.get("/billing/credits") for _ in range(4)]
         assert answers[-1].status_code == 429
         assert int(answers[-1].headers["Retry-After"]) >= 1
         hedra.sandbox.advance(1)
         assert hedra.get("/billing/credits").status_code == 200
 
-    def test_a_generation_that_is_unknown(self, hedra: Client) -> None:
+    def test_an_unknown_generation(self, hedra: Client) -> None:
         answer = hedra.get(f"/generations/{uuid4()}/status")
         assert (answer.status_code, answer.json()) == (404, {"detail": "Generation not found"})
         assert hedra.get("/generations/nonsense/status").status_code == 422
@@ -269,13 +269,20 @@ class TestDuplicateIds:
         assert hedra.credits() == 9_998
 
     @pytest.mark.hedra_sandbox(duplicate_id="ignore")
+    def test_ignore_finds_a_duplicate_in_capitals(self, hedra: Client) -> None:
+        body = hedra.request(generation_id=str(uuid4()).upper())
+        first = hedra.submit(body).json()
+        hedra.submit(body)
+        assert [row["duplicate_of"] for row in hedra.sandbox.submissions] == [None, first["id"]]
+
+    @pytest.mark.hedra_sandbox(duplicate_id="ignore")
     def test_ignore_charges_every_time(self, hedra: Client) -> None:
         first, answer = self.twice(hedra)
-        asked = hedra.sandbox.submissions[0]["request"]["generation_id"]
-        assert len({first["id"], answer.json()["id"], asked}) == 3
+        requested = hedra.sandbox.submissions[0]["request"]["generation_id"]
+        assert len({first["id"], answer.json()["id"], requested}) == 3
         assert hedra.credits() == 9_996
         assert [row["duplicate_of"] for row in hedra.sandbox.submissions] == [None, first["id"]]
-        assert hedra.get(f"/generations/{asked}/status").status_code == 404
+        assert hedra.get(f"/generations/{requested}/status").status_code == 404
 
 
 class TestListing:
@@ -317,7 +324,7 @@ class TestListing:
 
 def test_speech_becomes_an_asset_that_a_video_can_use(hedra: Client) -> None:
     speech = {"type": "text_to_speech", "voice_id": voice_id(hedra), "text": "b" * 30, "speed": 1.2}
-    status = hedra.status(hedra.submit(body=speech).json()["id"])
+    status = hedra.make(body=speech)
     assert (status["status"], status["type"]) == ("complete", "audio")
     sound = hedra.download(status["download_url"])
     assert (sound.headers["content-type"], sound.content[:4]) == ("audio/wav", b"RIFF")

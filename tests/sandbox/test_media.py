@@ -1,4 +1,4 @@
-"""The finished video is a real one, of the asked length, shape and content."""
+"""The finished video is real, and has the requested length, shape and content."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ def test_shows_the_portrait_and_the_mark(hedra: Client) -> None:
     assert brightest > 200
 
 
-def test_turns_the_portrait_upright(hedra: Client) -> None:
+def test_rotates_the_portrait_upright(hedra: Client) -> None:
     picture = Image.new("RGB", (400, 300), (0, 0, 255))
     picture.paste((255, 0, 0), (0, 0, 200, 300))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn 90 degrees clockwise to see it upright: the left becomes the top
+    exif[0x0112] = 6  # displayed after a rotation by 90 degrees clockwise: the left becomes the top
     out = io.BytesIO()
     picture.save(out, "JPEG", exif=exif)
     asset_id = hedra.asset("image", out.getvalue(), "phone.jpg")
@@ -204,7 +204,7 @@ class TestUploads:
         assert again.json()["error"]["type"] == "ALREADY_EXISTS"
 
     @pytest.mark.hedra_sandbox(max_bytes=100_000)
-    def test_only_as_much_as_there_is_space(self, hedra: Client) -> None:
+    def test_beyond_the_disk_space_is_rejected(self, hedra: Client) -> None:
         asset_id = hedra.post("/assets", json={"name": "x", "type": "audio"}).json()["id"]
         answer = hedra.post(f"/assets/{asset_id}/upload", files={"file": wav_bytes(10)})
         assert answer.status_code == 413

@@ -79,27 +79,27 @@ def test_prints_one_line_and_ends_cleanly(start, number: int) -> None:
     assert time.monotonic() - began < 3
 
 
-def test_the_key_is_made_up_unless_given(start) -> None:
+def test_the_key_is_a_new_one_unless_given(start) -> None:
     processes = [start("--no-media"), start("--no-media")]
     first, second = (process.ready for process in processes)
     assert first["api_key"] != second["api_key"]
     assert "extra" not in json.loads(first["connection"])
     for ready in (first, second):
-        assert ":" not in ready["api_key"]  # a colon would look like a v3 key
+        assert ":" not in ready["api_key"]  # keys of v3 have a colon
     assert [process.end() for process in processes] == [0, 0]
 
 
 @pytest.mark.parametrize(
     "arguments", [["--workspace", "x"], ["--duplicate-id", "maybe"], ["--rate", "0"], ["--seconds", "-1"]]
 )
-def test_a_bad_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
     assert arguments[0].strip("-").replace("-", "_")[:5] in capsys.readouterr().err.replace("-", "_")
 
 
-def test_says_what_is_missing(tmp_path: Path) -> None:
+def test_names_a_missing_library(tmp_path: Path) -> None:
     hide = "import sys; sys.modules['av'] = None; sys.argv = ['x']; import runpy; "
     code = hide + "runpy.run_module('hedra_provider.sandbox', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
@@ -124,7 +124,7 @@ def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
         hedra = Client(sandbox)
         done = hedra.submit(seconds=1).json()["id"]
         sandbox.advance(60)
-        assert hedra.status(done)["status"] == "complete"
+        assert hedra.final_status(done)["status"] == "complete"
         running = hedra.submit(seconds=1.5, inputs={"resolution": "720p"}).json()["id"]
         key, balance = sandbox.api_key, hedra.credits()
     assert file.stat().st_mode & 0o077 == 0
@@ -135,7 +135,7 @@ def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
         assert hedra.download(hedra.status(done)["url"]).content[4:8] == b"ftyp"
         assert hedra.status(running)["status"] != "complete"
         sandbox.advance(60)
-        status = hedra.status(running)
+        status = hedra.final_status(running)
         assert status["status"] == "complete"
         assert hedra.download(status["url"]).content[4:8] == b"ftyp"
 
@@ -143,23 +143,23 @@ def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
 def test_a_video_that_a_restart_interrupted_is_made_after_it(tmp_path: Path) -> None:
     file = tmp_path / "state.json"
     with Sandbox(state=file, seconds=60) as sandbox:
-        # Two minutes of sound: the sandbox ends long before the file is made.
+        # Two minutes of sound: the sandbox stops long before the file is made.
         request = Client(sandbox).request(inputs={"duration_ms": 120_000, "resolution": "1080p"})
         generation_id = Client(sandbox).submit(request).json()["id"]
     saved = json.loads(file.read_text())
     assert saved["generations"][0]["error"] is None
     assert saved["assets"][-1]["file"] is None
-    # Make it short, so that the test is.
+    # A short file keeps the test short.
     saved["generations"][0]["job"]["duration_ms"] = 1000
     file.write_text(json.dumps(saved))
     with Sandbox(state=file, seconds=60) as sandbox:
         sandbox.advance(60)
-        status = Client(sandbox).status(generation_id)
+        status = Client(sandbox).final_status(generation_id)
         assert status["status"] == "complete"
         assert Client(sandbox).download(status["url"]).content[4:8] == b"ftyp"
 
 
-def test_a_kill_loses_nothing_that_was_answered(start, tmp_path: Path) -> None:
+def test_a_kill_loses_no_answered_request(start, tmp_path: Path) -> None:
     file = str(tmp_path / "state.json")
     process = start("--state", file, "--no-media")
     headers = {"x-api-key": process.ready["api_key"]}
@@ -179,7 +179,7 @@ def test_a_kill_loses_nothing_that_was_answered(start, tmp_path: Path) -> None:
 
 
 def test_the_flow_of_hedras_starter_script(hedra_sandbox: Sandbox, tmp_path: Path) -> None:
-    """The steps of Hedra's published example, which knows only an address and a key."""
+    """The steps of Hedra's published example, which has only an address and a key."""
     image, speech = tmp_path / "portrait.jpg", tmp_path / "speech.wav"
     image.write_bytes(portrait_bytes(kind="JPEG"))
     speech.write_bytes(wav_bytes(2.0))

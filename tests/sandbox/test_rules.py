@@ -1,4 +1,4 @@
-"""The parts of the sandbox that have laws: prices, patches, templates of paths, speech."""
+"""Rules that hold for all values: prices, patches, templates of paths, speech."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from hedra_provider.sandbox import catalogue
 from hedra_provider.sandbox.faults import Fault, Faults, merge, template
-from hedra_provider.sandbox.media import speech_duration_ms, synthesise_speech
-from hedra_provider.sandbox.options import Options
+from hedra_provider.sandbox.speech import speech_duration_ms, synthesise_speech
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,14 +86,14 @@ def test_templates(path: str, templated: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on", "fits"),
+    ("on", "matches"),
     [("GET /models", True), ("POST /models", False), ("* /models", True), ("GET *", True), ("*", True)],
 )
-def test_wildcards(on: str, fits: bool) -> None:
-    assert Fault(on).fits("GET", "/models") is fits
+def test_wildcards(on: str, matches: bool) -> None:
+    assert Fault(on).matches("GET", "/models") is matches
 
 
-def test_the_first_fault_that_fits_applies() -> None:
+def test_the_first_matching_fault_applies() -> None:
     faults = Faults()
     faults.faults = [Fault("*", skip=1, times=1), Fault("*", times=1, status=500)]
     picked = [faults.pick("GET", "/x") for _ in range(3)]
@@ -107,7 +106,7 @@ def test_faster_speech_is_never_longer(text: str, speed: float) -> None:
 
 
 @pytest.mark.parametrize("duration_ms", [500, 1234, 10_000])
-def test_speech_has_the_length_asked_for(tmp_path: Path, duration_ms: int) -> None:
+def test_speech_has_the_requested_length(tmp_path: Path, duration_ms: int) -> None:
     file = tmp_path / "speech.wav"
     synthesise_speech(file, "Hello world", duration_ms)
     with wave.open(str(file)) as sound:
@@ -119,9 +118,3 @@ def test_voices_keep_their_ids() -> None:
     ids = [voice["id"] for voice in catalogue.VOICES]
     assert len(set(ids)) == len(ids) >= 6
     assert ids[0] == "9d4bef6e-2c68-58d1-bf3e-e39aeec09115"
-
-
-def test_options_say_what_is_wrong() -> None:
-    for wrong in ({"duplicate_id": "x"}, {"rate": 0}, {"seconds": -1}, {"credits": -5}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            Options(**wrong)  # type: ignore[arg-type]

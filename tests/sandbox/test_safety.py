@@ -1,4 +1,4 @@
-"""The sandbox is safe to run: who gets in, how much it takes, what it leaves behind."""
+"""The sandbox is safe to run: access, limits of disk and memory, clean-up."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_a_web_page_opens_no_back_door(hedra_sandbox: Sandbox, origin: str):
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Forwarded-Host"])
-def test_a_header_says_nothing_of_where_it_comes_from(hedra_sandbox: Sandbox, name: str):
+def test_a_header_does_not_change_the_origin_of_a_request(hedra_sandbox: Sandbox, name: str):
     assert knock(hedra_sandbox, {name: "203.0.113.9"}) == 200
     assert knock(hedra_sandbox, {name: "127.0.0.1", "Host": "evil.example"}) == 403
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:80", "LOCALHOST", "[::1]:80", "127.9.9.9"])
-def test_this_machine_by_its_own_names_is_let_in(hedra_sandbox: Sandbox, host: str):
+def test_this_machine_has_access_by_its_own_names(hedra_sandbox: Sandbox, host: str):
     assert knock(hedra_sandbox, {"Host": host, "Origin": f"http://{host}"}) == 200
 
 
@@ -81,7 +81,7 @@ def fill(ready: Any) -> None:
         http.post(f"/assets/{asset}/upload", files={"file": portrait_bytes()}).raise_for_status()
 
 
-def test_what_a_kill_leaves_is_deleted_by_the_next_one(tmp_path: Path):
+def test_the_next_start_deletes_the_files_of_a_killed_one(tmp_path: Path):
     (tmp_path / "hedra-sandbox-link").symlink_to("/etc")
     (tmp_path / "hedra-sandbox-file").write_text("not a folder")
     killed, ready = start(tmp_path)
@@ -95,20 +95,20 @@ def test_what_a_kill_leaves_is_deleted_by_the_next_one(tmp_path: Path):
     last, _ = start(tmp_path)
     now = {path for path in tmp_path.iterdir() if path.is_dir() and not path.is_symlink()}
     assert len(now) == 2
-    assert len(now & folders) == 1, "the one that lives keeps its folder"
+    assert len(now & folders) == 1, "a running sandbox keeps its folder"
     end(lives, signal.SIGTERM)
     end(last, signal.SIGINT)
     assert {path.name for path in tmp_path.iterdir()} == {"hedra-sandbox-link", "hedra-sandbox-file"}
 
 
-def test_another_users_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_folder_of_another_user_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "hedra-sandbox-theirs").mkdir()
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
     delete_abandoned(tmp_path)
     assert (tmp_path / "hedra-sandbox-theirs").exists()
 
 
-def test_a_store_that_nobody_closes_deletes_its_folder():
+def test_an_unclosed_store_deletes_its_folder():
     store = FileStore(None, 1000)
     folder = store.folder
     assert folder.stat().st_mode & 0o077 == 0
@@ -117,13 +117,13 @@ def test_a_store_that_nobody_closes_deletes_its_folder():
 
 
 @pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
-def test_it_warns_where_others_could_reach_it(
+def test_it_warns_if_other_machines_can_reach_it(
     host: str, warns: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.sandbox import server
     from hedra_provider.sandbox.__main__ import main
 
-    # Nothing is bound: the warning comes before that.
+    # The warning comes before anything is bound.
     async def serve(options: Any, *args: Any) -> None:
         assert options.host == host
 
@@ -134,7 +134,7 @@ def test_it_warns_where_others_could_reach_it(
     assert out == ""
 
 
-def test_it_listens_on_loopback_unless_told_otherwise(hedra_sandbox: Sandbox):
+def test_it_listens_on_loopback_by_default(hedra_sandbox: Sandbox):
     assert httpx.URL(hedra_sandbox.base_url).host == "127.0.0.1"
     assert httpx.URL(hedra_sandbox.files_url).host == "127.0.0.1"
 
@@ -142,7 +142,7 @@ def test_it_listens_on_loopback_unless_told_otherwise(hedra_sandbox: Sandbox):
 @pytest.mark.hedra_sandbox(media=False, max_kept_bytes=50_000)
 def test_memory_is_bounded(hedra_sandbox: Sandbox):
     hedra = Client(hedra_sandbox)
-    # What is refused is not remembered, and takes no room.
+    # Rejected requests take no memory.
     for _ in range(50):
         assert hedra.post("/assets", json={"name": "x" * 2000}).status_code == 422
     answers = [
@@ -164,7 +164,7 @@ def test_a_body_that_is_too_long_is_refused(hedra_sandbox: Sandbox):
 
 
 @pytest.mark.hedra_sandbox(media=False, max_bytes=1000)
-def test_results_take_no_more_disk_than_uploads_may(hedra_sandbox: Sandbox):
+def test_results_count_for_the_disk_space(hedra_sandbox: Sandbox):
     hedra = Client(hedra_sandbox)
     voice = hedra.get("/voices").json()[0]["id"]
 

@@ -1,4 +1,4 @@
-"""Keys, the back door, faults, file URLs: what every request meets."""
+"""Keys, the ledger, faults, file URLs, the back door."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATUS = "GET /generations/{id}/status"
 
 
 class TestKeys:
-    def test_are_asked_for(self, hedra: Client) -> None:
+    def test_are_required(self, hedra: Client) -> None:
         for key in ({"X-API-Key": ""}, {"X-API-Key": "wrong"}):
             answer = hedra.get("/models", headers=key)
             assert (answer.status_code, answer.json()["error"]["type"]) == (401, "UNAUTHORIZED")
@@ -30,7 +30,7 @@ class TestKeys:
 
 
 class TestLedger:
-    def test_notes_what_was_asked(self, hedra: Client) -> None:
+    def test_has_the_requests(self, hedra: Client) -> None:
         status = hedra.make()
         hedra.download(status["download_url"], headers={"user-agent": "me"})
         hedra.get("/generations", params={"ids": status["id"]})
@@ -50,7 +50,7 @@ class TestLedger:
         assert rows[-1]["has_key"] is True
         assert all("_sandbox" not in row["path"] for row in rows)
 
-    def test_tells_connections_apart(self, hedra: Client) -> None:
+    def test_has_the_connections(self, hedra: Client) -> None:
         for _ in range(3):
             hedra.get("/models")
         with Client(hedra.sandbox).http as second:
@@ -151,7 +151,7 @@ class TestFaults:
         answer = hedra.get("/models")
         assert (answer.status_code, answer.text) == (200, "<html>oops")
 
-    def test_on_one_generation_only(self, hedra: Client) -> None:
+    def test_a_literal_path_is_one_generation(self, hedra: Client) -> None:
         first, second = hedra.make()["id"], hedra.make()["id"]
         hedra.sandbox.faults({"on": f"GET /generations/{first}/status", "status": 500, "times": None})
         codes = [hedra.get(f"/generations/{key}/status").status_code for key in (first, second)]
@@ -160,7 +160,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         "bad", [{}, {"on": "GET /x", "stats": 1}, {"on": "x"}, {"on": "*", "when": "now"}]
     )
-    def test_a_mistake_is_told(self, hedra: Client, bad: dict) -> None:
+    def test_a_mistyped_fault_is_rejected(self, hedra: Client, bad: dict) -> None:
         with pytest.raises(ValueError, match=r"fault|on is|when is"):
             hedra.sandbox.faults(bad)
 
@@ -201,7 +201,7 @@ class TestFileUrls:
         assert not status["url"].startswith(hedra.sandbox.base_url[:25])
         assert "attachment" in hedra.download(status["download_url"]).headers["content-disposition"]
 
-    def test_voices_can_be_heard(self, hedra: Client) -> None:
+    def test_voices_have_a_preview(self, hedra: Client) -> None:
         preview = hedra.get("/voices").json()[2]["asset"]["preview_url"]
         assert hedra.download(preview).content[:4] == b"RIFF"
 
@@ -255,7 +255,7 @@ def test_resets_work_with_both_http_implementations(
     assert implementation in used[0].http_protocol_class.__mro__[1].__module__
 
 
-def test_stops_though_an_answer_is_still_due() -> None:
+def test_stops_during_an_unfinished_request() -> None:
     with Sandbox(media=False) as sandbox, ThreadPoolExecutor(1) as pool:
         sandbox.faults({"on": "GET /models", "delay_seconds": 600})
         hanging = pool.submit(Client(sandbox).get, "/models")

@@ -1,4 +1,4 @@
-"""Faults in the bytes of an answer, and in what its JSON says."""
+"""Faults in the bytes of an answer, and in its JSON."""
 
 from __future__ import annotations
 
