@@ -275,7 +275,7 @@ class HedraHook(BaseHook):
         from hedra_provider.storage import check_destination
         from hedra_provider.transfers import store_result
 
-        if (generation_id is None) == (asset_id is None) or (asset_id is None) != (asset_type is None):
+        if bool(generation_id) == bool(asset_id) or bool(asset_id) != bool(asset_type):
             raise HedraValueError(
                 "Give either generation_id, or asset_id with asset_type.", param="generation_id"
             )
@@ -284,8 +284,8 @@ class HedraHook(BaseHook):
             stored = store_result(
                 client,
                 destination,
-                generation_id=generation_id and require_id(generation_id, "generation_id"),
-                asset_id=asset_id and require_id(asset_id, "asset_id"),
+                generation_id=require_id(generation_id, "generation_id") if generation_id else None,
+                asset_id=require_id(asset_id, "asset_id") if asset_id else None,
                 asset_type=asset_type,
             )
         report_output(self, stored.uri)
