@@ -19,7 +19,7 @@ from hedra_provider.api.calls import NO_ANSWER, Ask, Call, Pause, Step
 from hedra_provider.api.cleaning import HiddenText, hide_key
 from hedra_provider.api.error_answers import retry_after_seconds
 from hedra_provider.api.methods import AsyncMethods, SyncMethods
-from hedra_provider.api.network import readable_environment, ssl_context
+from hedra_provider.api.network import readable_environment, require_usable, ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -58,6 +58,7 @@ class _Settings:
         limits: httpx.Limits | None = None,
         repeat: bool = True,
     ) -> None:
+        require_usable(base_url, proxy)
         self._repeat = repeat
         # httpx reads its proxies from the environment where neither of these is given.
         self._reads_environment = proxy is None and transport is None

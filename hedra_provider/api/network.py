@@ -120,6 +120,25 @@ def proxy_fault(url: str) -> tuple[str, str] | None:
     return None
 
 
+def require_usable(base_url: str, proxy: str | None) -> None:
+    """
+    Refuse the address of an API, or of a proxy, that httpx can't read.
+
+    :raises HedraConfigurationError: Naming the argument.
+    """
+    try:
+        readable = httpx.URL(base_url).scheme in ("http", "https")
+    except (httpx.InvalidURL, ValueError, TypeError):
+        readable = False
+    if not readable:
+        raise HedraConfigurationError(
+            f"base_url: {shown(base_url)} is not an http(s) URL.", param="base_url", remedy="Correct it."
+        )
+    fault = proxy_fault(proxy) if proxy else None
+    if fault:
+        raise HedraConfigurationError(f"The proxy {fault[0]}.", param="proxy", remedy=fault[1])
+
+
 @contextmanager
 def readable_environment() -> Iterator[None]:
     """
