@@ -37,7 +37,7 @@ STANDARD_FIELDS = {
     "login": "Login",
     "port": "Port",
     "schema": "Schema",
-    "extra": "Extra",
+    "extra": "Extra Fields JSON",
     **UI_FIELD_BEHAVIOUR["relabeling"],
 }
 """The labels of Airflow's own fields, by their stored names."""

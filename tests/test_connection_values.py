@@ -150,18 +150,18 @@ def test_a_workspace_is_a_text_or_a_whole_number(value: Any, read: str | None):
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
-        ("workspace_id=team", '"Extra" is no JSON'),
-        ("{'workspace_id': 'team'}", '"Extra" is no JSON'),
-        ('{"workspace_id": "team"', '"Extra" is no JSON'),
-        ('{"workspace_id": "a"} {"workspace_id": "b"}', '"Extra" is no JSON'),
-        ("[1]", '"Extra" is no JSON object'),
-        ('"team"', '"Extra" is no JSON object'),
-        ("null", '"Extra" is no JSON object'),
-        ("[" * 100_000, '"Extra" is no JSON'),
-        ('{"workspace_id": "a", "workspace_id": "b"}', '"Extra" holds a name twice'),
+        ("workspace_id=team", '"Extra Fields JSON" is no JSON'),
+        ("{'workspace_id': 'team'}", '"Extra Fields JSON" is no JSON'),
+        ('{"workspace_id": "team"', '"Extra Fields JSON" is no JSON'),
+        ('{"workspace_id": "a"} {"workspace_id": "b"}', '"Extra Fields JSON" is no JSON'),
+        ("[1]", '"Extra Fields JSON" is no JSON object'),
+        ('"team"', '"Extra Fields JSON" is no JSON object'),
+        ("null", '"Extra Fields JSON" is no JSON object'),
+        ("[" * 100_000, '"Extra Fields JSON" is no JSON'),
+        ('{"workspace_id": "a", "workspace_id": "b"}', '"Extra Fields JSON" holds a name twice'),
         (
             {"workspaceid": "team"},
-            '"Extra" holds \'workspaceid\', which nothing reads. Was "workspace_id" meant',
+            '"Extra Fields JSON" holds \'workspaceid\', which nothing reads. Was "workspace_id" meant',
         ),
         ({"Workspace-ID": "team"}, 'Was "workspace_id" meant'),
         ({"owner": "me"}, "which nothing reads. Correct or remove it; the names are workspace_id, "),
@@ -261,7 +261,7 @@ def define(patch: pytest.MonkeyPatch, sandbox: Sandbox, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"extra": "workspace_id=team"}, '"Extra" is no JSON'),
+        ({"extra": "workspace_id=team"}, '"Extra Fields JSON" is no JSON'),
         ({"extra": {"workspaceid": "team"}}, '"workspace_id" meant'),
         ({"extra": {"timeout": "abc"}}, "\"Timeout (seconds)\" is 'abc'"),
         ({"extra": {"proxy": "socks5://p"}}, '"Proxy" is a SOCKS proxy'),
