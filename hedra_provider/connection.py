@@ -44,8 +44,8 @@ def look_up(conn_id: str) -> Connection:
     """
     try:
         return BaseHook.get_connection(conn_id)
-    except (AirflowNotFoundException, ValueError) as error:
-        _blame_environment(conn_id, error)
+    except (AirflowNotFoundException, ValueError):
+        _blame_environment(conn_id)
         raise
 
 
@@ -57,8 +57,8 @@ async def look_up_async(conn_id: str) -> Connection:
         return await asyncio.to_thread(look_up, conn_id)
     try:
         return await get_async_connection(conn_id)
-    except (AirflowNotFoundException, ValueError) as error:
-        _blame_environment(conn_id, error)
+    except (AirflowNotFoundException, ValueError):
+        _blame_environment(conn_id)
         raise
 
 
@@ -75,7 +75,7 @@ def _lacks_async_look_up() -> bool:
     return hasattr(BaseHook, "aget_connection") and comms is not None and not hasattr(comms, "asend")
 
 
-def _blame_environment(conn_id: str, error: Exception) -> None:
+def _blame_environment(conn_id: str) -> None:
     """Raise if the environment defines a connection that Airflow can't read: it says "isn't defined" then."""
     from hedra_provider.api.errors import HedraConfigurationError
 
@@ -84,7 +84,7 @@ def _blame_environment(conn_id: str, error: Exception) -> None:
         # Neither its value nor Airflow's words of it: they may hold the key.
         raise HedraConfigurationError(
             f"Airflow can't read the environment variable {variable}: it is neither a JSON object nor a URI "
-            "of a connection, or its port is no number.",
+            "of a connection, its port is no number, or its extra is no JSON object.",
             param=variable,
             remedy='Give e.g. {"conn_type": "hedra", "password": "YOUR KEY"}.',
         ) from None

@@ -343,7 +343,10 @@ class HedraHook(BaseHook):
             connection = self.get_connection(self.hedra_conn_id)
         except (AirflowNotFoundException, ValueError):
             # The form's fields went through a URI in the environment, which Airflow could not read.
-            return False, 'Airflow can\'t read these fields. Check "Port" (1 to 65535) and "Base URL".'
+            return False, (
+                'Airflow can\'t read these fields. Correct what is wrong: "Port" is not between 1 and 65535, '
+                '"Base URL" is no host, or "Extra Fields JSON" is no JSON object.'
+            )
         return check_connection(connection)
 
     @classmethod

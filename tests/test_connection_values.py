@@ -261,7 +261,8 @@ def define(patch: pytest.MonkeyPatch, sandbox: Sandbox, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"extra": "workspace_id=team"}, '"Extra Fields JSON" is no JSON'),
+        # Airflow 3.0 finds it itself, and names no field.
+        ({"extra": "workspace_id=team"}, "is no JSON"),
         ({"extra": {"workspaceid": "team"}}, '"workspace_id" meant'),
         ({"extra": {"timeout": "abc"}}, "\"Timeout (seconds)\" is 'abc'"),
         ({"extra": {"proxy": "socks5://p"}}, '"Proxy" is a SOCKS proxy'),
@@ -275,7 +276,7 @@ def test_a_field_is_refused_before_anything_is_sent(
     define(monkeypatch, hedra_sandbox, **changes)
     message = read()
     assert says in message
-    assert read is by_test_button or "(Connection 'hedra_default', " in message
+    assert read is by_test_button or "hedra_default" in message.lower()
     assert hedra_sandbox.ledger()["requests"] == []
 
 
