@@ -132,9 +132,9 @@ def _require_conn_id(value: Any) -> str:
 
 async def read_connection(hedra_conn_id: str, *, anew: bool = False) -> HedraSettings:
     """
-    Return what a connection says now, in a triggerer. Who asks while it is being read gets what that brings.
+    Return what a connection says now, in a triggerer. Callers that come while it is read share the reading.
 
-    A thousand triggers that begin together would else send a thousand questions to Airflow's secrets
+    Else a thousand triggers that begin together would send a thousand questions to Airflow's secrets
     backends, all of them through the one supervisor of the triggerer.
 
     :param hedra_conn_id: The Airflow connection.

@@ -112,7 +112,7 @@ def parse_connection(connection: Connection) -> HedraSettings:
     )
 
 
-def wrong(name: str, what: str, remedy: str) -> HedraConfigurationError:
+def field_error(name: str, what: str, remedy: str) -> HedraConfigurationError:
     """Return the error for a field."""
     return HedraConfigurationError(f'"{LABELS[name]}" {what}.', param=name, remedy=remedy)
 
@@ -123,19 +123,19 @@ def _api_key(connection: Connection) -> HiddenText:
     if (connection.login or "").strip():
         what = "holds a text, which Hedra has no use for"
         whole = f'Clear it. An API key goes whole into "{LABELS["password"]}"; {source}'
-        raise wrong("login", what, f"{whole} A v3 key (<id>:<secret>) does not work here.")
+        raise field_error("login", what, f"{whole} A v3 key (<id>:<secret>) does not work here.")
     if not key:
-        raise wrong("password", "is empty", f"Put a Hedra v2 API key into it; {source}")
+        raise field_error("password", "is empty", f"Put a Hedra v2 API key into it; {source}")
     if re.match(r"(bearer|x-api-key)\b", key, re.IGNORECASE):
-        raise wrong("password", "begins with a word of an HTTP header", "Put in the key alone.")
+        raise field_error("password", "begins with a word of an HTTP header", "Put in the key alone.")
     if key[0] in "\"'`" or key[-1] in "\"'`":
-        raise wrong("password", "holds quotation marks", "Put in the key without them.")
+        raise field_error("password", "holds quotation marks", "Put in the key without them.")
     if ":" in key:
         what = "holds what looks like a v3 key (<id>:<secret>); this provider speaks Hedra's v2 API"
-        raise wrong("password", what, f"Put a v2 API key into it; {source}")
+        raise field_error("password", what, f"Put a v2 API key into it; {source}")
     if not key.isascii() or not key.isprintable() or " " in key:
         what = "holds white space or characters that no key has"
-        raise wrong("password", what, "Copy the v2 API key again, and paste it alone.")
+        raise field_error("password", what, "Copy the v2 API key again, and paste it alone.")
     return key
 
 
@@ -145,27 +145,27 @@ def _base_url(connection: Connection) -> str | None:
     port: int | None = connection.port
     url_example = "Give the API's base URL, e.g. https://api.hedra.com/web-app/public, or leave it empty."
     if schema not in ("", "http", "https"):
-        raise wrong("schema", f"is {shown(schema)}", "Give http or https, or leave it empty.")
+        raise field_error("schema", f"is {shown(schema)}", "Give http or https, or leave it empty.")
     if port is not None and not 1 <= port <= MAX_PORT:
-        raise wrong("port", f"is {port}", f"Give a port between 1 and {MAX_PORT}, or leave it empty.")
+        raise field_error("port", f"is {port}", f"Give a port between 1 and {MAX_PORT}, or leave it empty.")
     if not host:
         if port not in (None, 443) or schema == "http":
             field, value = ("schema", schema) if schema == "http" else ("port", str(port))
             what = (
                 f'is {value}, but "{LABELS["host"]}" is empty: Hedra\'s own is reached by https at port 443'
             )
-            raise wrong(field, what, "Clear one, or fill in the other.")
+            raise field_error(field, what, "Clear one, or fill in the other.")
         return None
     fault = _url_fault(host if "://" in host else f"{schema or 'https'}://{host}")
     if fault:
-        raise wrong("host", f"is {shown(host)}, which {fault}", url_example)
+        raise field_error("host", f"is {shown(host)}, which {fault}", url_example)
     parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
     if schema and schema != parts.scheme:
         what = f'is {schema}, but "{LABELS["host"]}" begins with {parts.scheme}://'
-        raise wrong("schema", what, "Make them the same, or leave this one empty.")
+        raise field_error("schema", what, "Make them the same, or leave this one empty.")
     if port and parts.port and port != parts.port:
         what = f'is {port}, but "{LABELS["host"]}" names port {parts.port}'
-        raise wrong("port", what, "Make them the same, or leave this one empty.")
+        raise field_error("port", what, "Make them the same, or leave this one empty.")
     netloc = f"{parts.netloc}:{port}" if port and parts.port is None else parts.netloc
     return f"{parts.scheme}://{netloc}{parts.path.rstrip('/') or API_PATH}"
 
@@ -199,15 +199,15 @@ def _extra(connection: Connection) -> dict[str, Any]:
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({name for name, _ in pairs}) < len(pairs):
-            raise wrong("extra", "holds a name twice", "Give each name once.")
+            raise field_error("extra", "holds a name twice", "Give each name once.")
         return dict(pairs)
 
     try:
         extra = json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError):
-        raise wrong("extra", "is no JSON", example) from None
+        raise field_error("extra", "is no JSON", example) from None
     if not isinstance(extra, dict):
-        raise wrong("extra", "is no JSON object", example)
+        raise field_error("extra", "is no JSON object", example)
     for name in extra:
         if name not in CONNECTION_FIELDS:
             raise _unknown(name)
@@ -220,7 +220,7 @@ def _unknown(name: str) -> HedraConfigurationError:
     close = difflib.get_close_matches(like, CONNECTION_FIELDS, n=1)
     meant = f'Was "{close[0]}" meant? ' if close else ""
     known = ", ".join(CONNECTION_FIELDS)
-    return wrong(
+    return field_error(
         "extra",
         f"holds {shown(name, 100)}, which nothing reads",
         f'{meant}Correct or remove it; the names are {known}. Notes go into "Description".',
@@ -235,12 +235,12 @@ def _name(name: str, extra: dict[str, Any]) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if not isinstance(value, str):
-        raise wrong(name, f"is {shown(value)}", "Give a text, or leave it empty.")
+        raise field_error(name, f"is {shown(value)}", "Give a text, or leave it empty.")
     text = value.strip()
     if not text.isprintable():
-        raise wrong(name, f"is {shown(text)}", "Give one line of printable characters.")
+        raise field_error(name, f"is {shown(text)}", "Give one line of printable characters.")
     if name == "workspace_id" and " " in text:
-        raise wrong(name, f"is {shown(text)}", "Give the workspace's id, which holds no white space.")
+        raise field_error(name, f"is {shown(text)}", "Give the workspace's id, which holds no white space.")
     return text
 
 
@@ -253,7 +253,7 @@ def _timeout(value: Any) -> float | None:
         seconds = math.nan
     if isinstance(value, bool) or not 0 < seconds <= MAX_TIMEOUT_SECONDS:
         example = f"Give seconds above 0 and up to {MAX_TIMEOUT_SECONDS:.0f}, e.g. 60, or leave it empty."
-        raise wrong("timeout", f"is {shown(value)}", example)
+        raise field_error("timeout", f"is {shown(value)}", example)
     return seconds
 
 
@@ -263,7 +263,7 @@ def _verify(value: Any) -> bool | str:
         return value is not False
     text = str(value).strip()
     if not isinstance(value, (str, int)) or (isinstance(value, int) and value not in (0, 1)):
-        raise wrong("verify", f"is {shown(value)}", "Give true, false, or the path of a CA bundle.")
+        raise field_error("verify", f"is {shown(value)}", "Give true, false, or the path of a CA bundle.")
     if text.lower() in _FALSE:
         return False
     if not text or text.lower() in _TRUE:
@@ -277,7 +277,7 @@ def _verify(value: Any) -> bool | str:
         # A bundle that workers have and triggerers lack: the machine tells which.
         what = "a folder" if is_folder else f"no file on {socket.gethostname()}"
         remedy = "Give true, false, or the path of a CA bundle: a file with certificates in PEM."
-        raise wrong("verify", f"is {shown(text)}, which is {what}", remedy)
+        raise field_error("verify", f"is {shown(text)}, which is {what}", remedy)
     return text
 
 
@@ -286,9 +286,9 @@ def _proxy(value: Any) -> HiddenText | None:
         return None
     # Without its value: it may hold a password.
     if not isinstance(value, str):
-        raise wrong("proxy", "is no text", "Give e.g. http://proxy.example:3128, or leave it empty.")
+        raise field_error("proxy", "is no text", "Give e.g. http://proxy.example:3128, or leave it empty.")
     url = HiddenText(value.strip())
     fault = proxy_fault(url)
     if fault:
-        raise wrong("proxy", *fault)
+        raise field_error("proxy", *fault)
     return url
