@@ -2,86 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
-import math
-import re
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from hedra_provider import identity
+from hedra_provider.connection import (
+    check_async_reading,
+    open_async_client,
+    read_async,
+    read_sync,
+)
 
 if TYPE_CHECKING:
-    import uuid
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from airflow.providers.common.compat.sdk import Connection
-
+    from hedra_provider.api.answers import Credits, Generation, Model, Voice
+    from hedra_provider.api.calls import Call
     from hedra_provider.api.client import AsyncHedraClient, HedraClient
     from hedra_provider.api.submit import Submission
+    from hedra_provider.api.transfer import StoredAsset
+    from hedra_provider.connection_fields import HedraSettings
+    from hedra_provider.transfers import StoredResult
+    from hedra_provider.uploads import SourceFile
 
-API_PATH = "/web-app/public"
-_TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
-
-
-@dataclass(frozen=True)
-class HedraSettings:
-    """
-    What a connection says.
-
-    :param api_key: The v2 API key.
-    :param base_url: Where the API is; None for Hedra's own.
-    :param workspace_id: The workspace that is billed where an operator names none.
-    :param namespace: In which the ids of generations and uploads are made.
-    :param timeout: Seconds, None for the client's own.
-    :param verify: Whether to check TLS certificates, or the path of a CA bundle.
-    :param proxy: URL of an HTTP proxy.
-    """
-
-    api_key: str = field(repr=False)
-    base_url: str | None
-    workspace_id: str | None
-    namespace: uuid.UUID
-    timeout: float | None
-    verify: bool | str
-    proxy: str | None = field(repr=False)
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all that a client depends on: connections that say the same share one poller."""
-        facts = (self.api_key, self.base_url, self.timeout, self.verify, self.proxy)
-        # Not their repr: the key's tells nothing.
-        return hashlib.sha256("\0".join(map(str, facts)).encode()).hexdigest()
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("These settings hold the API key, and are not to be pickled.")
-
-    def client_options(self) -> dict[str, Any]:
-        """Return the arguments of the clients."""
-        options: dict[str, Any] = {"api_key": self.api_key, "verify": self.verify, "proxy": self.proxy}
-        if self.base_url:
-            options["base_url"] = self.base_url
-        if self.timeout is not None:
-            options["timeout"] = self.timeout
-        return options
+T = TypeVar("T")
 
 
 class HedraHook(BaseHook):
     """
-    Give a client for a ``hedra`` connection.
+    Ask Hedra through a ``hedra`` connection. ::
+
+        hook = HedraHook()
+        voices = hook.list_voices()
+        generation = hook.get_generation(generation_id)
+
+    Each method opens a client and closes it, unless the hook is used in ``with``: then all methods share one.
+    What has no method here is a call of :mod:`hedra_provider.api.calls` for the client of :meth:`get_conn`.
+    Every method raises ``HedraConfigurationError`` if the connection can't work; it names the field.
 
     The connection: password = API key (v2), host = base URL (left empty: Hedra's), and in the extras
-    ``workspace_id``, ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``. ::
-
-        from hedra_provider.api import calls
-
-        with HedraHook().get_conn() as client:
-            voices = client.run(calls.list_voices())
+    ``workspace_id``, ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``.
 
     :param hedra_conn_id: The Airflow connection.
     """
@@ -102,9 +66,9 @@ class HedraHook(BaseHook):
         What the connection says.
 
         :raises HedraConfigurationError: If it can't work, e.g. has no key or a v3 key.
+        :raises AirflowNotFoundException: If Airflow finds none.
         """
-        connection = self.get_connection(_require_conn_id(self.hedra_conn_id))
-        return read_settings(self.hedra_conn_id, connection, connection.extra_dejson)
+        return read_sync(self.hedra_conn_id)
 
     def get_conn(self) -> HedraClient:
         """
@@ -140,12 +104,7 @@ class HedraHook(BaseHook):
 
         :raises HedraConfigurationError: If the connection can't work.
         """
-        from hedra_provider.api.client import AsyncHedraClient, trust
-
-        settings = await self.get_async_settings()
-        # The first time it takes 50 ms, for which no other trigger of the loop shall wait.
-        await asyncio.to_thread(trust, settings.verify)
-        return AsyncHedraClient(**settings.client_options())
+        return await open_async_client(await self.get_async_settings())
 
     async def get_async_settings(self) -> HedraSettings:
         """
@@ -153,11 +112,184 @@ class HedraHook(BaseHook):
 
         :raises HedraConfigurationError: If it can't work.
         """
-        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+        return await read_async(self.hedra_conn_id)
 
-        connection = await get_async_connection(_require_conn_id(self.hedra_conn_id))
-        extra = await get_async_extra_dejson(connection)
-        return read_settings(self.hedra_conn_id, connection, extra)
+    def check_async_reading(self) -> None:
+        """
+        Read the connection the way a trigger reads it, before a generation is paid that a trigger waits for.
+
+        :raises HedraConfigurationError: If that does not work in this process.
+        """
+        check_async_reading(self.hedra_conn_id)
+
+    @contextmanager
+    def _open_client(self) -> Iterator[HedraClient]:
+        """Lend the client; close it afterwards if it was not open before."""
+        was_open = self._client is not None and not self._client.http.is_closed
+        try:
+            yield self.get_conn()
+        finally:
+            if not was_open:
+                self.close()
+
+    def run(self, call: Call[T]) -> T:
+        """
+        Run a call of :mod:`hedra_provider.api.calls`, or one made of them.
+
+        :return: What the call returns.
+        :raises HedraError: What the call raises.
+        """
+        with self._open_client() as client:
+            return client.run(call)
+
+    def list_voices(self) -> list[Voice]:
+        """
+        Return the voices for inline speech.
+
+        :raises HedraError: If Hedra could not be asked.
+        """
+        with self._open_client() as client:
+            return client.list_voices()
+
+    def list_models(self, types: Iterable[str] = ()) -> list[Model]:
+        """
+        Return the models with their limits and prices.
+
+        :param types: Generation types to keep, e.g. ``["video"]``; all by default.
+        :raises HedraError: If Hedra could not be asked.
+        """
+        with self._open_client() as client:
+            return client.list_models(types)
+
+    def get_credits(self) -> Credits:
+        """
+        Return the credits of the account and of its workspaces.
+
+        :raises HedraError: If Hedra could not be asked.
+        """
+        with self._open_client() as client:
+            return client.get_credits()
+
+    def get_generation(self, generation_id: str) -> Generation:
+        """
+        Return the status of one generation. It has URLs, but no ``credit_cost`` and no ``input``.
+
+        :param generation_id: Its id.
+        :raises HedraNotFoundError: If Hedra does not know it (yet: seen for a moment after a submit).
+        :raises HedraError: If Hedra could not be asked.
+        """
+        with self._open_client() as client:
+            return client.get_generation(generation_id)
+
+    def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
+        """
+        Return generations with what their status lacks: ``input``, ``credit_cost``, ``asset``. Newest first.
+
+        :param ids: Generations to keep; all by default.
+        :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).
+        :raises HedraError: If Hedra could not be asked.
+        """
+        with self._open_client() as client:
+            return client.list_generations(ids, **filters)
+
+    def upload(
+        self,
+        source: str,
+        *,
+        asset_type: str | None = None,
+        name: str | None = None,
+        workspace_id: str | None = None,
+    ) -> StoredAsset:
+        """
+        Upload an image, an audio or a video. The same bytes are uploaded once per workspace and type.
+
+        :param source: A local path, or a URI that ObjectStoragePath opens.
+        :param asset_type: ``image``, ``audio`` or ``video``; by default what the file's content says.
+        :param name: The asset's name; by default the file's.
+        :param workspace_id: The workspace that shall own it; by default the connection's.
+        :return: ``asset_id``, ``reused`` and ``duration_ms`` (as Hedra says it, None where it does not).
+        :raises HedraValueError: If the file can't be right; nothing was sent then.
+        :raises HedraError: If it could not be uploaded; another call goes on with the same asset.
+        """
+        from hedra_provider.lineage import report_input
+        from hedra_provider.uploads import open_media
+
+        with (
+            self._open_client() as client,
+            open_media(source, param="source", asset_type=asset_type, name=name) as opened,
+        ):
+            stored = self.store_source(client, opened, workspace_id or self.settings.workspace_id)
+        report_input(self, source)
+        return stored
+
+    def store_source(
+        self,
+        client: HedraClient,
+        source: SourceFile,
+        workspace_id: str | None,
+        *,
+        only_for: str | None = None,
+    ) -> StoredAsset:
+        """
+        Upload an open file, unless this workspace has the same bytes as an asset of this type already.
+
+        :param source: As :func:`hedra_provider.uploads.open_media` opens it.
+        :param workspace_id: The workspace that shall own it; None: the key's default.
+        :param only_for: The key of the task run that wants an asset of its own; None: any is good.
+        :raises HedraError: If it could not be uploaded.
+        """
+        from hedra_provider.api.requests import require_sendable
+        from hedra_provider.api.transfer import store_asset
+
+        require_sendable(workspace_id, "workspace_id")
+        reserved = identity.asset_id(
+            self.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
+        )
+        return client.run(
+            store_asset(source.file, source.asset_type, reserved_asset_id=reserved, workspace_id=workspace_id)
+        )
+
+    def download(
+        self,
+        destination: str,
+        *,
+        generation_id: str | None = None,
+        asset_id: str | None = None,
+        asset_type: str | None = None,
+    ) -> StoredResult:
+        """
+        Fetch a finished file and store it. The destination is replaced only when the file is whole.
+
+        :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a
+            folder, in which the file is named after its id.
+        :param generation_id: The generation whose result to fetch. Or:
+        :param asset_id: The asset to fetch, with
+        :param asset_type: its type: ``video``, ``audio`` or ``image``.
+        :return: ``uri``, ``size`` (bytes) and ``asset_id``.
+        :raises HedraValueError: If the arguments can't be right.
+        :raises HedraError: If the file could not be fetched or stored.
+        """
+        from hedra_provider.api.errors import HedraValueError
+        from hedra_provider.api.requests import require_id
+        from hedra_provider.lineage import report_output
+        from hedra_provider.storage import check_destination
+        from hedra_provider.transfers import store_result
+
+        if bool(generation_id) == bool(asset_id) or bool(asset_id) != bool(asset_type):
+            raise HedraValueError(
+                "Give either generation_id, or asset_id with asset_type.", param="generation_id"
+            )
+        check_destination(destination)
+        with self._open_client() as client:
+            stored = store_result(
+                client,
+                destination,
+                generation_id=require_id(generation_id, "generation_id") if generation_id else None,
+                asset_id=require_id(asset_id, "asset_id") if asset_id else None,
+                asset_type=asset_type,
+            )
+        report_output(self, stored.uri)
+        return stored
 
     def submit_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> Submission:
         """
@@ -201,34 +333,21 @@ class HedraHook(BaseHook):
             identity.generation_ids(namespace, idempotency_key, variation, payer=payer)
             for variation in range(size)
         ]
-        was_open = self._client is not None and not self._client.http.is_closed
-        try:
-            return self.get_conn().run(submit_once(body, ids_of_each))
-        finally:
-            if not was_open:
-                self.close()
+        return self.run(submit_once(body, ids_of_each))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the credits; return whether that worked, and the workspace and balance or the reason."""
-        from hedra_provider.api import calls
-        from hedra_provider.api.errors import HedraError
+        """Ask for the credits; return whether that worked, and the balance or what to change in the form."""
+        from hedra_provider.connection_check import check_connection
 
         try:
-            with self.get_conn() as client:
-                credits = client.run(calls.get_credits())
-                workspace_id = self.settings.workspace_id
-        except HedraError as error:
-            return False, str(error)
-        available = credits.available(workspace_id)
-        if workspace_id is None:
-            return (
-                True,
-                f"Connected; {_said(available)} credits remaining, billed to the key's default workspace.",
+            connection = self.get_connection(self.hedra_conn_id)
+        except (AirflowNotFoundException, ValueError):
+            # The form's fields went through a URI in the environment, which Airflow could not read.
+            return False, (
+                'Airflow can\'t read these fields. Correct what is wrong: "Port" is not between 1 and 65535, '
+                '"Base URL" is no host, or "Extra Fields JSON" is no JSON object.'
             )
-        if available is None:
-            known = ", ".join(credits.workspace_credit_pool or {}) or "none"
-            return False, f"The key works, but knows no workspace {workspace_id}. Its workspaces: {known}."
-        return True, f"Connected; {available} credits available in workspace {workspace_id}."
+        return check_connection(connection)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -256,113 +375,3 @@ class HedraHook(BaseHook):
             name: StringField(about["label"], description=about["description"], widget=BS3TextFieldWidget())
             for name, about in CONNECTION_FIELDS.items()
         }
-
-
-def read_settings(conn_id: str, connection: Connection, extra: Mapping[str, Any]) -> HedraSettings:
-    """
-    Read what a connection says.
-
-    :param conn_id: Its id, for messages.
-    :param connection: The connection.
-    :param extra: Its extras, decoded.
-    :raises HedraConfigurationError: Naming the field that can't work, and what would be right.
-    """
-    from hedra_provider.api.cleaning import HiddenText
-    from hedra_provider.api.errors import HedraConfigurationError
-
-    def wrong(what: str, remedy: str) -> HedraConfigurationError:
-        return HedraConfigurationError(f"Connection {conn_id!r}: {what}", remedy=remedy)
-
-    key = HiddenText((connection.password or "").strip())
-    if not key:
-        raise wrong("it has no API key.", "Put a Hedra v2 API key into its password.")
-    if ":" in key:
-        raise wrong(
-            "its password looks like a v3 key (<id>:<secret>); this provider speaks Hedra's v2 API.",
-            "Make a v2 API key at hedra.com/api-profile and put that into the password.",
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise wrong("its password holds characters that no key has.", "Paste the v2 API key again.")
-    timeout = extra.get("timeout")
-    try:
-        seconds = None if timeout in (None, "") else float(timeout)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise wrong(f"its timeout is {timeout!r}.", "Give seconds, e.g. 60, or leave it empty.")
-    verify = _verify(extra.get("verify"))
-    if isinstance(verify, str) and not Path(verify).is_file():
-        raise wrong(f"its verify names no file: {verify!r}.", "Give true, false, or the path of a CA bundle.")
-    proxy = HiddenText(str(extra.get("proxy") or "").strip())
-    if proxy and not _is_proxy(proxy):
-        # Without its value: it may hold a password.
-        encoded = "user and password URL-encoded"
-        raise wrong("its proxy is not an http(s) URL.", f"Give e.g. http://proxy.example:3128, {encoded}.")
-    id_namespace = str(extra.get("id_namespace") or "").strip() or None
-    try:
-        base_url = _base_url(connection)
-    except ValueError as error:
-        raise wrong(f"its host {error}.", "Give the API's base URL, or leave it empty for Hedra's.") from None
-    return HedraSettings(
-        api_key=key,
-        base_url=base_url,
-        workspace_id=str(extra.get("workspace_id") or "").strip() or None,
-        namespace=identity.account_namespace(key, id_namespace),
-        timeout=seconds,
-        verify=verify,
-        proxy=proxy or None,
-    )
-
-
-def _require_conn_id(value: Any) -> str:
-    """Refuse what can't be the id of a connection before a secrets backend is asked for it."""
-    from hedra_provider.api.cleaning import shown
-    from hedra_provider.api.errors import HedraValueError
-
-    if not isinstance(value, str) or not re.fullmatch(r"[\w#!()\-.:/\\]{1,250}", value):
-        raise HedraValueError(
-            f"hedra_conn_id: {shown(value)} is no id of a connection.", param="hedra_conn_id"
-        )
-    return value
-
-
-def _verify(value: Any) -> bool | str:
-    """Read a flag that a form may have made a text, or the path of a CA bundle."""
-    text = "" if value is None else str(value).strip()
-    if text.lower() in _FALSE:
-        return False
-    return True if not text or text.lower() in _TRUE else text
-
-
-def _is_proxy(url: str) -> bool:
-    """Return whether the client takes this URL: a bare password may end in the place of its port."""
-    import httpx
-
-    try:
-        return re.match(r"https?://[^/\s]+", url) is not None and bool(httpx.Proxy(url).url.host)
-    except (httpx.InvalidURL, ValueError):
-        return False
-
-
-def _base_url(connection: Connection) -> str | None:
-    """Return the base URL that host, port and schema make; a bare host gets Hedra's path."""
-    from urllib.parse import urlsplit
-
-    host = (connection.host or "").strip()
-    if not host:
-        return None
-    if "://" not in host:
-        host = f"{connection.schema or 'https'}://{host}"
-    parts = urlsplit(host)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not an http(s) URL")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("holds more than scheme, host, port and path")
-    netloc = parts.netloc
-    if connection.port and parts.port is None:
-        netloc = f"{netloc}:{connection.port}"
-    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/') or API_PATH}"
-
-
-def _said(value: int | None) -> str:
-    return "unknown" if value is None else str(value)

@@ -17,10 +17,9 @@ import random
 import time
 import weakref
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.connections import read_connection
+from hedra_provider.connection import open_async_client, read_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.looks import Look, News, Wait
     from hedra_provider.api.polling import Polling
     from hedra_provider.api.waiting import ProgressLog
-    from hedra_provider.hooks import HedraSettings
+    from hedra_provider.connection_fields import HedraSettings
 
 MAX_CONNECTIONS = 4
 
@@ -142,10 +141,6 @@ def poller_of(settings: HedraSettings) -> Poller:
     if poller is None or poller.has_ended:
         poller = pollers[settings.fingerprint] = Poller(settings)
     return poller
-
-
-_TRUSTED: set[bool | str] = set()
-"""The TLS settings that are made already."""
 
 
 class Waiter:
@@ -377,21 +372,12 @@ async def _client(settings: HedraSettings) -> AsyncHedraClient:
     """Make the client, which leaves repeating to the poller: a look that repeats itself would hide a 429."""
     import httpx
 
-    from hedra_provider.api.client import AsyncHedraClient, trust
-
-    if settings.verify not in _TRUSTED:
-        # The first time it takes 50 ms, for which the loop must not stand still; the thread ends with it.
-        thread = ThreadPoolExecutor(1)
-        try:
-            await asyncio.get_running_loop().run_in_executor(thread, trust, settings.verify)
-        finally:
-            thread.shutdown(wait=False)
-        _TRUSTED.add(settings.verify)
-    options: dict[str, Any] = settings.client_options()
-    options.setdefault("timeout", httpx.Timeout(LOOK_SECONDS, connect=10.0))
     limits = httpx.Limits(
         max_connections=MAX_CONNECTIONS,
         max_keepalive_connections=MAX_CONNECTIONS,
         keepalive_expiry=KEEP_ALIVE_SECONDS,
     )
-    return AsyncHedraClient(**options, limits=limits, repeat=False)
+    options: dict[str, Any] = {"limits": limits, "repeat": False}
+    if settings.timeout is None:
+        options["timeout"] = httpx.Timeout(LOOK_SECONDS, connect=10.0)
+    return await open_async_client(settings, **options)

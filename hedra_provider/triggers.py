@@ -11,11 +11,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from hedra_provider.connection import open_async_client, read_connection
 from hedra_provider.events import EVENT_VERSION, failed, told
-from hedra_provider.hooks import HedraHook
 from hedra_provider.poller import wait_for_generation
 
 if TYPE_CHECKING:
@@ -281,8 +280,9 @@ async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]
 
     key_was_read_anew = False
     while True:
+        settings = await read_connection(trigger.hedra_conn_id, anew=key_was_read_anew)
         try:
-            async with await HedraHook(trigger.hedra_conn_id).get_async_conn() as client:
+            async with await open_async_client(settings) as client:
                 return await client.run(wait())
         except HedraAuthenticationError:
             if key_was_read_anew:
@@ -293,7 +293,7 @@ async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]
 
 async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, Any]]:
     """Return what a wait brought, or None and the ``outcome`` and ``failure`` of the event."""
-    from hedra_provider.api.errors import HedraConfigurationError, HedraError, HedraWaitTimeoutError
+    from hedra_provider.api.errors import HedraError, HedraWaitTimeoutError
 
     try:
         return await wait, {}
@@ -301,9 +301,6 @@ async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, An
         return None, failed(error, "timeout")
     except HedraError as error:
         return None, failed(error)
-    except AirflowNotFoundException as error:
-        # Airflow says so, too, when its API server or a secrets backend is away for a moment.
-        return None, failed(HedraConfigurationError(str(error), retryable=True))
 
 
 def patience_seconds(task: Any) -> float:

@@ -18,15 +18,15 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import httpx
 
-from scripts.airflow_home import DAGS, ROOT, environment, migrate, sandbox, stop
+from scripts.airflow_home import DAGS, ROOT, environment, migrate, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 HOME = ROOT / ".airflow" / "ui"
 COMPONENTS = ("api-server", "scheduler", "triggerer", "dag-processor")
@@ -82,6 +82,8 @@ class LocalAirflow:
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            # The reason of a failure stands at the end of a long line.
+            "AIRFLOW__API__DEFAULT_WRAP": "True",
             # For `xcom` on Airflow 3.0.
             "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",
             # A new or changed DAG file is found in seconds instead of minutes.
@@ -342,33 +344,52 @@ def wait_for(
         time.sleep(POLL_SECONDS)
 
 
+def _open_ui(options: argparse.Namespace) -> NoReturn:
+    """Run Airflow and a sandbox that a restart finds again, until something ends them."""
+    from scripts.kept_sandbox import CONNECTION_ID, kept_sandbox, store_connection
+
+    with kept_sandbox(
+        HOME, port=options.sandbox_port, state=options.state.resolve(), seconds=options.seconds
+    ) as address:
+        print(f"The sandbox, a local Hedra: {address.base_url}")
+        if httpx.URL(address.base_url).port != options.sandbox_port:
+            print(f"Port {options.sandbox_port} is taken: the sandbox listens on another one.")
+        print("Starting Airflow, about 20 s ...", flush=True)
+        with LocalAirflow(HOME, DAGS, port=free_port(options.port)) as airflow:
+            if not store_connection(airflow, address):
+                print(
+                    f"Connection {CONNECTION_ID} does not lead to the sandbox and stays as it is: the "
+                    "examples may spend credits. Delete it in the UI to get the sandbox's again."
+                )
+            user, password = airflow.credentials()
+            print(f"\n  {airflow.url}    user {user}    password {password}\n")
+            print(f"Logs: {airflow.log_file('*').relative_to(ROOT)}. Ctrl-C ends it.", flush=True)
+            while True:
+                time.sleep(1)
+                airflow.check_alive()
+
+
 def main() -> int:
     """Run Airflow on this checkout's DAGs until it is interrupted."""
     parser = argparse.ArgumentParser(prog="make airflow", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--port", type=int, default=8080, help="of the UI; another free one if it is taken")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the sandbox takes for a video")
+    parser.add_argument(
+        "--sandbox-port", type=int, default=8091, help="of the sandbox; another free one if it is taken"
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=HOME / "sandbox.state",
+        help="where the sandbox keeps everything over a restart (default: %(default)s)",
+    )
     options = parser.parse_args()
     # Both end the program by an exception, so that what was started is stopped; SIGINT, too, where it came
     # ignored, as a shell gives it to what runs in the background.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with sandbox("--seconds", str(options.seconds)) as address:
-            print(f"The sandbox, a local Hedra: {address.base_url}")
-            print("Starting Airflow, about 20 s ...", flush=True)
-            airflow = LocalAirflow(
-                HOME,
-                DAGS,
-                {"AIRFLOW_CONN_HEDRA_DEFAULT": address.connection},
-                port=free_port(options.port),
-            )
-            with airflow:
-                user, password = airflow.credentials()
-                print(f"\n  {airflow.url}    user {user}    password {password}\n")
-                print(f"Logs: {airflow.log_file('*').relative_to(ROOT)}. Ctrl-C ends it.", flush=True)
-                while True:
-                    time.sleep(1)
-                    airflow.check_alive()
+        _open_ui(options)
     except KeyboardInterrupt:
         print("\nStopped.")
         return 0

@@ -1,96 +1,21 @@
-"""The hook: what a connection says, what the form and the test button show."""
+"""The hook: its client, its methods, what the form shows."""
 
 from __future__ import annotations
 
-import json
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from airflow.sdk import Connection
 
 from hedra_provider.api import calls
-from hedra_provider.api.errors import HedraConfigurationError, HedraValueError
-from hedra_provider.hooks import HedraHook, read_settings
+from hedra_provider.api.errors import HedraNotFoundError, HedraValueError
+from hedra_provider.api.methods import AsyncMethods, SyncMethods
+from hedra_provider.hooks import HedraHook
 from hedra_provider.provider_info import CONNECTION_FIELDS
 
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
-
-
-def settings(extra: dict[str, Any] | None = None, **fields: Any) -> Any:
-    connection = Connection(conn_id="c", conn_type="hedra", **({"password": "k"} | fields))
-    return read_settings("c", connection, extra or {})
-
-
-@pytest.mark.parametrize(
-    ("fields", "base_url"),
-    [
-        ({}, None),
-        ({"host": "https://api.hedra.com/web-app/public"}, "https://api.hedra.com/web-app/public"),
-        ({"host": "https://proxy.example/hedra/"}, "https://proxy.example/hedra"),
-        ({"host": "127.0.0.1", "port": 81, "schema": "http"}, "http://127.0.0.1:81/web-app/public"),
-        ({"host": "http://127.0.0.1:81"}, "http://127.0.0.1:81/web-app/public"),
-        ({"host": "api.example"}, "https://api.example/web-app/public"),
-    ],
-)
-def test_the_host_is_the_base_url(fields: dict[str, Any], base_url: str | None):
-    assert settings(**fields).base_url == base_url
-
-
-@pytest.mark.parametrize(
-    "host", ["ftp://x", "file:///etc/passwd", "https://", "https://u:p@x", "https://x/?a=1"]
-)
-def test_a_host_that_is_none(host: str):
-    with pytest.raises(HedraConfigurationError, match="'c': its host"):
-        settings(host=host)
-
-
-@pytest.mark.parametrize(
-    ("extra", "expected"),
-    [
-        ({}, (None, True, None)),
-        ({"timeout": "30", "verify": "false", "proxy": ""}, (30.0, False, None)),
-        ({"timeout": 2.5, "verify": __file__, "proxy": "http://p:1"}, (2.5, __file__, "http://p:1")),
-        ({"timeout": "", "verify": True}, (None, True, None)),
-        ({"timeout": None, "verify": None}, (None, True, None)),
-        ({"verify": "True"}, (None, True, None)),
-        ({"verify": ""}, (None, True, None)),
-    ],
-)
-def test_the_extras_mean_what_they_mean_on_an_http_connection(
-    extra: dict[str, Any], expected: tuple[Any, ...]
-):
-    found = settings(extra)
-    assert (found.timeout, found.verify, found.proxy) == expected
-
-
-@pytest.mark.parametrize("timeout", ["soon", "-1", 0, "nan", "inf"])
-def test_a_timeout_that_is_none(timeout: Any):
-    with pytest.raises(HedraConfigurationError, match="timeout"):
-        settings({"timeout": timeout})
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [{"proxy": "user:sekret@proxy:1"}, {"proxy": "socks5://sekret@p"}, {"verify": "/nowhere/sekret.pem"}],
-)
-def test_a_proxy_or_bundle_that_is_none(extra: dict[str, Any]):
-    with pytest.raises(HedraConfigurationError) as raised:
-        settings(extra)
-    assert "proxy" not in extra or "sekret" not in str(raised.value)
-
-
-def test_neither_key_nor_proxy_shows_in_the_settings():
-    shown = repr(settings({"proxy": "http://user:pass@proxy"}, password="very-secret"))
-    assert "very-secret" not in shown
-    assert "user:pass" not in shown
-
-
-def test_the_namespace_is_the_keys_or_ones_own():
-    assert settings(password="a").namespace != settings(password="b").namespace
-    shared = {"id_namespace": "team"}
-    assert settings(shared, password="a").namespace == settings(shared, password="b").namespace
 
 
 def test_one_pooled_client_per_hook_closed_and_made_again(hedra_sandbox: Sandbox):
@@ -109,37 +34,6 @@ def test_one_pooled_client_per_hook_closed_and_made_again(hedra_sandbox: Sandbox
 async def test_the_async_client(hedra_sandbox: Sandbox):
     async with await HedraHook().get_async_conn() as client:
         assert (await client.run(calls.get_credits())).remaining
-
-
-@pytest.mark.hedra_sandbox(workspaces={"team": 70})
-def test_the_test_button_tells_workspace_and_balance(hedra_sandbox: Sandbox):
-    assert HedraHook().test_connection() == (True, "Connected; 70 credits available in workspace team.")
-
-
-def test_the_test_button_without_a_workspace(hedra_sandbox: Sandbox):
-    works, says = HedraHook().test_connection()
-    assert works
-    assert "10000 credits remaining" in says
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"password": "wrong"}, "Check the API key"),
-        ({"password": "id:secret"}, "v3 key"),
-        ({"extra": {"workspace_id": "nobodys"}}, "no workspace nobodys. Its workspaces: none"),
-        ({"host": "http://127.0.0.1:1"}, "No answer to GET /billing/credits"),
-    ],
-)
-@pytest.mark.usefixtures("no_pauses")
-def test_the_test_button_says_what_is_wrong(
-    hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], says: str
-):
-    connection = json.loads(hedra_sandbox.connection) | changes
-    monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
-    works, said = HedraHook().test_connection()
-    assert not works
-    assert says in said
 
 
 def test_submit_once_pays_once_per_key(hedra_sandbox: Sandbox):
@@ -202,3 +96,92 @@ def test_submit_once_never_gives_one_requests_result_to_another(hedra_sandbox: S
     assert one.generation.id != other.generation.id
     with pytest.raises(HedraValueError, match="generation_id"):
         hook.submit_once(body | {"generation_id": "x"}, idempotency_key="k")
+
+
+# The methods that users reach for
+
+
+def test_the_hook_has_a_method_for_what_users_ask(hedra_sandbox: Sandbox):
+    hook = HedraHook()
+    assert hook.list_voices()[0].id
+    assert {model.type for model in hook.list_models(["video"])} == {"video"}
+    assert hook.get_credits().remaining == 10_000
+    body = {"type": "text_to_speech", "voice_id": hook.list_voices()[0].id, "text": "Hello"}
+    paid = hook.submit_once(body, idempotency_key="greeting").generation
+    assert hook.get_generation(paid.id).id == paid.id
+    (row,) = hook.list_generations([paid.id])
+    assert row.credit_cost
+    assert [one.id for one in hook.list_generations(type="text_to_speech", limit=5)] == [paid.id]
+    with pytest.raises(HedraNotFoundError):
+        hook.get_generation("00000000-0000-4000-8000-000000000000")
+
+
+def test_methods_share_a_client_in_with_and_close_their_own_outside(hedra_sandbox: Sandbox):
+    with HedraHook() as hook:
+        client = hook.get_conn()
+        hook.list_voices()
+        hook.get_credits()
+        assert hook.get_conn() is client
+    assert client.http.is_closed
+    hook = HedraHook()
+    hook.get_credits()
+    assert hook._client is not None
+    assert hook._client.http.is_closed
+    assert len({row["connection"] for row in hedra_sandbox.ledger()["requests"]}) == 2
+
+
+@pytest.mark.hedra_sandbox(seconds=0, queue_seconds=0)
+def test_the_hook_uploads_once_and_downloads(hedra_sandbox: Sandbox, voice: str, tmp_path: Path):
+    hook = HedraHook()
+    first, again = hook.upload(voice), hook.upload(voice, asset_type="audio")
+    assert again.asset_id == first.asset_id
+    assert (first.reused, again.reused) == (False, True)
+    assert len(hedra_sandbox.requests("POST", "/assets/{id}/upload")) == 1
+    body = {"type": "text_to_speech", "voice_id": hook.list_voices()[0].id, "text": "Hello"}
+    paid = hook.submit_once(body, idempotency_key="greeting").generation
+    hedra_sandbox.advance(60)
+    stored = hook.download(f"{tmp_path}/out/", generation_id=paid.id)
+    (file,) = (tmp_path / "out").iterdir()
+    assert file.stem == paid.id
+    assert file.stat().st_size == stored.size > 0
+    hook.download(str(tmp_path / "in.wav"), asset_id=first.asset_id, asset_type="audio")
+    assert (tmp_path / "in.wav").read_bytes() == Path(voice).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"generation_id": "a", "asset_id": "b", "asset_type": "audio"},
+        {"asset_id": "b"},
+        {"generation_id": ""},
+    ],
+)
+def test_a_download_of_nothing_certain_is_refused(
+    hedra_sandbox: Sandbox, tmp_path: Path, arguments: dict[str, str]
+):
+    with pytest.raises(HedraValueError):
+        HedraHook().download(str(tmp_path / "a"), **arguments)
+    assert hedra_sandbox.ledger()["requests"] == []
+
+
+@pytest.mark.hedra_sandbox(workspaces={"team": 70, "other": 5})
+def test_an_upload_belongs_to_the_connections_workspace_or_a_named_one(hedra_sandbox: Sandbox, voice: str):
+    hook = HedraHook()
+    assert hook.upload(voice).asset_id != hook.upload(voice, workspace_id="other").asset_id
+    assert hook.upload(voice, workspace_id="team").reused
+
+
+async def test_both_clients_have_the_same_methods(hedra_sandbox: Sandbox):
+    with HedraHook().get_conn() as client:
+        body = {"type": "text_to_speech", "voice_id": client.list_voices()[0].id, "text": "Hello"}
+        paid = client.run(calls.submit(body))
+        async with await HedraHook().get_async_conn() as other:
+            assert [one.id for one in await other.list_voices()] == [one.id for one in client.list_voices()]
+            assert await other.list_models(["video"]) == client.list_models(["video"])
+            assert await other.get_credits() == client.get_credits()
+            assert (await other.get_generation(paid.id)).id == client.get_generation(paid.id).id == paid.id
+            assert await other.list_generations([paid.id]) == client.list_generations([paid.id])
+    methods = [name for name in vars(SyncMethods) if not name.startswith("_")]
+    assert methods == [name for name in vars(AsyncMethods) if not name.startswith("_")]
+    assert {name for name in methods if name != "run"} <= set(vars(HedraHook))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hedra_provider import poller
+from hedra_provider import connection, poller
 from hedra_provider.api.errors import (
     HedraAuthenticationError,
     HedraConfigurationError,
@@ -19,7 +19,6 @@ from hedra_provider.api.errors import (
     HedraTransportError,
     HedraWaitTimeoutError,
 )
-from hedra_provider.hooks import HedraHook
 from tests.polling import CONNECTION, STATUS, TASK, MovedClock, all_of, looks, submit, until, wait
 
 if TYPE_CHECKING:
@@ -41,11 +40,11 @@ class Rotation:
         self, sandbox: Sandbox, clock: MovedClock, patch: pytest.MonkeyPatch, waiting: int, **connections: str
     ) -> None:
         self.read: list[tuple[str, str]] = []
-        original = HedraHook.get_async_settings
+        original = connection.read_async
 
-        async def noted(hook: HedraHook) -> Any:
-            self.read.append((hook.hedra_conn_id, TASK.get()))
-            return await original(hook)
+        async def noted(conn_id: str) -> Any:
+            self.read.append((conn_id, TASK.get()))
+            return await original(conn_id)
 
         def all_have_come() -> bool:
             if clock.come < waiting:
@@ -56,7 +55,7 @@ class Rotation:
             clock.moves_when = lambda: True
             return True
 
-        patch.setattr(HedraHook, "get_async_settings", noted)
+        patch.setattr(connection, "read_async", noted)
         clock.moves_when = all_have_come
 
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import sys
+import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -73,6 +74,13 @@ def test_the_distribution_declares_it():
     (found,) = [entry for entry in entry_points if entry.group == "apache_airflow_provider"]
     assert found.load()()["package-name"] == "airflow-provider-hedra"
     assert distribution("airflow-provider-hedra").version == __version__
+
+
+def test_the_providers_page_links_to_a_page_that_exists():
+    """Airflow reads ``Documentation`` of the metadata; without it, it makes up an address of its own."""
+    about = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    (integration,) = get_provider_info()["integrations"]
+    assert about["project"]["urls"]["Documentation"] == integration["external-doc-url"]
 
 
 def test_airflow_lists_provider_and_hook():

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
@@ -18,9 +16,10 @@ import tenacity
 
 from hedra_provider import __version__
 from hedra_provider.api.calls import NO_ANSWER, Ask, Call, Pause, Step
-from hedra_provider.api.cleaning import HiddenText, clean, hide_key
+from hedra_provider.api.cleaning import HiddenText, hide_key
 from hedra_provider.api.error_answers import retry_after_seconds
-from hedra_provider.api.errors import HedraConfigurationError
+from hedra_provider.api.methods import AsyncMethods, SyncMethods
+from hedra_provider.api.network import readable_environment, require_usable, ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -59,13 +58,16 @@ class _Settings:
         limits: httpx.Limits | None = None,
         repeat: bool = True,
     ) -> None:
+        require_usable(base_url, proxy)
         self._repeat = repeat
+        # httpx reads its proxies from the environment where neither of these is given.
+        self._reads_environment = proxy is None and transport is None
         self._key_header = {"X-API-Key": HiddenText(api_key)}
         self.base_url = base_url.rstrip("/")
         self._options: dict[str, Any] = {
             "base_url": self.base_url,
             "timeout": DEFAULT_TIMEOUT if timeout is None else timeout,
-            "verify": trust(verify),
+            "verify": ssl_context(verify),
             "proxy": proxy,
             "transport": transport,
             "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(_ENCODINGS)},
@@ -113,7 +115,7 @@ class _Settings:
         return http.build_request(ask.method, ask.url, **options)
 
 
-class HedraClient(_Settings):
+class HedraClient(_Settings, SyncMethods):
     """
     Drive calls of :mod:`hedra_provider.api.calls` over one pool of connections. A context manager.
 
@@ -130,7 +132,8 @@ class HedraClient(_Settings):
 
     def __init__(self, api_key: str, *, sleep: Callable[[float], None] = time.sleep, **settings: Any) -> None:
         super().__init__(api_key, **settings)
-        self.http = httpx.Client(**self._options)
+        with readable_environment() if self._reads_environment else contextlib.nullcontext():
+            self.http = httpx.Client(**self._options)
         self._sleep = sleep
         self._retrying = tenacity.Retrying(sleep=sleep, **_RETRY_POLICY)
 
@@ -184,7 +187,7 @@ class HedraClient(_Settings):
         self.close()
 
 
-class AsyncHedraClient(_Settings):
+class AsyncHedraClient(_Settings, AsyncMethods):
     """
     The same as :class:`HedraClient`, on an event loop. An asynchronous context manager.
 
@@ -195,7 +198,8 @@ class AsyncHedraClient(_Settings):
         self, api_key: str, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, **settings: Any
     ) -> None:
         super().__init__(api_key, **settings)
-        self.http = httpx.AsyncClient(**self._options)
+        with readable_environment() if self._reads_environment else contextlib.nullcontext():
+            self.http = httpx.AsyncClient(**self._options)
         self._sleep = sleep
         self._retrying = tenacity.AsyncRetrying(sleep=sleep, **_RETRY_POLICY)
 
@@ -280,25 +284,6 @@ class _Answer:
             content=bytes(self._content),
             request=self._response.request,
         )
-
-
-@lru_cache(maxsize=8)
-def trust(verify: bool | str) -> ssl.SSLContext:
-    """
-    Return the TLS settings, made once: that takes 50 ms, in which an event loop stands still.
-
-    :param verify: Whether to check certificates, or the path of a CA bundle.
-    :raises HedraConfigurationError: If that file can't be read, or holds no certificate.
-    """
-    if isinstance(verify, str):
-        try:
-            return ssl.create_default_context(cafile=verify)
-        except OSError as error:
-            raise HedraConfigurationError(
-                f"verify: {clean(verify)} can't be used: {clean(str(error))}.",
-                remedy="Give true, false, or the path of a CA bundle: certificates in PEM.",
-            ) from error
-    return httpx.create_ssl_context(verify=verify)
 
 
 def _asked_to_wait(state: tenacity.RetryCallState) -> float | None:

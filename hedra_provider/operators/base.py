@@ -84,17 +84,8 @@ class HedraOperator(BaseOperator):
         :param only_for: The key of the task run that wants an asset of its own; None: any is good.
         """
         from hedra_provider.api.cleaning import clean
-        from hedra_provider.api.requests import require_sendable
-        from hedra_provider.api.transfer import store_asset
 
-        workspace_id = self.paying_workspace
-        require_sendable(workspace_id, "workspace_id")
-        reserved = identity.asset_id(
-            self.hook.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
-        )
-        stored = client.run(
-            store_asset(source.file, source.asset_type, reserved_asset_id=reserved, workspace_id=workspace_id)
-        )
+        stored = self.hook.store_source(client, source, self.paying_workspace, only_for=only_for)
         self.log.info(
             "%s %s: %s (%d bytes).",
             "Found asset" if stored.reused else "Uploaded asset",

@@ -192,6 +192,8 @@ class GeneratingOperator(HedraOperator):
 
         try:
             draft = draft or self._checked_draft(context, client)
+            if self.deferrable and self.wait_for_completion:
+                self.hook.check_async_reading()
             submissions = submit(
                 self,
                 context,

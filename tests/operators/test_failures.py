@@ -148,7 +148,12 @@ def test_no_credits_says_what_was_needed(hedra_sandbox: Sandbox, portrait: str, 
 
 @pytest.mark.parametrize(
     ("password", "says"),
-    [("wrong-key", "401.*API key"), ("id:secret", "v3 key"), ("", "no API key"), ("a b", "no key has")],
+    [
+        ("wrong-key", "401.*API key"),
+        ("id:secret", "v3 key"),
+        ("", "API key .v2.. is empty"),
+        ("a b", "no key has"),
+    ],
 )
 def test_a_key_that_cannot_work(
     hedra_sandbox: Sandbox,
@@ -195,15 +200,15 @@ def test_a_key_that_was_rotated_is_read_anew_once(
     hedra_sandbox.change_key("rotated")
     # The trigger reads the old key first: the connection changes between its two look-ups.
     connections = iter([hedra_sandbox.connection, json.dumps(wrong)])
-    from hedra_provider import hooks
+    from hedra_provider import connection
 
-    original = hooks.HedraHook.get_async_settings
+    original = connection.read_async
 
-    async def rotating(self: Any) -> Any:
+    async def rotating(conn_id: str) -> Any:
         monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", next(connections))
-        return await original(self)
+        return await original(conn_id)
 
-    monkeypatch.setattr(hooks.HedraHook, "get_async_settings", rotating)
+    monkeypatch.setattr(connection, "read_async", rotating)
     assert fire(raised.value.trigger)["outcome"] == "finished"
 
 

@@ -18,7 +18,8 @@ from hedra_provider.api import answers, calls, transfer
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import HedraConfigurationError, HedraError
 from hedra_provider.api.files import SizedFile
-from hedra_provider.hooks import HedraHook, read_settings
+from hedra_provider.connection_fields import parse_connection
+from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraAvatarVideoOperator, HedraDownloadOperator
 from hedra_provider.triggers import HedraCreditsTrigger, HedraGenerationTrigger
 from tests.airflow_names import AirflowException
@@ -188,8 +189,8 @@ def test_no_frame_shows_the_key(
 def shown_objects() -> list[Any]:
     key = "sk_c4naryKeyThatNobodyShallSee"
     signed = "https://b.example/v.mp4?X-Amz-Signature=c4nary"
-    connection = Connection(conn_id="c", conn_type="hedra", password=key)
-    settings = read_settings("c", connection, {"proxy": f"http://u:{key}@proxy.example:3128"})
+    extra = json.dumps({"proxy": f"http://u:{key}@proxy.example:3128"})
+    settings = parse_connection(Connection(conn_id="c", conn_type="hedra", password=key, extra=extra))
     hook = HedraHook()
     hook.__dict__["settings"] = settings
     status = {"id": ID, "url": signed, "download_url": signed, "asset": {"id": ID, "asset": {"url": signed}}}
@@ -267,8 +268,8 @@ def test_accounts_are_told_apart_although_their_keys_do_not_show():
     """Who has another key, or another proxy, shares no poller: its answers would be another account's."""
 
     def fingerprint(password: str, **extra: str) -> str:
-        connection = Connection(conn_id="c", conn_type="hedra", password=password)
-        return read_settings("c", connection, extra).fingerprint
+        fields = {"conn_id": "c", "conn_type": "hedra", "extra": json.dumps(extra)}
+        return parse_connection(Connection(password=password, **fields)).fingerprint
 
     proxies = [{}, {"proxy": "http://u:one@p:1"}, {"proxy": "http://u:two@p:1"}]
     assert len({fingerprint(key, **extra) for key in ("one-key", "two-key") for extra in proxies}) == 6

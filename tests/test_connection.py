@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hedra_provider import connections
+from hedra_provider import connection
 from hedra_provider.api.errors import HedraConfigurationError
-from hedra_provider.connections import read_connection
-from hedra_provider.hooks import HedraHook, HedraSettings
+from hedra_provider.connection import read_connection
 from tests.polling import CONNECTION, TASK, tasks, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hedra_provider.connection_fields import HedraSettings
 
 
 def with_key(key: str) -> str:
@@ -31,16 +32,16 @@ class Reading:
         self.gates: list[asyncio.Event] = []
         self.are_open = False
         self.read: list[tuple[str, str]] = []
-        original = HedraHook.get_async_settings
+        original = connection.read_async
 
-        async def gated(hook: HedraHook) -> HedraSettings:
-            self.read.append((hook.hedra_conn_id, TASK.get()))
+        async def gated(conn_id: str) -> HedraSettings:
+            self.read.append((conn_id, TASK.get()))
             self.gates.append(asyncio.Event())
             if not self.are_open:
                 await self.gates[-1].wait()
-            return await original(hook)
+            return await original(conn_id)
 
-        patch.setattr(HedraHook, "get_async_settings", gated)
+        patch.setattr(connection, "read_async", gated)
 
     def open(self) -> None:
         self.are_open = True
@@ -116,19 +117,23 @@ async def test_one_who_is_cancelled_takes_nobody_along(reading: Reading):
 async def test_a_reading_that_never_ends_is_given_up_for_all(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(connections, "READING_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "READING_SECONDS", 0.05)
     readers = await asked(reading, 3)
     readers[0].cancel()
     for reader in readers[1:]:
-        with pytest.raises(HedraConfigurationError, match="could not be read within") as raised:
+        with pytest.raises(
+            HedraConfigurationError, match="could not be read in the triggerer within"
+        ) as raised:
             await reader
         assert raised.value.retryable
     reading.open()
+    # On a busy machine a reading takes longer than that.
+    monkeypatch.setattr(connection, "READING_SECONDS", 60.0)
     assert (await read_connection("hedra_default")).api_key == "the-first-key"
 
 
 def test_a_loop_that_ends_while_a_connection_is_read_is_not_held(monkeypatch: pytest.MonkeyPatch):
-    async def hangs(hook: HedraHook) -> HedraSettings:
+    async def hangs(conn_id: str) -> HedraSettings:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -137,7 +142,7 @@ def test_a_loop_that_ends_while_a_connection_is_read_is_not_held(monkeypatch: py
         begun = asyncio.ensure_future(read_connection("hedra_default"))
         await asyncio.sleep(0.01)
 
-    monkeypatch.setattr(HedraHook, "get_async_settings", hangs)
+    monkeypatch.setattr(connection, "read_async", hangs)
     begun: asyncio.Future[HedraSettings] | None = None
     loop = asyncio.new_event_loop()
     loop.run_until_complete(begin())

@@ -1,0 +1,100 @@
+"""The calls that users reach for, as methods of both clients: each runs one call of ``calls``.
+
+A submit is none of them: what a lost answer means is known by :func:`hedra_provider.api.submit.submit_once`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from hedra_provider.api import calls
+from hedra_provider.api.waiting import known_status
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from hedra_provider.api.answers import Credits, Generation, Model, Voice
+    from hedra_provider.api.calls import Call
+
+T = TypeVar("T")
+
+
+class SyncMethods:
+    """Methods of a client that returns what a call returns."""
+
+    def run(self, call: Call[T]) -> T:
+        """Drive a call to its end."""
+        raise NotImplementedError
+
+    def list_voices(self) -> list[Voice]:
+        """
+        Return the voices for inline speech.
+
+        :raises HedraError: If Hedra could not be asked.
+        """
+        return self.run(calls.list_voices())
+
+    def list_models(self, types: Iterable[str] = ()) -> list[Model]:
+        """
+        Return the models with their limits and prices.
+
+        :param types: Generation types to keep, e.g. ``["video"]``; all by default.
+        :raises HedraError: If Hedra could not be asked.
+        """
+        return self.run(calls.list_models(types))
+
+    def get_credits(self) -> Credits:
+        """
+        Return the credits of the account and of its workspaces.
+
+        :raises HedraError: If Hedra could not be asked.
+        """
+        return self.run(calls.get_credits())
+
+    def get_generation(self, generation_id: str) -> Generation:
+        """
+        Return the status of one generation. It has URLs, but no ``credit_cost`` and no ``input``.
+
+        :param generation_id: Its id.
+        :raises HedraNotFoundError: If Hedra does not know it (yet: seen for a moment after a submit).
+        :raises HedraError: If Hedra could not be asked.
+        """
+        return self.run(known_status(generation_id))
+
+    def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
+        """
+        Return generations with what their status lacks: ``input``, ``credit_cost``, ``asset``. Newest first.
+
+        :param ids: Generations to keep; all by default.
+        :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).
+        :raises HedraError: If Hedra could not be asked.
+        """
+        return self.run(calls.list_generations(ids, **filters))
+
+
+class AsyncMethods:
+    """The same methods, of a client to await; :class:`SyncMethods` documents their parameters."""
+
+    async def run(self, call: Call[T]) -> T:
+        """Drive a call to its end."""
+        raise NotImplementedError
+
+    def list_voices(self) -> Awaitable[list[Voice]]:
+        """Return the voices for inline speech."""
+        return self.run(calls.list_voices())
+
+    def list_models(self, types: Iterable[str] = ()) -> Awaitable[list[Model]]:
+        """Return the models with their limits and prices."""
+        return self.run(calls.list_models(types))
+
+    def get_credits(self) -> Awaitable[Credits]:
+        """Return the credits of the account and of its workspaces."""
+        return self.run(calls.get_credits())
+
+    def get_generation(self, generation_id: str) -> Awaitable[Generation]:
+        """Return the status of one generation."""
+        return self.run(known_status(generation_id))
+
+    def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> Awaitable[list[Generation]]:
+        """Return generations with what their status lacks."""
+        return self.run(calls.list_generations(ids, **filters))

@@ -1,0 +1,294 @@
+"""What each field of a connection may hold, and what an error says of one that can't work.
+
+The messages call a field what the connection form calls it, and hold no connection id: the form's test button
+tests under an id of Airflow's own making. ``HedraConfigurationError.param`` holds the stored name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+from hedra_provider import identity
+from hedra_provider.api.cleaning import HiddenText, shown
+from hedra_provider.api.errors import HedraConfigurationError
+from hedra_provider.api.network import MAX_PORT, proxy_fault
+from hedra_provider.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    import uuid
+
+    from airflow.providers.common.compat.sdk import Connection
+
+API_PATH = "/web-app/public"
+"""What a bare host gets: the path of Hedra's v2 API."""
+
+MAX_TIMEOUT_SECONDS = 86_400.0
+
+STANDARD_FIELDS = {
+    "login": "Login",
+    "port": "Port",
+    "schema": "Schema",
+    "extra": "Extra Fields JSON",
+    **UI_FIELD_BEHAVIOUR["relabeling"],
+}
+"""The labels of Airflow's own fields, by their stored names."""
+
+LABELS: dict[str, str] = STANDARD_FIELDS | {
+    name: str(about["label"]) for name, about in CONNECTION_FIELDS.items()
+}
+"""The labels of all fields, by their stored names."""
+
+_TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
+
+
+@dataclass(frozen=True)
+class HedraSettings:
+    """
+    What a connection says.
+
+    :param api_key: The v2 API key.
+    :param base_url: Where the API is; None for Hedra's own.
+    :param workspace_id: The workspace that is billed where an operator names none.
+    :param namespace: In which the ids of generations and uploads are made.
+    :param timeout: Seconds, None for the client's own.
+    :param verify: Whether to check TLS certificates, or the path of a CA bundle.
+    :param proxy: URL of a proxy; None for what the environment names.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str | None
+    workspace_id: str | None
+    namespace: uuid.UUID
+    timeout: float | None
+    verify: bool | str
+    proxy: str | None = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that a client depends on: connections that say the same share one poller."""
+        facts = (self.api_key, self.base_url, self.timeout, self.verify, self.proxy)
+        # str(), not repr(): the key's repr is always '***', so all keys would share one fingerprint.
+        return hashlib.sha256("\0".join(map(str, facts)).encode()).hexdigest()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("These settings hold the API key, and are not to be pickled.")
+
+    def client_options(self) -> dict[str, Any]:
+        """Return the arguments of the clients."""
+        options: dict[str, Any] = {"api_key": self.api_key, "verify": self.verify, "proxy": self.proxy}
+        if self.base_url:
+            options["base_url"] = self.base_url
+        if self.timeout is not None:
+            options["timeout"] = self.timeout
+        return options
+
+
+def parse_connection(connection: Connection) -> HedraSettings:
+    """
+    Return what a connection says.
+
+    :raises HedraConfigurationError: Naming the field that can't work, and what would be right.
+    """
+    key = _api_key(connection)
+    base_url = _base_url(connection)
+    extra = _extra(connection)
+    return HedraSettings(
+        api_key=key,
+        base_url=base_url,
+        workspace_id=_name("workspace_id", extra),
+        namespace=identity.account_namespace(key, _name("id_namespace", extra)),
+        timeout=_timeout(extra.get("timeout")),
+        verify=_verify(extra.get("verify")),
+        proxy=_proxy(extra.get("proxy")),
+    )
+
+
+def field_error(name: str, what: str, remedy: str) -> HedraConfigurationError:
+    """Return the error for a field."""
+    return HedraConfigurationError(f'"{LABELS[name]}" {what}.', param=name, remedy=remedy)
+
+
+def _api_key(connection: Connection) -> HiddenText:
+    key = HiddenText((connection.password or "").strip())
+    source = "v2 keys come from hedra.com/api-profile."
+    if (connection.login or "").strip():
+        what = "holds a text, which Hedra has no use for"
+        whole = f'Clear it. An API key goes whole into "{LABELS["password"]}"; {source}'
+        raise field_error("login", what, f"{whole} A v3 key (<id>:<secret>) does not work here.")
+    if not key:
+        raise field_error("password", "is empty", f"Put a Hedra v2 API key into it; {source}")
+    if re.match(r"(bearer|x-api-key)\b", key, re.IGNORECASE):
+        raise field_error("password", "begins with a word of an HTTP header", "Put in the key alone.")
+    if key[0] in "\"'`" or key[-1] in "\"'`":
+        raise field_error("password", "holds quotation marks", "Put in the key without them.")
+    if ":" in key:
+        what = "holds what looks like a v3 key (<id>:<secret>); this provider speaks Hedra's v2 API"
+        raise field_error("password", what, f"Put a v2 API key into it; {source}")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        what = "holds white space or characters that no key has"
+        raise field_error("password", what, "Copy the v2 API key again, and paste it alone.")
+    return key
+
+
+def _base_url(connection: Connection) -> str | None:
+    """Return the base URL that host, port and schema make; a bare host gets Hedra's path."""
+    host, schema = (connection.host or "").strip(), (connection.schema or "").strip().lower()
+    port: int | None = connection.port
+    url_example = "Give the API's base URL, e.g. https://api.hedra.com/web-app/public, or leave it empty."
+    if schema not in ("", "http", "https"):
+        raise field_error("schema", f"is {shown(schema)}", "Give http or https, or leave it empty.")
+    if port is not None and not 1 <= port <= MAX_PORT:
+        raise field_error("port", f"is {port}", f"Give a port between 1 and {MAX_PORT}, or leave it empty.")
+    if not host:
+        if port not in (None, 443) or schema == "http":
+            field, value = ("schema", schema) if schema == "http" else ("port", str(port))
+            what = (
+                f'is {value}, but "{LABELS["host"]}" is empty: Hedra\'s own is reached by https at port 443'
+            )
+            raise field_error(field, what, "Clear one, or fill in the other.")
+        return None
+    fault = _url_fault(host if "://" in host else f"{schema or 'https'}://{host}")
+    if fault:
+        raise field_error("host", f"is {shown(host)}, which {fault}", url_example)
+    parts = urlsplit(host if "://" in host else f"{schema or 'https'}://{host}")
+    if schema and schema != parts.scheme:
+        what = f'is {schema}, but "{LABELS["host"]}" begins with {parts.scheme}://'
+        raise field_error("schema", what, "Make them the same, or leave this one empty.")
+    if port and parts.port and port != parts.port:
+        what = f'is {port}, but "{LABELS["host"]}" names port {parts.port}'
+        raise field_error("port", what, "Make them the same, or leave this one empty.")
+    netloc = f"{parts.netloc}:{port}" if port and parts.port is None else parts.netloc
+    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/') or API_PATH}"
+
+
+def _url_fault(url: str) -> str | None:
+    """Say why a URL can't be a base URL; None if it can."""
+    import httpx
+
+    try:
+        parts = urlsplit(url)
+        port, name = parts.port, parts.hostname or ""
+        # A name that can't be written for the DNS (a..b) would be found by the system only, at each request.
+        httpx.URL(url).raw_host.decode().encode("idna")
+    except (httpx.InvalidURL, ValueError):
+        return "is not a URL"
+    if parts.scheme.lower() not in ("http", "https") or not name:
+        return "is not an http(s) URL"
+    if not url.isprintable() or re.search(r"[\s\\]", url):
+        return "holds white space or a backslash"
+    if parts.username or parts.password or parts.query or parts.fragment or url[-1] in "?#":
+        return "holds more than scheme, host, port and path"
+    return f"names port {port}" if port == 0 else None
+
+
+def _extra(connection: Connection) -> dict[str, Any]:
+    """Return the extras: one JSON object of known names. Airflow itself reads anything else as no extras."""
+    text = connection.extra
+    if not text or not text.strip():
+        return {}
+    example = 'Give e.g. {"workspace_id": "..."}, or leave it empty.'
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise field_error("extra", "holds a name twice", "Give each name once.")
+        return dict(pairs)
+
+    try:
+        extra = json.loads(text, object_pairs_hook=once)
+    except (ValueError, RecursionError):
+        raise field_error("extra", "is no JSON", example) from None
+    if not isinstance(extra, dict):
+        raise field_error("extra", "is no JSON object", example)
+    for name in extra:
+        if name not in CONNECTION_FIELDS:
+            raise _unknown(name)
+    return extra
+
+
+def _unknown(name: str) -> HedraConfigurationError:
+    """Return the error for an extra that nothing reads. Ignored, a misspelled one bills another workspace."""
+    like = name.lower().replace("-", "_")
+    close = difflib.get_close_matches(like, CONNECTION_FIELDS, n=1)
+    meant = f'Was "{close[0]}" meant? ' if close else ""
+    known = ", ".join(CONNECTION_FIELDS)
+    return field_error(
+        "extra",
+        f"holds {shown(name, 100)}, which nothing reads",
+        f'{meant}Correct or remove it; the names are {known}. Notes go into "Description".',
+    )
+
+
+def _name(name: str, extra: dict[str, Any]) -> str | None:
+    """Read a name, or a whole number that is one."""
+    value = extra.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if not isinstance(value, str):
+        raise field_error(name, f"is {shown(value)}", "Give a text, or leave it empty.")
+    text = value.strip()
+    if not text.isprintable():
+        raise field_error(name, f"is {shown(text)}", "Give one line of printable characters.")
+    if name == "workspace_id" and " " in text:
+        raise field_error(name, f"is {shown(text)}", "Give the workspace's id, which holds no white space.")
+    return text
+
+
+def _timeout(value: Any) -> float | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    try:
+        seconds = float(value) if isinstance(value, (str, int, float)) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 < seconds <= MAX_TIMEOUT_SECONDS:
+        example = f"Give seconds above 0 and up to {MAX_TIMEOUT_SECONDS:.0f}, e.g. 60, or leave it empty."
+        raise field_error("timeout", f"is {shown(value)}", example)
+    return seconds
+
+
+def _verify(value: Any) -> bool | str:
+    """Read a flag that a form may have made a text, or the path of a CA bundle."""
+    if value is None or isinstance(value, bool):
+        return value is not False
+    text = str(value).strip()
+    if not isinstance(value, (str, int)) or (isinstance(value, int) and value not in (0, 1)):
+        raise field_error("verify", f"is {shown(value)}", "Give true, false, or the path of a CA bundle.")
+    if text.lower() in _FALSE:
+        return False
+    if not text or text.lower() in _TRUE:
+        return True
+    try:
+        is_file = Path(text).is_file()
+        is_folder = not is_file and Path(text).is_dir()
+    except (OSError, ValueError):
+        is_file = is_folder = False
+    if not is_file:
+        # A bundle that workers have and triggerers lack: the machine tells which.
+        what = "a folder" if is_folder else f"no file on {socket.gethostname()}"
+        remedy = "Give true, false, or the path of a CA bundle: a file with certificates in PEM."
+        raise field_error("verify", f"is {shown(text)}, which is {what}", remedy)
+    return text
+
+
+def _proxy(value: Any) -> HiddenText | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    # Without its value: it may hold a password.
+    if not isinstance(value, str):
+        raise field_error("proxy", "is no text", "Give e.g. http://proxy.example:3128, or leave it empty.")
+    url = HiddenText(value.strip())
+    fault = proxy_fault(url)
+    if fault:
+        raise field_error("proxy", *fault)
+    return url

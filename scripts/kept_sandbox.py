@@ -1,0 +1,100 @@
+"""The sandbox of `make airflow`, which a restart finds again: the same key, port and state.
+
+Its connection is stored in Airflow, as a user's is: it is shown under Admin > Connections, and can be tested.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+
+from scripts.airflow_home import sandbox
+from scripts.local_airflow import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from scripts.airflow_home import SandboxAddress
+    from scripts.local_airflow import LocalAirflow
+
+CONNECTION_ID = "hedra_default"
+
+
+def kept_key(file: Path) -> str:
+    """
+    Return the sandbox's API key: made once, and kept in a file that only its owner may read.
+
+    :param file: Where it is kept.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return file.read_text().strip()
+    with os.fdopen(handle, "w") as opened:
+        key = f"sandbox_{secrets.token_hex(16)}"
+        opened.write(f"{key}\n")
+    return key
+
+
+@contextmanager
+def kept_sandbox(home: Path, *, port: int, state: Path, seconds: float) -> Iterator[SandboxAddress]:
+    """
+    Run a sandbox that knows what the one before it knew, for as long as the context lasts.
+
+    :param home: Where its key and its log are kept.
+    :param port: Its port; another free one if it is taken.
+    :param state: The file that keeps everything over a restart.
+    :param seconds: How long it takes for a video.
+    :raises RuntimeError: If it did not start, or another sandbox uses the state.
+    """
+    key = kept_key(home / "sandbox.key")
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(state):
+        arguments = ["--port", str(free_port(port)), "--state", str(state), "--seconds", str(seconds)]
+        with sandbox(*arguments, "--api-key", key, log=home / "sandbox.log") as address:
+            yield address
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Hold a state file: two sandboxes would overwrite each other's. The system drops the lock at the end."""
+    with state.with_name(f"{state.name}.lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"Another `make airflow` runs with {state}. End that one first.") from None
+        yield
+
+
+def store_connection(airflow: LocalAirflow, address: SandboxAddress, conn_id: str = CONNECTION_ID) -> bool:
+    """
+    Store the sandbox's connection in Airflow's database.
+
+    :param airflow: A running Airflow.
+    :param address: Where the sandbox listens, and its key.
+    :param conn_id: The connection's id.
+    :return: Whether it is the sandbox's now. One that the user made lead elsewhere stays as it is: False.
+    """
+    url = httpx.URL(address.base_url)
+    # A stored connection without a port can't be tested on Airflow 3.3.1 and 3.3.2.
+    fields = {"host": address.base_url, "port": url.port, "password": address.api_key}
+    about = {"connection_id": conn_id, "conn_type": "hedra", "description": "The sandbox, a local Hedra"}
+    try:
+        stored = airflow.call("GET", f"/connections/{conn_id}")
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.NOT_FOUND:
+            raise
+        airflow.call("POST", "/connections", about | fields)
+        return True
+    if httpx.URL(stored["host"] or "").host != url.host:
+        return False
+    # Its extras may be the user's.
+    airflow.call("PATCH", f"/connections/{conn_id}", about | fields, update_mask=sorted(fields))
+    return True
