@@ -56,7 +56,7 @@ class ClusterAirflow(LocalAirflow):
     ) -> None:
         short = SETTINGS if quick else {}
         own = {"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(slots)}
-        # Below the ports that Linux gives to clients: one of those could be taken before the API server starts.
+        # Below the ports that Linux gives to clients: a client could take one before the API server starts.
         port = port or free_port(random.randint(15_000, 30_000))
         super().__init__(home, dags_folder, {**short, **own, **(env or {})}, port=port, start_seconds=180.0)
         if not quick:
