@@ -7,8 +7,10 @@ ARGS ?=
 
 VENV := .venv
 OLDEST := .venv-oldest
+CLUSTER := .venv-cluster
 PY := $(VENV)/bin/python
 MAKE_VENV := scripts/make_venv.py --venv $(VENV) --constraints constraints/airflow-3.3.txt
+MAKE_CLUSTER := scripts/make_venv.py --venv $(CLUSTER) --constraints constraints/airflow-3.3.txt
 MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/airflow-3.0.txt --below-python 3.13
 
 # Nothing here spends credits, or touches the user's own Airflow, whatever the environment holds.
@@ -18,7 +20,7 @@ unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow sandbox bench bench-batch soak dist clean
+.PHONY: help venv venv-dev venv-cluster venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow cluster cluster-test sandbox bench bench-batch soak dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,7 +43,7 @@ fuzz: venv-dev  ## coverage-guided fuzzing of what reads Hedra's answers; needs 
 	@$(PY) -m tests.fuzz $(ARGS)
 
 test-oldest: venv-oldest  ## the tests of the Airflow layer on Airflow 3.0
-	@$(OLDEST)/bin/python -m pytest -n 2 -m "not live and not crash" --ignore=tests/api --ignore=tests/sandbox $(ARGS)
+	@$(OLDEST)/bin/python -m pytest -n 2 -m "not live and not crash and not cluster" --ignore=tests/api --ignore=tests/sandbox $(ARGS)
 
 lint: venv-dev  ## style, formatting, and which module may import which
 	@$(PY) -m ruff check .
@@ -53,6 +55,12 @@ types: venv-dev  ## static types
 
 airflow: venv  ## the Airflow UI on loopback with the example pipelines and the sandbox; Ctrl-C ends it
 	@$(PY) -m scripts.local_airflow $(ARGS)
+
+cluster: venv-cluster  ## a Celery cluster on loopback with the examples and the sandbox; needs Redis, PostgreSQL, Linux
+	@$(CLUSTER)/bin/python -m scripts.cluster $(ARGS)
+
+cluster-test: venv-cluster  ## workers and triggerers killed and stopped in such a cluster; ten minutes
+	@$(CLUSTER)/bin/python -m pytest -m cluster tests/cluster $(ARGS)
 
 sandbox: venv  ## a local Hedra; ARGS="--help" for its options
 	@$(PY) -m hedra_provider.sandbox $(ARGS)
@@ -72,7 +80,7 @@ dist: venv-dev  ## wheel and source distribution into dist/, and a look at what 
 	@$(PY) -m scripts.distributions
 
 clean:  ## remove everything these commands made
-	rm -rf $(VENV) $(OLDEST) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(CLUSTER) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 venv:
@@ -80,6 +88,9 @@ venv:
 
 venv-dev:
 	@$(PYTHON) $(MAKE_VENV) --extras sandbox,examples,dev
+
+venv-cluster:
+	@$(PYTHON) $(MAKE_CLUSTER) --extras sandbox,examples,dev,cluster
 
 venv-oldest:
 	@$(OLDEST_PYTHON) $(MAKE_OLDEST) --extras sandbox,examples,dev

@@ -120,13 +120,24 @@ class LocalAirflow:
         return self.home / "logs" / f"{component}.log"
 
     def _start(self, component: str) -> None:
-        command = [sys.executable, "-m", "airflow", *self._command(component)]
         self.log_file(component).parent.mkdir(parents=True, exist_ok=True)
         log = self.log_file(component).open("ab")
         self._logs.append(log)
         self._processes[component] = subprocess.Popen(
-            command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            self._argv(component),
+            env=self._environment(component),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
+
+    def _environment(self, component: str) -> dict[str, str]:
+        """Return the environment that a component runs in."""
+        return self.env
+
+    def _argv(self, component: str) -> list[str]:
+        """Return the whole command line that runs a component."""
+        return [sys.executable, "-m", "airflow", *self._command(component)]
 
     def _command(self, component: str) -> list[str]:
         """Return the arguments of `airflow` that run a component on loopback alone."""

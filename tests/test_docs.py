@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_table_of_errors_is_made_from_the_code():
@@ -138,3 +139,44 @@ def test_figures_of_waiting_are_those_of_the_benchmarks(head: str, head_of_bench
             # A large one is rounded.
             rounded = f"{float(found):.0f}" if re.fullmatch(r"\d{3,}\.\d", found) else found
             assert names.get(figure, figure) == rounded, (name, told_row)
+
+
+CLUSTER_PAGE = ROOT / "docs" / "how-to" / "cluster.md"
+
+
+def test_the_settings_that_the_cluster_page_names_have_the_defaults_that_it_names():
+    from airflow.configuration import conf
+
+    text = CLUSTER_PAGE.read_text()
+    # The Celery provider brings its own settings, where it is installed.
+    named = [one for one in re.findall(r"`\[(\w+)\] (\w+)`(?: \((\d+) s\))?", text) if "celery" not in one[0]]
+    assert len(named) > 6
+    for section, option, seconds in named:
+        default = conf.get_default_value(section, option)
+        assert default is not None, (section, option)
+        if seconds:
+            assert float(default) == float(seconds), (section, option)
+    for section, option in re.findall(r"`AIRFLOW__([A-Z_]+?)__([A-Z_]+)`", text):
+        assert conf.get_default_value(section.lower(), option.lower()) is not None, (section, option)
+    assert f"{int(conf.get_default_value('triggerer', 'capacity')):,} by default" in text
+
+
+def test_the_retry_delay_and_the_pool_of_the_cluster_page_are_airflows():
+    from airflow.cli import cli_parser
+    from airflow.configuration import conf
+
+    text = CLUSTER_PAGE.read_text()
+    assert f"`retry_delay` ({conf.get_default_value('core', 'default_task_retry_delay')} s" in text
+    (command,) = re.findall(r"airflow (pools set .*)", text)
+    options = cli_parser.get_parser().parse_args(shlex.split(command))
+    assert (options.slots, options.include_deferred) == (10, True)
+
+
+def test_the_celery_of_the_cluster_page_is_what_the_cluster_is_tried_with():
+    text = CLUSTER_PAGE.read_text()
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints/airflow-3.3.txt").read_text(), re.M))
+    assert f"Celery provider {pins['apache-airflow-providers-celery']} needs `celery<5.7`" in text
+    assert tuple(map(int, pins["celery"].split("."))) < (5, 7)
+    assert '"celery[redis]>=5.5,<5.7"' in (ROOT / "pyproject.toml").read_text()
+    (backend,) = re.findall(r"`(db\+\w+\+\w+://)\w", text)
+    assert f"{backend}{{database}}" in (ROOT / "scripts" / "cluster" / "airflow.py").read_text()
