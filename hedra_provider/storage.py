@@ -7,11 +7,21 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hedra_provider.parts import part_file
+from hedra_provider.paths import (
+    NotAFileError,
+    about_scheme,
+    is_relative,
+    local_path,
+    open_regular,
+    require_file_or_folder,
+    require_replaceable,
+    this_worker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +30,15 @@ if TYPE_CHECKING:
 
 _EXTENSIONS = {"video": ".mp4", "audio": ".mp3", "image": ".png"}
 
-_ABOUT_THE_PATH = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+__all__ = [
+    "PART_SUFFIX",
+    "check_destination",
+    "errors_of_reading",
+    "local_path",
+    "named_destination",
+    "open_source",
+    "write_whole",
+]
 
 PART_SUFFIX = ".hedra.part"
 """How the name of a file ends that is still arriving."""
@@ -43,26 +61,31 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
 
     what = f"{param}: {shown(source)} can't be opened"
+    local: Path | None = None
     try:
         local = local_path(source)
         if local is None:
             remote = _remote(source)
             with _errors_of_drivers():
-                _refuse_folder(remote)
+                _require_file(remote)
                 # Past ObjectStoragePath.open(), which tells lineage of every read and fails where that fails.
                 name, opened = remote.name, remote.fs.open(remote.path, "rb")
         else:
-            _refuse_folder(local)
-            name, opened = local.name, local.open("rb")
+            name, opened = local.name, open_regular(local)
     except _StorageError as error:
         said = f"{what}: {clean(str(error))}."
         raise HedraTransferError(said, remedy="Nothing was sent.") from fit_cause(error)
-    except FileNotFoundError as error:
-        said = f"{what}: there is no such file."
-        raise HedraValueError(said, param=param, remedy=_A_FILE) from fit_cause(error)
     except (OSError, ValueError, ImportError) as error:
-        said = f"{what}: {clean(str(error))}."
-        raise HedraValueError(said, param=param, remedy=_A_FILE) from fit_cause(error)
+        reason = clean(str(error))
+        if isinstance(error, FileNotFoundError):
+            reason = "there is no such file"
+        problem = HedraValueError(f"{what}: {reason}.", param=param, remedy=_A_FILE)
+        if local is not None and _depends_on_worker(error):
+            # A relative path is shown as what it is here: the working directory is the worker's.
+            looked_at = clean(str(local)) if is_relative(source) else "it"
+            problem.message = f"{what}: {reason}; {this_worker()} looked for {looked_at}."
+            problem.depends_on_worker = True
+        raise problem from fit_cause(error)
     with opened as file:
         if file.seekable():
             yield cast("BinaryIO", file), name
@@ -72,9 +95,18 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
             yield cast("BinaryIO", copy), name
 
 
-def _refuse_folder(path: Path | ObjectStoragePath) -> None:
-    if path.is_dir():
+def _require_file(path: ObjectStoragePath) -> None:
+    # Storages that are file systems (SFTP) have pipes and devices too.
+    kind = path.fs.info(path.path).get("type")
+    if kind == "directory":
         raise IsADirectoryError("it is a directory")
+    if kind == "other":
+        raise NotAFileError("it is neither a regular file nor a folder")
+
+
+def _depends_on_worker(error: Exception) -> bool:
+    """Return whether a path that failed here may be good on another worker."""
+    return isinstance(error, OSError) and not isinstance(error, (NotAFileError, IsADirectoryError))
 
 
 @contextmanager
@@ -106,37 +138,59 @@ def check_destination(destination: str) -> None:
     from hedra_provider.api.cleaning import clean, fit_cause, shown
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
 
+    target: Path | None = None
     try:
         if ".." in destination.split("/"):
             raise ValueError("it has a '..', by which a name from a table could leave its folder")
         target = local_path(destination)
-        if target is not None:
-            # Too long, a NUL, characters that no file system takes: found now, not when it is paid for.
-            with suppress(FileNotFoundError, NotADirectoryError):
-                os.lstat(target)
         if target is None:
             path = _remote(destination)
             if not destination.endswith("/") and not path.name:
                 raise ValueError("it names no file; end it with / to name the file after its id")
             _require_bucket(path)
-            return
-        folder = target if destination.endswith("/") else target.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        if target.is_dir() and not destination.endswith("/"):
-            raise IsADirectoryError("it is a directory; end it with / to name the file after its id")
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} is not writable")
+        else:
+            _check_local_destination(destination, target)
     except _StorageError as error:
         raise HedraTransferError(
             f"destination: {shown(destination)} can't be written to: {clean(str(error))}.",
             remedy="Nothing was submitted.",
         ) from fit_cause(error)
     except (OSError, ValueError, ImportError) as error:
-        raise HedraValueError(
-            f"destination: {shown(destination)} can't be written to: {clean(str(error))}.",
+        here = target is not None and _depends_on_worker(error)
+        problem = HedraValueError(
+            f"destination: {shown(destination)} can't be written to{f' on {this_worker()}' if here else ''}: "
+            f"{clean(str(error))}.",
             param="destination",
             remedy="Give a path that the worker can write, or a URI such as s3://conn_id@bucket/key.",
-        ) from fit_cause(error)
+        )
+        problem.depends_on_worker = here
+        raise problem from fit_cause(error)
+
+
+def _check_local_destination(destination: str, target: Path) -> None:
+    """
+    Find what can't be written on this machine; make the folders.
+
+    :param target: The destination as an absolute path.
+    """
+    if is_relative(destination):
+        raise ValueError(
+            f"it is relative to the worker's working directory, where it would be {target} on "
+            f"{this_worker()}; give an absolute path, which may begin with ~"
+        )
+    # Too long, a NUL, characters that no file system takes: found now, not when it is paid for.
+    require_file_or_folder(target)
+    names_folder = destination.endswith("/")
+    # A link stays a link: what it points to is written.
+    place = target.resolve()
+    if names_folder and place.exists() and not place.is_dir():
+        raise NotADirectoryError("it ends with / but is a file, not a folder")
+    folder = place if names_folder else place.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    if place.is_dir() and not names_folder:
+        raise IsADirectoryError("it is a directory; end it with / to name the file after its id")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} is not writable")
 
 
 def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str, int]:
@@ -146,12 +200,15 @@ def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str,
     :param destination: A local path, or a URI that ObjectStoragePath opens. Folders are made.
     :param fill: Writes the content, returns its length in bytes.
     :return: The URI of the file and its length in bytes.
+    :raises OSError: If it can't be written, or what is there is no regular file: that stays as it is.
     """
     target = local_path(destination)
     if target is None:
         return destination, _write_remote(destination, fill)
+    require_file_or_folder(target)
     # A link stays a link: what it points to is replaced.
     target = target.resolve()
+    require_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Names are limited in bytes, and a sign may take four.
     stem = "." + os.fsdecode(os.fsencode(target.name)[:100])
@@ -159,6 +216,8 @@ def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str,
         size = fill(file)
         file.flush()
         os.fsync(file.fileno())
+        # Again: the file took its time, and a rename replaces whatever is there by now.
+        require_replaceable(target)
         part.replace(target)
     return f"file://{target}", size
 
@@ -196,21 +255,6 @@ def named_destination(destination: str, file_id: str, asset_type: str | None) ->
     return f"{destination}{file_id}{_EXTENSIONS.get(asset_type or 'video', '')}"
 
 
-def local_path(uri: str) -> Path | None:
-    """
-    Return a path of this machine, None for a URI of another storage.
-
-    :raises ValueError: If it is a ``file:`` URI without an absolute path.
-    """
-    if uri.startswith("file:"):
-        path = uri.removeprefix("file:").removeprefix("//").removeprefix("localhost")
-        if not path.startswith("/"):
-            raise ValueError("a file: URI needs an absolute path, e.g. file:///tmp/a.mp4")
-        return Path(path)
-    # Never by ObjectStoragePath: its versions take "a:b", "~" and relative paths for different things.
-    return None if "://" in uri else Path(uri).expanduser().absolute()
-
-
 def _remote(uri: str) -> ObjectStoragePath:
     from airflow.sdk import ObjectStoragePath
 
@@ -220,11 +264,24 @@ def _remote(uri: str) -> ObjectStoragePath:
         path = ObjectStoragePath(uri)
         # Opened now, so that an unknown scheme or a missing driver or connection is found where it is named.
         _ = path.fs
-    except (OSError, ValueError, ImportError):
+    except OSError:
         raise
     except Exception as error:  # noqa: BLE001  e.g. AirflowNotFoundException for the connection
-        raise ValueError(_words_of(error)) from fit_cause(error)
+        reason = _words_of(error)
+        if isinstance(error, ImportError) or not _is_known_scheme(uri):
+            reason = f"{reason}. {about_scheme(uri)}"
+        raise ValueError(reason) from fit_cause(error)
     return path
+
+
+def _is_known_scheme(uri: str) -> bool:
+    """Return whether Airflow, or a provider that is installed, has a file system for the scheme of a URI."""
+    try:
+        from airflow.sdk.io.fs import has_fs
+    except ImportError:
+        # Airflow 3.0 has it elsewhere.
+        from airflow.io import has_fs  # type: ignore[attr-defined,no-redef]
+    return bool(has_fs(uri.partition("://")[0].lower()))
 
 
 def _require_bucket(path: ObjectStoragePath) -> None:
@@ -264,6 +321,7 @@ def _errors_of_drivers() -> Iterator[None]:
         PermissionError,
         IsADirectoryError,
         NotADirectoryError,
+        NotAFileError,
         ValueError,
         ImportError,
     ):
