@@ -8,6 +8,7 @@ links resolved.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 from pathlib import Path
@@ -41,6 +42,7 @@ Airflow's own providers, and the extra that brings the driver."""
 _INSTEAD = {"az": "abfs", "wasb": "abfs", "wasbs": "abfss"}
 """Schemes that others use for what Airflow calls otherwise."""
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KERNEL_FOLDERS = (Path("/proc"), Path("/sys"))
 
 _KINDS = (
@@ -70,12 +72,13 @@ def local_path(uri: str) -> Path | None:
             raise ValueError("a file: URI needs an absolute path, e.g. file:///tmp/a.mp4")
         return Path(path)
     # Never by ObjectStoragePath: its versions take "a:b", "~" and relative paths for different things.
-    return None if "://" in uri else _with_home(uri).absolute()
+    return None if _SCHEME.match(uri) else _with_home(uri).absolute()
 
 
 def is_relative(uri: str) -> bool:
     """Return whether a path depends on the working directory of the process that reads it."""
-    return "://" not in uri and not uri.lower().startswith("file:") and not _with_home(uri).is_absolute()
+    is_uri = _SCHEME.match(uri) or uri.lower().startswith("file:")
+    return not is_uri and not _with_home(uri).is_absolute()
 
 
 def _with_home(path: str) -> Path:

@@ -170,6 +170,13 @@ def test_a_link_to_where_nothing_is_yet_is_written_through(tmp_path: Path):
     assert (tmp_path / "new" / "a.mp4").read_bytes() == b"new"
 
 
+def test_a_path_that_holds_a_web_address_is_a_path(tmp_path: Path):
+    destination = f"{tmp_path}/http://example.com/a?b=c.mp4"
+    check_destination(destination)
+    write_whole(destination, lambda file: file.write(b"new"))
+    assert (tmp_path / "http:" / "example.com" / "a?b=c.mp4").read_bytes() == b"new"
+
+
 def test_a_linked_folder_is_a_folder(tmp_path: Path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

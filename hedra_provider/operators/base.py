@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from hedra_provider import identity
+from hedra_provider.arguments import Argument, is_given, read_arguments, word
 from hedra_provider.hooks import HedraHook
 from hedra_provider.lineage import report_input
 from hedra_provider.results import MULTIPLE_OUTPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import jinja2
     from airflow.providers.common.compat.sdk import Context
@@ -38,6 +39,12 @@ class HedraOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("workspace_id", "hedra_conn_id")
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "workspace_id": Argument(word),
+        "hedra_conn_id": Argument(word, default=HedraHook.default_conn_name),
+    }
+    """How each template field is read, see :mod:`hedra_provider.arguments`."""
+
     ui_color = "#efe9ff"
 
     def __init__(
@@ -64,6 +71,15 @@ class HedraOperator(BaseOperator):
         context["task"] = self
         super().render_template_fields(context, jinja_env)
 
+    def read_arguments(self) -> None:
+        """
+        Read the template fields as what they mean: the first step of everything that the operator executes.
+
+        :raises HedraValueError: Naming the first that can't be meant.
+        """
+        # Past Airflow's __setattr__, which looks for XComs in every value: there are none left by now.
+        vars(self).update(read_arguments(self.arguments, vars(self)))
+
     @cached_property
     def hook(self) -> HedraHook:
         """The hook of this operator's connection."""
@@ -72,7 +88,7 @@ class HedraOperator(BaseOperator):
     @property
     def paying_workspace(self) -> str | None:
         """The operator's workspace, else the connection's."""
-        return given(self.workspace_id) or self.hook.settings.workspace_id
+        return self.workspace_id or self.hook.settings.workspace_id
 
     def store_file(
         self, client: HedraClient, source: SourceFile, *, only_for: str | None = None
@@ -116,5 +132,5 @@ def task_run(context: Context, *, max_tries: int | None = None, began: str = "")
 
 
 def given(value: Any) -> Any:
-    """Return the value, None for what a template renders of a field that was left empty."""
-    return None if value is None or (isinstance(value, str) and not value.strip()) else value
+    """Return the value, None where it says nothing, see :func:`hedra_provider.arguments.is_given`."""
+    return value if is_given(value) else None
