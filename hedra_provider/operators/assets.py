@@ -75,7 +75,8 @@ class HedraUploadAssetOperator(HedraOperator):
                 self.hook.get_conn() as client,
                 open_media(self.source, param="source", asset_type=self.asset_type, name=self.name) as source,
             ):
-                stored = self.store_file(client, source, only_for=None if self.reuse else task_run(context))
+                only_for = None if self.reuse else task_run(context)
+                stored = self.store_file(client, source, only_for=only_for, param="source")
         facts = {
             "asset_id": stored.asset_id,
             "type": source.asset_type,

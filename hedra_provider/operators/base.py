@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.errors import HedraError
     from hedra_provider.api.transfer import StoredAsset
     from hedra_provider.uploads import SourceFile
 
@@ -91,15 +92,25 @@ class HedraOperator(BaseOperator):
         return self.workspace_id or self.hook.settings.workspace_id
 
     def store_file(
-        self, client: HedraClient, source: SourceFile, *, only_for: str | None = None
+        self,
+        client: HedraClient,
+        source: SourceFile,
+        *,
+        only_for: str | None = None,
+        param: str | None = None,
     ) -> StoredAsset:
         """
         Upload a file, unless the same bytes are there already: in this workspace, as this type of asset.
 
         :param source: As :func:`hedra_provider.uploads.open_media` opens it.
         :param only_for: The key of the task run that wants an asset of its own; None: any is good.
+        :param param: The operator's parameter that named the file, for messages; by default it is called like
+            the file's type.
+        :raises HedraError: If it could not be uploaded. Where Hedra rejects the file, the error names the
+            parameter and the file.
         """
         from hedra_provider.api.cleaning import clean
+        from hedra_provider.api.errors import HedraBadRequestError
         from hedra_provider.api.requests import require_sendable
         from hedra_provider.api.transfer import store_asset
 
@@ -108,9 +119,14 @@ class HedraOperator(BaseOperator):
         reserved = identity.asset_id(
             self.hook.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
         )
-        stored = client.run(
-            store_asset(source.file, source.asset_type, reserved_asset_id=reserved, workspace_id=workspace_id)
+        upload = store_asset(
+            source.file, source.asset_type, reserved_asset_id=reserved, workspace_id=workspace_id
         )
+        try:
+            stored = client.run(upload)
+        except HedraBadRequestError as error:
+            _name_file(error, source, param or source.asset_type, reserved)
+            raise
         self.log.info(
             "%s %s: %s (%d bytes).",
             "Found asset" if stored.reused else "Uploaded asset",
@@ -120,6 +136,37 @@ class HedraOperator(BaseOperator):
         )
         report_input(self.hook, source.source)
         return stored
+
+
+_TAKEN_FORMATS = {"image": "JPEG or PNG", "audio": "MP3 or WAV", "video": "MP4"}
+"""Formats that Hedra takes of each type of asset, whatever else it takes."""
+
+
+def _name_file(error: HedraError, source: SourceFile, param: str, asset_id: str) -> None:
+    """
+    Make the error of an upload that Hedra rejected name the user's file in place of Hedra's asset.
+
+    :param param: The parameter that named the file.
+    :param asset_id: The id that the file was to have.
+    """
+    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.errors import remedy_for
+
+    if error.param not in (None, "file"):
+        # About another field: the workspace, the name.
+        return
+    # Without the part that names the request: "Hedra answered 422 to POST /assets/.../upload: ...".
+    reason = (error.message.partition(": ")[2] or error.message).rstrip(".")
+    error.message = f"{param}: Hedra rejected {shown(source.source)}: {reason}."
+    if error.code is None or error.code == "INVALID_ARGUMENT":
+        too_large = error.status_code == 413
+        error.remedy = (
+            remedy_for(None, None, 413)
+            if too_large
+            else f"Give another file, or convert this one to {_TAKEN_FORMATS[source.asset_type]}."
+        )
+    error.remedy = f"{error.remedy or ''} (HTTP {error.status_code}, asset {asset_id})".strip()
+    error.param = param
 
 
 def task_run(context: Context, *, max_tries: int | None = None, began: str = "") -> str:
