@@ -15,9 +15,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.operators import HedraDownloadOperator, HedraUploadAssetOperator
-from hedra_provider.parts import remove_abandoned
-from hedra_provider.paths import PACKAGE_OF_SCHEME
 from hedra_provider.storage import PART_SUFFIX, check_destination, open_source, write_whole
+from hedra_provider.storage.part_file import remove_abandoned
+from hedra_provider.storage.paths import PACKAGE_OF_SCHEME
 from tests.airflow_names import AirflowFailException
 from tests.media import png
 from tests.operators.helpers import avatar
@@ -132,7 +132,7 @@ def test_a_file_that_becomes_a_pipe_while_it_is_opened_is_not_waited_for(
             monkeypatch.undo()
         return really_open(path, flags, *rest)
 
-    monkeypatch.setattr("hedra_provider.paths.os.open", swapped)
+    monkeypatch.setattr("hedra_provider.storage.paths.os.open", swapped)
     with pytest.raises(HedraValueError, match="a named pipe"):
         with open_source(str(source), "image"):
             pass

@@ -93,6 +93,11 @@ def this_worker() -> str:
     return f"this worker ({socket.gethostname()})"
 
 
+def depends_on_worker(error: Exception) -> bool:
+    """Return whether a path that failed here may be good on another worker."""
+    return isinstance(error, OSError) and not isinstance(error, (NotAFileError, IsADirectoryError))
+
+
 def require_file_or_folder(path: Path) -> None:
     """
     Reject what is there and is neither a regular file nor a folder. Links are followed.
