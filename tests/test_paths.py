@@ -229,10 +229,11 @@ def test_a_source_that_is_not_there_names_worker_and_place(
     hedra_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    for source, place in (("portrait.jpg", str(tmp_path / "portrait.jpg")), (f"{tmp_path}/none.png", "it")):
+    relative = f"; its path there is {tmp_path}/portrait.jpg"
+    for source, more in (("portrait.jpg", relative), (f"{tmp_path}/none.png", "")):
         with pytest.raises(AirflowFailException) as raised:
             run(HedraUploadAssetOperator(task_id="u", source=source))
-        said = f"there is no such file; this worker ({socket.gethostname()}) looked for {place}."
+        said = f"can't be opened on this worker ({socket.gethostname()}): there is no such file{more}."
         assert said in str(raised.value)
 
 
@@ -243,6 +244,8 @@ def test_an_error_says_whether_another_worker_may_do_better(tmp_path: Path):
     for destination, expected in (
         (f"{tmp_path}/file/a.mp4", True),
         (f"{tmp_path}/pipe", False),
+        ("gs://bucket/a.mp4", True),
+        ("nosuch://bucket/a.mp4", False),
         ("a", False),
     ):
         with pytest.raises(HedraValueError) as raised:

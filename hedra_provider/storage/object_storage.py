@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hedra_provider.storage.paths import NotAFileError, about_scheme
+from hedra_provider.storage.paths import NotAFileError, about_scheme, package_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,8 @@ def open_remote(uri: str) -> ObjectStoragePath:
     """
     Return the path of a URI, with its file system and connection looked up.
 
-    :raises ValueError: If its scheme, driver or connection is not there, with what to install.
+    :raises ImportError: If the package that opens it is not installed here, with its name.
+    :raises ValueError: If Airflow does not know its scheme or its connection.
     :raises OSError: If the storage can't be reached.
     """
     from airflow.sdk import ObjectStoragePath
@@ -32,9 +33,11 @@ def open_remote(uri: str) -> ObjectStoragePath:
         raise
     except Exception as error:  # noqa: BLE001  e.g. AirflowNotFoundException for the connection
         reason = words_of(error)
-        if isinstance(error, ImportError) or not _is_known_scheme(uri):
-            reason = f"{reason}. {about_scheme(uri)}"
-        raise ValueError(reason) from fit_cause(error)
+        if not isinstance(error, ImportError) and _is_known_scheme(uri):
+            raise ValueError(reason) from fit_cause(error)
+        # Another worker may have the package.
+        kind = ImportError if package_of(uri) else ValueError
+        raise kind(f"{reason}. {about_scheme(uri)}") from fit_cause(error)
     return path
 
 

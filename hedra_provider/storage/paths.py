@@ -93,9 +93,17 @@ def this_worker() -> str:
     return f"this worker ({socket.gethostname()})"
 
 
-def depends_on_worker(error: Exception) -> bool:
-    """Return whether a path that failed here may be good on another worker."""
-    return isinstance(error, OSError) and not isinstance(error, (NotAFileError, IsADirectoryError))
+def depends_on_worker(error: Exception, *, is_local: bool) -> bool:
+    """
+    Return whether another worker may do better: it may have the file, the folder, or the package.
+
+    :param error: What reading or writing a path raised.
+    :param is_local: Whether the path is one of this machine.
+    """
+    is_wrong_everywhere = isinstance(error, (NotAFileError, IsADirectoryError))
+    return isinstance(error, ImportError) or (
+        is_local and isinstance(error, OSError) and not is_wrong_everywhere
+    )
 
 
 def require_file_or_folder(path: Path) -> None:
@@ -167,10 +175,14 @@ def _require_outside_kernel(path: Path) -> None:
         raise NotAFileError("it is a file of the kernel; only regular files and folders are used")
 
 
+def package_of(uri: str) -> str | None:
+    """Return the package that makes Airflow open URIs of a scheme, None where none is known."""
+    return PACKAGE_OF_SCHEME.get(uri.partition("://")[0].lower())
+
+
 def about_scheme(uri: str) -> str:
     """Return what makes Airflow open URIs of a scheme that it does not know on this worker, in one line."""
-    scheme = uri.partition("://")[0].lower()
-    package = PACKAGE_OF_SCHEME.get(scheme)
+    scheme, package = uri.partition("://")[0].lower(), package_of(uri)
     if package:
         return f"Install {package} where the tasks run"
     if scheme in _INSTEAD:

@@ -62,12 +62,14 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
         reason = clean(str(error))
         if isinstance(error, FileNotFoundError):
             reason = "there is no such file"
-        problem = HedraValueError(f"{what}: {reason}.", param=param, remedy=_A_FILE)
-        if local is not None and depends_on_worker(error):
-            # A relative path is shown as what it is here: the working directory is the worker's.
-            looked_at = clean(str(local)) if is_relative(source) else "it"
-            problem.message = f"{what}: {reason}; {this_worker()} looked for {looked_at}."
-            problem.depends_on_worker = True
+        here = depends_on_worker(error, is_local=local is not None)
+        if here and is_relative(source):
+            # The working directory is the worker's.
+            reason += f"; its path there is {clean(str(local))}"
+        problem = HedraValueError(
+            f"{what}{f' on {this_worker()}' if here else ''}: {reason}.", param=param, remedy=_A_FILE
+        )
+        problem.depends_on_worker = here
         raise problem from fit_cause(error)
     with opened as file:
         if file.seekable():

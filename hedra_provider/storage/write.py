@@ -58,7 +58,7 @@ def check_destination(destination: str) -> None:
             remedy="Nothing was submitted.",
         ) from fit_cause(error)
     except (OSError, ValueError, ImportError) as error:
-        here = target is not None and depends_on_worker(error)
+        here = depends_on_worker(error, is_local=target is not None)
         problem = HedraValueError(
             f"destination: {shown(destination)} can't be written to{f' on {this_worker()}' if here else ''}: "
             f"{clean(str(error))}.",
