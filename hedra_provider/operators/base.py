@@ -125,7 +125,7 @@ class HedraOperator(BaseOperator):
         try:
             stored = client.run(upload)
         except HedraBadRequestError as error:
-            _name_file(error, source, param or source.asset_type, reserved)
+            _name_file(error, source, param or source.asset_type)
             raise
         self.log.info(
             "%s %s: %s (%d bytes).",
@@ -142,12 +142,11 @@ _TAKEN_FORMATS = {"image": "JPEG or PNG", "audio": "MP3 or WAV", "video": "MP4"}
 """Formats that Hedra takes of each type of asset, whatever else it takes."""
 
 
-def _name_file(error: HedraError, source: SourceFile, param: str, asset_id: str) -> None:
+def _name_file(error: HedraError, source: SourceFile, param: str) -> None:
     """
     Make the error of an upload that Hedra rejected name the user's file in place of Hedra's asset.
 
     :param param: The parameter that named the file.
-    :param asset_id: The id that the file was to have.
     """
     from hedra_provider.api.cleaning import shown
     from hedra_provider.api.errors import remedy_for
@@ -165,7 +164,7 @@ def _name_file(error: HedraError, source: SourceFile, param: str, asset_id: str)
             if too_large
             else f"Give another file, or convert this one to {_TAKEN_FORMATS[source.asset_type]}."
         )
-    error.remedy = f"{error.remedy or ''} (HTTP {error.status_code}, asset {asset_id})".strip()
+    error.remedy = f"{error.remedy or ''} (HTTP {error.status_code})".strip()
     error.param = param
 
 
