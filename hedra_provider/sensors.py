@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -17,6 +17,16 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from hedra_provider.arguments import (
+    Argument,
+    flag,
+    generation_id,
+    number,
+    read_argument,
+    read_arguments,
+    whole_credits,
+    word,
+)
 from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
 from hedra_provider.failures import airflow_error
 from hedra_provider.hooks import HedraHook
@@ -38,6 +48,9 @@ if TYPE_CHECKING:
     from hedra_provider.api.waiting import ProgressLog
 
 
+DEFAULT_DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
+
+
 class HedraSensor(BaseSensorOperator):
     """
     The base of the sensors.
@@ -47,20 +60,50 @@ class HedraSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("hedra_conn_id",)
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "hedra_conn_id": Argument(word, default=HedraHook.default_conn_name)
+    }
+    """How each template field is read, see :mod:`hedra_provider.arguments`."""
+
+    poll_seconds: ClassVar[float]
+    """The default of ``poke_interval``."""
+
+    timeout_seconds: ClassVar[float]
+    """The default of ``timeout``."""
+
     ui_color = "#efe9ff"
 
     def __init__(
         self,
         *,
         hedra_conn_id: str = HedraHook.default_conn_name,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
         # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
         kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
+        for name, default in (("poke_interval", self.poll_seconds), ("timeout", self.timeout_seconds)):
+            # Airflow's base class takes numbers and timedeltas, not None and no text.
+            if not isinstance(kwargs.get(name), timedelta):
+                kwargs[name] = read_argument(Argument(number, default), kwargs.get(name), name)
         super().__init__(**kwargs)
         self.hedra_conn_id = hedra_conn_id
-        self.deferrable = deferrable
+        self.deferrable = read_argument(Argument(flag, DEFAULT_DEFERRABLE), deferrable, "deferrable")
+
+    def read_arguments(self) -> None:
+        """
+        Read the template fields as what they mean: the first step of everything that the sensor executes.
+
+        :raises AirflowFailException: Naming the first that can't be meant.
+        """
+        from hedra_provider.api.errors import HedraError
+
+        try:
+            read = read_arguments(self.arguments, vars(self))
+        except HedraError as error:
+            self._fail(error)
+        # Past Airflow's __setattr__, which looks for XComs in every value: there are none left by now.
+        vars(self).update(read)
 
     @cached_property
     def hook(self) -> HedraHook:
@@ -82,6 +125,7 @@ class HedraSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once; if it is not there yet, wait as the mode says."""
+        self.read_arguments()
         with self.hook:
             if not self.deferrable:
                 return super().execute(context)
@@ -125,7 +169,7 @@ class HedraGenerationSensor(HedraSensor):
 
     Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.results.generation_result`.
 
-    :param generation_id: The generation.
+    :param generation_id: The generation: its id, or any dict with ``generation_id``, as the operators return.
     :param hedra_conn_id: The Airflow connection.
     :param deferrable: Whether to wait in the triggerer, without a worker. Else ``mode`` says how to wait.
     :param poke_interval: Seconds between two looks; at the most, where the sensor is deferred.
@@ -133,17 +177,26 @@ class HedraGenerationSensor(HedraSensor):
     """
 
     template_fields: Sequence[str] = ("generation_id", *HedraSensor.template_fields)
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "generation_id": Argument(
+            generation_id, required=True, remedy='Give the id of an earlier task: output["generation_id"].'
+        ),
+        **HedraSensor.arguments,
+    }
+    poll_seconds = 15.0
+    timeout_seconds = 21_600.0
 
     def __init__(
         self,
         *,
-        generation_id: str,
+        generation_id: str | Mapping[str, Any],
         poke_interval: timedelta | float = 15.0,
         timeout: timedelta | float = 21_600.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        self.generation_id = generation_id
+        # Any, until read_arguments() makes it what it means.
+        self.generation_id: Any = generation_id
 
     @cached_property
     def _progress(self) -> ProgressLog:
@@ -155,15 +208,10 @@ class HedraGenerationSensor(HedraSensor):
     def _began(self) -> float:
         return time.monotonic()
 
-    @property
-    def _id(self) -> str:
-        """The id without what a template may have rendered around it."""
-        return str(self.generation_id).strip()
-
     def make_trigger(self, end_time: float) -> HedraGenerationTrigger:
         """Return what waits in the triggerer."""
         return HedraGenerationTrigger(
-            generation_ids=[self._id],
+            generation_ids=[self.generation_id],
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self._poll_interval,
@@ -179,15 +227,17 @@ class HedraGenerationSensor(HedraSensor):
         """
         from hedra_provider.api import calls
         from hedra_provider.api.errors import HedraError
-        from hedra_provider.api.requests import require_id
         from hedra_provider.api.waiting import UNKNOWN_GRACE_SECONDS, asked_again, known_status
 
         elapsed = self._elapsed_seconds(context)
         try:
-            require_id(self.generation_id, "generation_id")
             # Nothing tells a sensor that is rescheduled whether Hedra has known it before.
             is_new = elapsed <= UNKNOWN_GRACE_SECONDS
-            look = calls.get_status(self._id) if is_new else asked_again(lambda: known_status(self._id))
+            look = (
+                calls.get_status(self.generation_id)
+                if is_new
+                else asked_again(lambda: known_status(self.generation_id))
+            )
             generation = self.hook.get_conn().run(look)
         except HedraError as error:
             if not error.retryable:
@@ -208,7 +258,8 @@ class HedraGenerationSensor(HedraSensor):
         """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
         from hedra_provider.api.errors import HedraError
 
-        if outcome_of(event) and told_ids(event) != [self._id.lower()]:
+        self.read_arguments()
+        if outcome_of(event) and told_ids(event) != [self.generation_id]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("An event tells of another wait (%s); this one goes on.", told_ids(event))
             self._defer(end_time)
@@ -255,6 +306,13 @@ class HedraCreditsSensor(HedraSensor):
     """
 
     template_fields: Sequence[str] = ("minimum", "workspace_id", *HedraSensor.template_fields)
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "minimum": Argument(whole_credits, required=True, remedy="Give a whole number of credits."),
+        "workspace_id": Argument(word),
+        **HedraSensor.arguments,
+    }
+    poll_seconds = 300.0
+    timeout_seconds = 86_400.0
 
     def __init__(
         self,
@@ -270,25 +328,13 @@ class HedraCreditsSensor(HedraSensor):
         self.workspace_id = workspace_id
 
     @property
-    def _minimum(self) -> int:
-        from hedra_provider.api.cleaning import shown
-        from hedra_provider.api.errors import HedraValueError
-
-        try:
-            return int(self.minimum)
-        except (TypeError, ValueError, OverflowError):
-            raise HedraValueError(
-                f"minimum: {shown(self.minimum)} is not a whole number of credits.", param="minimum"
-            ) from None
-
-    @property
     def _workspace(self) -> str | None:
-        return str(self.workspace_id or "").strip() or self.hook.settings.workspace_id
+        return self.workspace_id or self.hook.settings.workspace_id
 
     def make_trigger(self, end_time: float) -> HedraCreditsTrigger:
         """Return what waits in the triggerer."""
         return HedraCreditsTrigger(
-            minimum=self._minimum,
+            minimum=self.minimum,
             end_time=end_time,
             workspace_id=self._workspace,
             hedra_conn_id=self.hedra_conn_id,
@@ -308,7 +354,6 @@ class HedraCreditsSensor(HedraSensor):
         from hedra_provider.api.errors import HedraConfigurationError, HedraError
 
         try:
-            minimum = self._minimum
             balance = self.hook.get_conn().run(calls.get_credits())
             workspace_id = self._workspace
             if workspace_id and workspace_id not in (balance.workspace_credit_pool or {}):
@@ -319,8 +364,8 @@ class HedraCreditsSensor(HedraSensor):
             self.log.warning("A look at the balance failed: %s", error)
             return PokeReturnValue(is_done=False)
         available = balance.available(workspace_id)
-        self.log.info("%s credits are there, %s are waited for.", available, minimum)
-        if available is None or available < minimum:
+        self.log.info("%s credits are there, %s are waited for.", available, self.minimum)
+        if available is None or available < self.minimum:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(context, available))
 
@@ -330,6 +375,7 @@ class HedraCreditsSensor(HedraSensor):
         """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
         from hedra_provider.api.errors import HedraError
 
+        self.read_arguments()
         # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
         if outcome_of(event) == "turn" or (outcome_of(event) and told_ids(event)):
             self.log.warning("An event tells of another wait (%s); this one goes on.", told_ids(event))
@@ -338,11 +384,11 @@ class HedraCreditsSensor(HedraSensor):
             available = read_credits_event(event)
         except HedraError as error:
             self._fail(error)
-        if available < self._minimum:
+        if available < self.minimum:
             self.log.warning("An event tells of %d credits, which are too few; the wait goes on.", available)
             self._defer(end_time)
         return self._result(context, available)
 
     def _result(self, context: Context, available: int) -> dict[str, Any]:
-        result = {"available": available, "minimum": self._minimum, "workspace_id": self._workspace}
+        result = {"available": available, "minimum": self.minimum, "workspace_id": self._workspace}
         return outputs(context, result)

@@ -123,7 +123,7 @@ def test_variations_that_a_body_asks_for_by_a_text_are_counted(
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"extra_request": "{}"}, "extra_request is str, not a dict"),
+        ({"extra_request": "[]"}, r"extra_request: '\[\]' is not a dict"),
         ({"extra_request": {"batch_size": 99}}, "batch_size: 99 is not a whole number from 1 to 8"),
         ({"extra_request": {"generation_id": "x"}}, "generation_id is set by this package"),
         ({"text": "Hello"}, "audio and text are both given"),

@@ -16,13 +16,13 @@ import fsspec
 import pytest
 from airflow.sdk.io import attach
 
-from hedra_provider.parts import part_file
 from hedra_provider.storage import PART_SUFFIX, write_whole
+from hedra_provider.storage.part_file import part_file
 
 WRITER = """
 import sys
 from pathlib import Path
-from hedra_provider.parts import part_file
+from hedra_provider.storage.part_file import part_file
 with part_file(Path(sys.argv[1]), sys.argv[2], sys.argv[3]) as (path, file):
     file.write(b"half"); file.flush()
     print(path.name, flush=True)
@@ -122,7 +122,7 @@ def test_two_at_once_leave_one_of_two_whole_files(tmp_path: Path):
 
 def test_a_part_that_was_taken_for_abandoned_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Between making and locking it, another one removes it."""
-    import hedra_provider.parts as parts
+    import hedra_provider.storage.part_file as parts
 
     real, taken = parts._hold, []
 

@@ -80,14 +80,11 @@ def test_local_files(tmp_path: Path, uri: str):
     assert name == Path(destination).name
 
 
-def test_relative_and_home_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
+def test_home_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for destination in ("a:b.mp4", "sub/c.mp4", "~/d.mp4"):
-        check_destination(destination)
-        write_whole(destination, fill(b"1"))
-    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.mp4")}
-    assert found == {"a:b.mp4", "sub/c.mp4", "home/d.mp4"}
+    check_destination("~/d.mp4")
+    write_whole("~/d.mp4", fill(b"1"))
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.mp4")] == [Path("home/d.mp4")]
 
 
 def test_what_was_there_stays_until_the_new_one_is_whole(tmp_path: Path):

@@ -133,6 +133,9 @@ class HedraError(Exception):
     default_retryable = False
     default_remedy: str | None = None
 
+    depends_on_worker = False
+    """Whether another worker may do better: it is about a file or folder that only some workers have."""
+
     in_doubt = False
     """Whether a submit may have been taken, and paid for, that could not be found."""
 

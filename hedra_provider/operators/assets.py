@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from hedra_provider.arguments import (
+    Argument,
+    asset_id,
+    file,
+    flag,
+    generation_id,
+    lowercase_word,
+    read_argument,
+    text,
+)
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.lineage import report_output
-from hedra_provider.operators.base import HedraOperator, given, task_run
+from hedra_provider.operators.base import HedraOperator, task_run
 from hedra_provider.results import outputs
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
 from hedra_provider.uploads import open_media
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -34,6 +44,12 @@ class HedraUploadAssetOperator(HedraOperator):
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "name", *HedraOperator.template_fields)
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "source": Argument(file, required=True, remedy="Give a path, or a URI such as s3://bucket/key."),
+        "asset_type": Argument(lowercase_word),
+        "name": Argument(text),
+        **HedraOperator.arguments,
+    }
 
     def __init__(
         self,
@@ -48,19 +64,19 @@ class HedraUploadAssetOperator(HedraOperator):
         self.source = source
         self.asset_type = asset_type
         self.name = name
-        # partial() may pass an explicit None, which means "not said".
-        self.reuse = reuse is None or reuse
+        # partial() may pass an explicit None, which means "not given".
+        self.reuse = read_argument(Argument(flag, default=True), reuse, "reuse")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload, or find what is there."""
-        with (
-            as_airflow_errors(),
-            self.hook.get_conn() as client,
-            open_media(
-                str(self.source), param="source", asset_type=given(self.asset_type), name=given(self.name)
-            ) as source,
-        ):
-            stored = self.store_file(client, source, only_for=None if self.reuse else task_run(context))
+        with as_airflow_errors():
+            self.read_arguments()
+            with (
+                self.hook.get_conn() as client,
+                open_media(self.source, param="source", asset_type=self.asset_type, name=self.name) as source,
+            ):
+                only_for = None if self.reuse else task_run(context)
+                stored = self.store_file(client, source, only_for=only_for, param="source")
         facts = {
             "asset_id": stored.asset_id,
             "type": source.asset_type,
@@ -78,8 +94,9 @@ class HedraDownloadOperator(HedraOperator):
 
     Returns ``{"uri", "bytes", "generation_id", "asset_id"}``.
 
-    :param generation_id: The generation whose result to fetch. Or:
-    :param asset_id: The asset to fetch, with
+    :param generation_id: The generation whose result to fetch: its id, or any dict with
+        ``generation_id``. Or:
+    :param asset_id: The asset to fetch: its id, or any dict with ``asset_id``; with
     :param asset_type: its type: ``video``, ``audio`` or ``image``.
     :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder, in
         which the file is named after its id.
@@ -92,56 +109,60 @@ class HedraDownloadOperator(HedraOperator):
         "destination",
         *HedraOperator.template_fields,
     )
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "generation_id": Argument(generation_id),
+        "asset_id": Argument(asset_id),
+        "asset_type": Argument(lowercase_word),
+        "destination": Argument(
+            file, required=True, remedy="Give an absolute path, or a URI such as s3://bucket/key."
+        ),
+        **HedraOperator.arguments,
+    }
 
     def __init__(
         self,
         *,
         destination: str,
-        generation_id: str | None = None,
-        asset_id: str | None = None,
+        generation_id: str | Mapping[str, Any] | None = None,
+        asset_id: str | Mapping[str, Any] | None = None,
         asset_type: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.destination = destination
-        self.generation_id = generation_id
-        self.asset_id = asset_id
+        # Any, until read_arguments() makes it what it means.
+        self.generation_id: Any = generation_id
+        self.asset_id: Any = asset_id
         self.asset_type = asset_type
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch and store."""
         from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
-        from hedra_provider.api.requests import require_id
 
-        generation_id, asset_id, asset_type = (
-            given(value) for value in (self.generation_id, self.asset_id, self.asset_type)
-        )
         with as_airflow_errors():
-            if bool(generation_id) == bool(asset_id):
+            self.read_arguments()
+            if bool(self.generation_id) == bool(self.asset_id):
                 raise HedraValueError(
                     "Give either generation_id, or asset_id with asset_type.", param="generation_id"
                 )
-            if asset_id and not asset_type:
+            if self.asset_id and not self.asset_type:
                 raise HedraValueError("asset_id needs asset_type: video, audio or image.", param="asset_type")
-            if asset_type not in (None, "video", "audio", "image"):
+            if self.asset_type not in (None, "video", "audio", "image"):
                 raise HedraValueError(
-                    f"asset_type: {shown(asset_type)} is none of video, audio, image.", param="asset_type"
+                    f"asset_type: {shown(self.asset_type)} is none of video, audio, image.",
+                    param="asset_type",
                 )
-            if generation_id:
-                generation_id = require_id(generation_id, "generation_id")
-            if asset_id:
-                asset_id = require_id(asset_id, "asset_id")
-            check_destination(str(self.destination))
+            check_destination(self.destination)
             with self.hook.get_conn() as client:
                 stored = store_result(
                     client,
-                    str(self.destination),
-                    generation_id=generation_id,
-                    asset_id=asset_id,
-                    asset_type=asset_type,
+                    self.destination,
+                    generation_id=self.generation_id,
+                    asset_id=self.asset_id,
+                    asset_type=self.asset_type,
                 )
         self.log.info("Stored %s (%d bytes).", stored.uri, stored.size)
         report_output(self.hook, stored.uri)
         result = {"uri": stored.uri, "bytes": stored.size}
-        return outputs(context, result | {"generation_id": generation_id, "asset_id": stored.asset_id})
+        return outputs(context, result | {"generation_id": self.generation_id, "asset_id": stored.asset_id})

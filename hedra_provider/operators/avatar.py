@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hedra_provider.operators.base import given
+from hedra_provider.arguments import (
+    Argument,
+    asset_or_file,
+    flag,
+    milliseconds,
+    number,
+    read_argument,
+    request_body,
+    text,
+    whole_number,
+    word,
+)
 from hedra_provider.operators.generating import GeneratingOperator
 from hedra_provider.operators.submitting import Draft, key_of
 from hedra_provider.uploads import open_media
@@ -25,22 +35,30 @@ if TYPE_CHECKING:
 TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
 """Stands for the asset that a file will be."""
 
-_ASKED = (
-    "text",
-    "voice_id",
-    "language",
-    "speed",
-    "stability",
-    "text_prompt",
-    "model",
-    "aspect_ratio",
-    "resolution",
-    "duration_ms",
-    "audio_start_ms",
-    "seed",
-    "name",
-    "extra_request",
-)
+FILE_ARGUMENTS: Mapping[str, Argument] = {
+    "image": Argument(
+        asset_or_file, required=True, remedy="Give an asset id, a path, or a URI such as s3://bucket/key."
+    ),
+    "audio": Argument(asset_or_file),
+}
+"""The arguments that are files, or assets that were made of files before."""
+
+REQUEST_ARGUMENTS: Mapping[str, Argument] = {
+    "text": Argument(text),
+    "voice_id": Argument(word),
+    "language": Argument(word, default="auto"),
+    "speed": Argument(number, default=1.0),
+    "stability": Argument(number, default=1.0),
+    "text_prompt": Argument(text, default="A person speaking to the camera"),
+    "model": Argument(word, default="avatar"),
+    "aspect_ratio": Argument(word, default="9:16"),
+    "resolution": Argument(word, default="720p"),
+    "duration_ms": Argument(milliseconds),
+    "audio_start_ms": Argument(milliseconds),
+    "seed": Argument(whole_number),
+    "name": Argument(text),
+    "extra_request": Argument(request_body),
+}
 """The arguments that make the request, besides the files."""
 
 
@@ -51,7 +69,11 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     Give exactly one of ``audio`` and ``text``. Further parameters, what a retry does and what is returned:
     :class:`hedra_provider.operators.generating.GeneratingOperator`.
 
-    :param image: The portrait: an asset id, a local path, or a URI that ObjectStoragePath opens.
+    Arguments may come from a template, a form or an upstream task: ``docs/how-to/arguments.md`` says how each
+    value is read.
+
+    :param image: The portrait: an asset id, the output of a task that has one (any dict with ``asset_id``), a
+        local path, or a URI that ObjectStoragePath opens.
     :param audio: The voice, likewise; it sets the length of the video.
     :param text: What to say; Hedra makes the speech.
     :param voice_id: Who says it: the id of a voice of ``GET /voices``.
@@ -67,19 +89,29 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     :param audio_start_ms: Where the audio begins, in milliseconds; below 0 silence comes first.
     :param seed: For output that can be repeated, where the model takes one.
     :param name: The name that the result has at Hedra.
-    :param extra_request: Merged over the request: fields that this operator does not know.
+    :param extra_request: Merged over the request: fields that this operator does not know. A dict, or its
+        JSON text.
     :param reuse: Whether assets that others made of the same files will do. False: this generation gets its
         own, once: a retry or a clear finds them again, and so asks for the same video.
     """
 
-    template_fields: Sequence[str] = ("image", "audio", *_ASKED, *GeneratingOperator.template_fields)
+    template_fields: Sequence[str] = (
+        *FILE_ARGUMENTS,
+        *REQUEST_ARGUMENTS,
+        *GeneratingOperator.template_fields,
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"extra_request": "json"}
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        **FILE_ARGUMENTS,
+        **REQUEST_ARGUMENTS,
+        **GeneratingOperator.arguments,
+    }
 
     def __init__(
         self,
         *,
-        image: str,
-        audio: str | None = None,
+        image: str | Mapping[str, Any],
+        audio: str | Mapping[str, Any] | None = None,
         text: str | None = None,
         voice_id: str | None = None,
         language: str = "auto",
@@ -93,13 +125,14 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         audio_start_ms: int | None = None,
         seed: int | None = None,
         name: str | None = None,
-        extra_request: Mapping[str, Any] | None = None,
+        extra_request: Mapping[str, Any] | str | None = None,
         reuse: bool | None = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.image = image
-        self.audio = audio
+        # Any, until read_arguments() makes it what it means.
+        self.image: Any = image
+        self.audio: Any = audio
         self.text = text
         self.voice_id = voice_id
         self.language = language
@@ -114,8 +147,8 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         self.seed = seed
         self.name = name
         self.extra_request = extra_request
-        # partial() may pass an explicit None, which means "not said".
-        self.reuse = reuse is None or reuse
+        # partial() may pass an explicit None, which means "not given".
+        self.reuse = read_argument(Argument(flag, default=True), reuse, "reuse")
 
     def draft_request(self, client: HedraClient, context: Context) -> Draft:
         """
@@ -131,22 +164,20 @@ class HedraAvatarVideoOperator(GeneratingOperator):
             require_one_voice,
         )
 
-        image, audio = str(given(self.image) or ""), str(given(self.audio) or "") or None
-        require_one_voice(audio, given(self.text), given(self.voice_id))
+        image, audio = self.image, self.audio
+        require_one_voice(audio, self.text, self.voice_id)
         catalogue: list[Model] = []
         # Checked without the account first: what is wrong in itself needs no key and no request.
-        self._body(_asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue)
+        self._body(_asset_or_stand_in(image), audio and _asset_or_stand_in(audio), catalogue)
         model = None
         if self.validate:
             # Inline speech costs extra: its models are asked for along with those of videos.
             types = ["video"] if audio else ["video", "text_to_speech"]
             catalogue = client.run(calls.list_models(types))
-            model = find_model(str(self.model), catalogue)
+            model = find_model(self.model, catalogue)
             if model is None:
-                raise not_in_catalogue(str(self.model), catalogue)
-            draft = self._body(
-                _asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue
-            )
+                raise not_in_catalogue(self.model, catalogue)
+            draft = self._body(_asset_or_stand_in(image), audio and _asset_or_stand_in(audio), catalogue)
             check_against_model(draft, model)
         only_for = None if self.reuse else key_of(self, context)
         with ExitStack() as files:
@@ -164,12 +195,11 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         """Return the portrait and the voice, where they are files."""
         from hedra_provider.api.requests import is_uuid
 
-        files = [str(value) for value in (self.image, self.audio) if given(value) is not None]
-        return [file for file in files if not is_uuid(file)]
+        return [value for value in (self.image, self.audio) if value and not is_uuid(value)]
 
     def _body(self, image_id: str, audio_id: str | None, catalogue: Sequence[Model]) -> dict[str, Any]:
         return avatar_request(
-            {name: getattr(self, name) for name in _ASKED},
+            {name: getattr(self, name) for name in REQUEST_ARGUMENTS},
             image_id=image_id,
             audio_id=audio_id,
             catalogue=catalogue,
@@ -182,7 +212,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
 
         if is_uuid(value):
             return None
-        cropped = given(self.duration_ms) is not None or bool(given(self.audio_start_ms))
+        cropped = self.duration_ms is not None or bool(self.audio_start_ms)
         slot = model.slot(kind) if model else None
         return files.enter_context(open_media(value, param=kind, asset_type=kind, slot=slot, cropped=cropped))
 
@@ -201,8 +231,7 @@ def _seconds_of(voice: SourceFile) -> Span:
 
 def default_arguments() -> dict[str, Any]:
     """Return what ``HedraAvatarVideoOperator`` asks for where a DAG does not say."""
-    parameters = inspect.signature(HedraAvatarVideoOperator.__init__).parameters
-    return {name: parameters[name].default for name in _ASKED}
+    return {name: argument.default for name, argument in REQUEST_ARGUMENTS.items()}
 
 
 def avatar_request(
@@ -216,36 +245,24 @@ def avatar_request(
     """
     Return the body, without ids, that arguments of ``HedraAvatarVideoOperator`` ask for.
 
-    :param arguments: All that :func:`default_arguments` names.
+    :param arguments: All that :func:`default_arguments` names, as :data:`REQUEST_ARGUMENTS` reads them.
     :param image_id: The portrait's asset.
     :param audio_id: The voice's asset, None where a text is spoken.
     :param catalogue: The account's models.
     :raises HedraValueError: If it can't be right.
     """
-    from hedra_provider.api.errors import HedraValueError
     from hedra_provider.api.requests import avatar_video_request, batch_size, model_fields, refuse_ids
 
     asked = dict(arguments)
-    for name in ("text", "voice_id", "duration_ms", "audio_start_ms", "seed", "name", "extra_request"):
-        asked[name] = given(asked[name])
-    extra = asked["extra_request"]
-    if not isinstance(extra, Mapping | None):
-        raise HedraValueError(f"extra_request is {type(extra).__name__}, not a dict.", param="extra_request")
-    refuse_ids(extra or {})
-    batch_size(extra or {})
-    asked["model"] = model_fields(str(asked["model"]), catalogue)
+    extra = asked["extra_request"] or {}
+    refuse_ids(extra)
+    batch_size(extra)
+    asked["model"] = model_fields(asked["model"], catalogue)
     return avatar_video_request(image_id=image_id, audio_id=audio_id, workspace_id=workspace_id, **asked)
 
 
-def _asset_or_file(value: str, param: str) -> str:
+def _asset_or_stand_in(value: str) -> str:
     """Return the asset id, or a stand-in for the one that the file will have."""
-    from hedra_provider.api.errors import HedraValueError
     from hedra_provider.api.requests import is_uuid
 
-    if not value:
-        raise HedraValueError(
-            f"{param} is not given.",
-            param=param,
-            remedy="Give an asset id, a path, or a URI such as s3://bucket/key.",
-        )
     return value if is_uuid(value) else TO_BE_UPLOADED

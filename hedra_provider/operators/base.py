@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from hedra_provider import identity
+from hedra_provider.arguments import Argument, is_given, read_arguments, word
 from hedra_provider.hooks import HedraHook
 from hedra_provider.lineage import report_input
 from hedra_provider.results import MULTIPLE_OUTPUTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import jinja2
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.errors import HedraError
     from hedra_provider.api.transfer import StoredAsset
     from hedra_provider.uploads import SourceFile
 
@@ -38,6 +40,12 @@ class HedraOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("workspace_id", "hedra_conn_id")
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "workspace_id": Argument(word),
+        "hedra_conn_id": Argument(word, default=HedraHook.default_conn_name),
+    }
+    """How each template field is read, see :mod:`hedra_provider.arguments`."""
+
     ui_color = "#efe9ff"
 
     def __init__(
@@ -64,6 +72,15 @@ class HedraOperator(BaseOperator):
         context["task"] = self
         super().render_template_fields(context, jinja_env)
 
+    def read_arguments(self) -> None:
+        """
+        Read the template fields as what they mean: the first step of everything that the operator executes.
+
+        :raises HedraValueError: Naming the first that can't be meant.
+        """
+        # Past Airflow's __setattr__, which looks for XComs in every value: there are none left by now.
+        vars(self).update(read_arguments(self.arguments, vars(self)))
+
     @cached_property
     def hook(self) -> HedraHook:
         """The hook of this operator's connection."""
@@ -72,20 +89,34 @@ class HedraOperator(BaseOperator):
     @property
     def paying_workspace(self) -> str | None:
         """The operator's workspace, else the connection's."""
-        return given(self.workspace_id) or self.hook.settings.workspace_id
+        return self.workspace_id or self.hook.settings.workspace_id
 
     def store_file(
-        self, client: HedraClient, source: SourceFile, *, only_for: str | None = None
+        self,
+        client: HedraClient,
+        source: SourceFile,
+        *,
+        only_for: str | None = None,
+        param: str | None = None,
     ) -> StoredAsset:
         """
         Upload a file, unless the same bytes are there already: in this workspace, as this type of asset.
 
         :param source: As :func:`hedra_provider.uploads.open_media` opens it.
         :param only_for: The key of the task run that wants an asset of its own; None: any is good.
+        :param param: The operator's parameter that named the file, for messages; by default it is called like
+            the file's type.
+        :raises HedraError: If it could not be uploaded. Where Hedra rejects the file, the error names the
+            parameter and the file.
         """
         from hedra_provider.api.cleaning import clean
+        from hedra_provider.api.errors import HedraBadRequestError
 
-        stored = self.hook.store_source(client, source, self.paying_workspace, only_for=only_for)
+        try:
+            stored = self.hook.store_source(client, source, self.paying_workspace, only_for=only_for)
+        except HedraBadRequestError as error:
+            _name_file(error, source, param or source.asset_type)
+            raise
         self.log.info(
             "%s %s: %s (%d bytes).",
             "Found asset" if stored.reused else "Uploaded asset",
@@ -95,6 +126,36 @@ class HedraOperator(BaseOperator):
         )
         report_input(self.hook, source.source)
         return stored
+
+
+_TAKEN_FORMATS = {"image": "JPEG or PNG", "audio": "MP3 or WAV", "video": "MP4"}
+"""Formats that Hedra takes of each type of asset, whatever else it takes."""
+
+
+def _name_file(error: HedraError, source: SourceFile, param: str) -> None:
+    """
+    Make the error of an upload that Hedra rejected name the user's file in place of Hedra's asset.
+
+    :param param: The parameter that named the file.
+    """
+    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.errors import remedy_for
+
+    if error.param not in (None, "file"):
+        # About another field: the workspace, the name.
+        return
+    # Without the part that names the request: "Hedra answered 422 to POST /assets/.../upload: ...".
+    reason = (error.message.partition(": ")[2] or error.message).rstrip(".")
+    error.message = f"{param}: Hedra rejected {shown(source.source)}: {reason}."
+    if error.code is None or error.code == "INVALID_ARGUMENT":
+        too_large = error.status_code == 413
+        error.remedy = (
+            remedy_for(None, None, 413)
+            if too_large
+            else f"Give another file, or convert this one to {_TAKEN_FORMATS[source.asset_type]}."
+        )
+    error.remedy = f"{error.remedy or ''} (HTTP {error.status_code})".strip()
+    error.param = param
 
 
 def task_run(context: Context, *, max_tries: int | None = None, began: str = "") -> str:
@@ -107,5 +168,5 @@ def task_run(context: Context, *, max_tries: int | None = None, began: str = "")
 
 
 def given(value: Any) -> Any:
-    """Return the value, None for what a template renders of a field that was left empty."""
-    return None if value is None or (isinstance(value, str) and not value.strip()) else value
+    """Return the value, None where it says nothing, see :func:`hedra_provider.arguments.is_given`."""
+    return value if is_given(value) else None

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hedra_provider.arguments import (
+    Argument,
+    read_argument,
+    read_arguments,
+    request_body,
+    rows,
+    whole_credits,
+)
 from hedra_provider.failures import as_airflow_errors
-from hedra_provider.operators.avatar import TO_BE_UPLOADED, avatar_request, default_arguments
-from hedra_provider.operators.base import HedraOperator, given
-from hedra_provider.operators.submitting import whole_credits
+from hedra_provider.operators.avatar import (
+    FILE_ARGUMENTS,
+    REQUEST_ARGUMENTS,
+    TO_BE_UPLOADED,
+    avatar_request,
+    default_arguments,
+)
+from hedra_provider.operators.base import HedraOperator
 from hedra_provider.results import outputs
 
 if TYPE_CHECKING:
@@ -48,6 +61,11 @@ class HedraCreditsCheckOperator(HedraOperator):
 
     template_fields: Sequence[str] = ("requests", "max_credits", *HedraOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"requests": "json"}
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "requests": Argument(rows, required=True, remedy="Give a list of requests; it may be empty."),
+        "max_credits": Argument(whole_credits),
+        **HedraOperator.arguments,
+    }
 
     def __init__(
         self, *, requests: Sequence[Mapping[str, Any]], max_credits: int | None = None, **kwargs: Any
@@ -62,20 +80,20 @@ class HedraCreditsCheckOperator(HedraOperator):
         from hedra_provider.api.budget import estimate_requests, require_available, require_within
         from hedra_provider.api.pricing import total
 
-        with as_airflow_errors(), self.hook.get_conn() as client:
-            models = client.run(calls.list_models())
-            rows = list(self.requests)
-            bodies = [_body(index, row, models) for index, row in enumerate(rows)]
-            estimates = client.run(estimate_requests(bodies, catalogue=models))
-            found = total([_told(index, one) for index, one in enumerate(estimates)])
-            workspace_id = self.paying_workspace
-            available = client.run(calls.get_credits()).available(workspace_id)
-            self.log.info("%d requests: %s; %s are there.", len(rows), found, available)
-            limit = whole_credits(self.max_credits)
-            if limit is not None:
-                require_within(found, limit, f"{len(rows)} requests together")
-            require_available(found, available, workspace_id)
-        result = {"requests": len(rows), "low": found.low, "high": found.high, "available": available}
+        with as_airflow_errors():
+            self.read_arguments()
+            with self.hook.get_conn() as client:
+                models = client.run(calls.list_models())
+                bodies = [_body(index, row, models) for index, row in enumerate(self.requests)]
+                estimates = client.run(estimate_requests(bodies, catalogue=models))
+                found = total([_told(index, one) for index, one in enumerate(estimates)])
+                workspace_id = self.paying_workspace
+                available = client.run(calls.get_credits()).available(workspace_id)
+                self.log.info("%d requests: %s; %s are there.", len(bodies), found, available)
+                if self.max_credits is not None:
+                    require_within(found, self.max_credits, f"{len(bodies)} requests together")
+                require_available(found, available, workspace_id)
+        result = {"requests": len(bodies), "low": found.low, "high": found.high, "available": available}
         return outputs(context, result | {"workspace_id": workspace_id})
 
 
@@ -87,7 +105,7 @@ def _body(index: int, row: Any, models: Sequence[Model]) -> Mapping[str, Any]:
     if not isinstance(row, Mapping):
         raise HedraValueError(f"{where} is {type(row).__name__}, not a dict.", param="requests")
     try:
-        body = row if "type" in row else _avatar_body(row, models)
+        body = request_body(row, "request") if "type" in row else _avatar_body(row, models)
         # A template may have made it a text.
         return {**body, "batch_size": batch_size(body)}
     except HedraValueError as error:
@@ -114,16 +132,14 @@ def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, A
     from hedra_provider.api.errors import HedraValueError
     from hedra_provider.api.requests import is_uuid
 
-    said = {name: row[name] for name in _PRICED if given(row.get(name)) is not None}
-    audio, audio_id = given(row.get("audio")), None
-    if audio or "text" not in said:
-        audio_id = str(audio) if is_uuid(str(audio)) else TO_BE_UPLOADED
-    if "text" in said:
+    asked = default_arguments() | read_arguments({name: REQUEST_ARGUMENTS[name] for name in _PRICED}, row)
+    audio, audio_id = read_argument(FILE_ARGUMENTS["audio"], row.get("audio"), "audio"), None
+    if audio or not asked["text"]:
+        audio_id = audio if audio and is_uuid(audio) else TO_BE_UPLOADED
+    if asked["text"]:
         # Who speaks makes no price, and need not be known yet.
-        said["voice_id"] = TO_BE_UPLOADED
-    body = avatar_request(
-        default_arguments() | said, image_id=TO_BE_UPLOADED, audio_id=audio_id, catalogue=models
-    )
+        asked["voice_id"] = TO_BE_UPLOADED
+    body = avatar_request(asked, image_id=TO_BE_UPLOADED, audio_id=audio_id, catalogue=models)
     if body.get("audio_id") != TO_BE_UPLOADED:
         return body
     # An audio that is not there yet, or not named: what was asked for says how long the video gets.

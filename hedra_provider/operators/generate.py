@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hedra_provider.operators.base import given
+from hedra_provider.arguments import Argument, is_given, request_body
 from hedra_provider.operators.generating import GeneratingOperator
 from hedra_provider.operators.submitting import Draft
 
@@ -24,16 +24,24 @@ class HedraGenerateOperator(GeneratingOperator):
     Further parameters, what a retry does and what is returned:
     :class:`hedra_provider.operators.generating.GeneratingOperator`.
 
-    :param request: The body, with ``type`` and without ids. With a ``batch_size`` above 1 its variations are
-        paid for, adopted and replaced one by one.
+    :param request: The body, with ``type`` and without ids: a dict, or its JSON text. Fields that take an
+        asset's id take a dict with ``asset_id`` too, and numbers may be texts. With a
+        ``batch_size`` above 1 its variations are paid for, adopted and replaced one by one.
     """
 
     template_fields: Sequence[str] = ("request", *GeneratingOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"request": "json"}
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "request": Argument(
+            request_body, required=True, remedy="Give the body of POST /generations as a dict."
+        ),
+        **GeneratingOperator.arguments,
+    }
 
-    def __init__(self, *, request: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *, request: Mapping[str, Any] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.request = request
+        # Any, until read_arguments() makes it what it means.
+        self.request: Any = request
 
     def draft_request(self, client: HedraClient, context: Context) -> Draft:
         """
@@ -52,8 +60,6 @@ class HedraGenerateOperator(GeneratingOperator):
             require_sendable,
         )
 
-        if not isinstance(self.request, Mapping):
-            raise HedraValueError(f"request is {type(self.request).__name__}, not a dict.", param="request")
         require_sendable(self.request, "request")
         body = dict(self.request)
         if not isinstance(body.get("type"), str):
@@ -62,8 +68,8 @@ class HedraGenerateOperator(GeneratingOperator):
             )
         refuse_ids(body)
         batch_size(body)
-        own_workspace = given(self.workspace_id) or given(body.get("workspace_id"))
-        workspace_id = own_workspace or self.hook.settings.workspace_id
+        own_workspace = body.get("workspace_id") if is_given(body.get("workspace_id")) else None
+        workspace_id = self.workspace_id or own_workspace or self.hook.settings.workspace_id
         if workspace_id:
             body["workspace_id"] = workspace_id
         named = body.get("model_slug") or body.get("ai_model_id")
@@ -77,4 +83,5 @@ class HedraGenerateOperator(GeneratingOperator):
         return Draft(body, catalogue)
 
     def _name(self) -> str | None:
-        return self.request.get("name")
+        name: str | None = self.request.get("name")
+        return name

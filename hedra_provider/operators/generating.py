@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import time
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
+from hedra_provider.arguments import (
+    Argument,
+    Reader,
+    file,
+    flag,
+    is_given,
+    key,
+    read_argument,
+    seconds,
+    whole_credits,
+)
 from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.lineage import report_input, report_output
-from hedra_provider.operators.base import HedraOperator, given
+from hedra_provider.operators.base import HedraOperator
 from hedra_provider.operators.submitting import (
     Draft,
-    business_key,
     ids_of,
     left_behind,
     paid_for,
     submit,
-    whole_credits,
 )
 from hedra_provider.results import (
     XCOM_ID,
@@ -48,6 +56,7 @@ if TYPE_CHECKING:
 
 POLL_INTERVAL_SECONDS = 15.0
 TIMEOUT_SECONDS = 21_600.0
+DEFAULT_DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
 class GeneratingOperator(HedraOperator):
@@ -69,7 +78,8 @@ class GeneratingOperator(HedraOperator):
     :param destination: Where to store the result: a local path or a URI that ObjectStoragePath opens; ending
         in ``/`` it is a folder, as it must be for a batch. None: the file stays at Hedra.
     :param idempotency_key: What the generation is for, e.g. ``"shop/{{ task.name }}"``: runs and tasks that
-        share it share the generation, unless their requests differ. By default one per task run.
+        share it share the generation, unless their requests differ. White space around it does not count. By
+        default one per task run; so it is where a template renders nothing, or "None".
     :param on_clear: What a clear of the task means: ``adopt`` gives back what was paid for unless the request
         was changed, ``new`` pays for another (not with an ``idempotency_key``: change that instead).
     :param max_credits: The most that one submit may cost, by an estimate from Hedra's published prices that
@@ -88,6 +98,13 @@ class GeneratingOperator(HedraOperator):
         "max_credits",
         *HedraOperator.template_fields,
     )
+    arguments: ClassVar[Mapping[str, Argument]] = {
+        "destination": Argument(file),
+        # "None" is no key: all runs whose template found nothing would share one video.
+        "idempotency_key": Argument(key),
+        "max_credits": Argument(whole_credits),
+        **HedraOperator.arguments,
+    }
 
     def __init__(
         self,
@@ -97,7 +114,7 @@ class GeneratingOperator(HedraOperator):
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
         wait_for_completion: bool = True,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool = DEFAULT_DEFERRABLE,
         poll_interval: float = POLL_INTERVAL_SECONDS,
         timeout: float = TIMEOUT_SECONDS,
         validate: bool = True,
@@ -106,11 +123,13 @@ class GeneratingOperator(HedraOperator):
         super().__init__(**kwargs)
         if on_clear not in ("adopt", "new", None):
             raise ValueError(f"on_clear is {on_clear!r}; it takes 'adopt' or 'new'.")
-        if on_clear == "new" and idempotency_key is not None:
+        if on_clear == "new" and is_given(idempotency_key):
             raise ValueError(
                 "on_clear='new' can't go with idempotency_key: to pay for a new one, change the key."
             )
-        if destination is not None and not wait_for_completion:
+        # These take no template, and are read with the DAG. partial() may pass an explicit None: "not given".
+        wait_for_completion = _with_default(flag, True, wait_for_completion, "wait_for_completion")
+        if is_given(destination) and not wait_for_completion:
             raise ValueError("destination needs wait_for_completion; else fetch with HedraDownloadOperator.")
         self.destination = destination
         self.idempotency_key = idempotency_key
@@ -118,10 +137,10 @@ class GeneratingOperator(HedraOperator):
         self.on_clear = on_clear or "adopt"
         self.max_credits = max_credits
         self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
-        self.poll_interval = _seconds("poll_interval", poll_interval, POLL_INTERVAL_SECONDS)
-        self.timeout = _seconds("timeout", timeout, TIMEOUT_SECONDS)
-        self.validate = validate
+        self.deferrable = _with_default(flag, DEFAULT_DEFERRABLE, deferrable, "deferrable")
+        self.poll_interval = _with_default(seconds, POLL_INTERVAL_SECONDS, poll_interval, "poll_interval")
+        self.timeout = _with_default(seconds, TIMEOUT_SECONDS, timeout, "timeout")
+        self.validate = _with_default(flag, True, validate, "validate")
         self._chosen: Chosen | None = None
 
     def draft_request(self, client: HedraClient, context: Context) -> Draft:
@@ -138,28 +157,34 @@ class GeneratingOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit once, and wait: here, in the triggerer, or not at all."""
-        with as_airflow_errors(), self.hook.get_conn() as client:
-            return self._generate(context, client)
+        with as_airflow_errors():
+            self.read_arguments()
+            with self.hook.get_conn() as client:
+                return self._generate(context, client)
 
     def execute_turn(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Go on at the submit, after the trigger told that it is this task's turn."""
-        with as_airflow_errors(), self.hook.get_conn() as client:
-            left = read_turn_event(event, ids_of(self, context)(0)[0])
-            draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
-            since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
-            if since is None and end_time:
-                # An event that is not this task's gives it no new time.
-                since = end_time - patience_seconds(self)
-            if draft:
-                self._report_sources()
-            return self._generate(context, client, draft=draft, refused_since=since, in_doubt=in_doubt)
+        with as_airflow_errors():
+            self.read_arguments()
+            with self.hook.get_conn() as client:
+                left = read_turn_event(event, ids_of(self, context)(0)[0])
+                draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
+                since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
+                if since is None and end_time:
+                    # An event that is not this task's gives it no new time.
+                    since = end_time - patience_seconds(self)
+                if draft:
+                    self._report_sources()
+                return self._generate(context, client, draft=draft, refused_since=since, in_doubt=in_doubt)
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger fired: fetch what is complete, fail with what failed."""
+        with as_airflow_errors():
+            self.read_arguments()
         told, mine = told_ids(event), self._submitted_ids(context, event)
         if mine and told != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
@@ -225,14 +250,12 @@ class GeneratingOperator(HedraOperator):
         from hedra_provider.api.errors import HedraValueError
         from hedra_provider.api.requests import batch_size
 
-        destination = given(self.destination)
+        destination = self.destination
         if destination:
             # Before anything is spent; a folder that can't be written to is found later all the same.
-            check_destination(str(destination))
-        business_key(self.idempotency_key)
-        whole_credits(self.max_credits)
+            check_destination(destination)
         draft = self.draft_request(client, context)
-        if destination and batch_size(draft.body) > 1 and not str(destination).endswith("/"):
+        if destination and batch_size(draft.body) > 1 and not destination.endswith("/"):
             raise HedraValueError(
                 f"destination: {shown(destination)} names one file, but a batch makes several.",
                 param="destination",
@@ -332,13 +355,12 @@ class GeneratingOperator(HedraOperator):
 
         rows = read_rows(client, [generation.id for generation in generations], self.log)
         results = self._results(generations, rows)
-        destination = given(self.destination)
         try:
             for generation, result in zip(generations, results, strict=True):
-                if destination and generation.is_complete:
+                if self.destination and generation.is_complete:
                     stored = store_result(
                         client,
-                        str(destination),
+                        self.destination,
                         generation_id=generation.id,
                         known=rows.get(generation.id),
                         seen_complete=True,
@@ -390,12 +412,5 @@ class GeneratingOperator(HedraOperator):
         return None
 
 
-def _seconds(name: str, value: Any, default: float) -> float:
-    """Read a number of seconds; None, which partial() may pass, means "not said"."""
-    try:
-        seconds = default if value is None else float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"{name} is {value!r}; it takes seconds above 0.")
-    return seconds
+def _with_default(read: Reader, default: Any, value: Any, name: str) -> Any:
+    return read_argument(Argument(read, default), value, name)

@@ -263,3 +263,60 @@ def test_a_joined_recording_is_measured_whole(hedra_sandbox: Sandbox, portrait: 
     with pytest.raises(AirflowFailException, match="max_credits is 12"):
         run(avatar(portrait, str(path), max_credits=12, resolution="720p"))
     assert hedra_sandbox.submissions == []
+
+
+REJECTIONS = [
+    # what Hedra answers, what the message says, what to do
+    (
+        (422, {"detail": [{"loc": ["body", "file"], "msg": "cannot identify image file"}]}),
+        "cannot identify",
+        "convert",
+    ),
+    ((400, {"error": {"type": "INVALID_ARGUMENT", "message": "no such codec"}}), "no such codec", "convert"),
+    ((415, {"messages": ["Unsupported media"]}), "Unsupported media", "convert"),
+    ((413, {"detail": "Too large"}), "Too large", "Send a smaller file"),
+    (
+        (400, {"error": {"type": "MODERATION_FAILED", "message": "Not this face"}}),
+        "Not this face",
+        "moderation refused",
+    ),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason", "remedy"), REJECTIONS)
+@pytest.mark.parametrize("param", ["image", "audio", "source"])
+def test_a_rejected_upload_names_parameter_and_file(
+    hedra_sandbox: Sandbox,
+    portrait: str,
+    voice: str,
+    param: str,
+    answer: tuple[int, Any],
+    reason: str,
+    remedy: str,
+):
+    """Not the asset's id, which the user never saw, and no "Correct the request"."""
+    status, body = answer
+    path = voice if param == "audio" else portrait
+    image = run(upload(portrait))["asset_id"] if param == "audio" else portrait
+    hedra_sandbox.faults(
+        {"on": "POST /assets/{id}/upload", "times": 9, "when": "before", "status": status, "body": body}
+    )
+    operator = upload(portrait) if param == "source" else avatar(image, voice)
+    with pytest.raises(AirflowFailException) as raised:
+        run(operator)
+    said = str(raised.value)
+    start = f"HedraBadRequestError: {param}: Hedra rejected '{path}': "
+    assert said.startswith(start)
+    assert reason in said
+    assert remedy in said.partition(reason)[2]
+    assert "Correct the request" not in said
+    assert said.endswith(f"(HTTP {status})")
+    assert hedra_sandbox.submissions == []
+
+
+def test_a_rejection_that_is_not_about_the_file_keeps_its_words(hedra_sandbox: Sandbox, portrait: str):
+    body = {"detail": [{"loc": ["body", "workspace_id"], "msg": "no such workspace"}]}
+    hedra_sandbox.faults({"on": "POST /assets", "times": 9, "when": "before", "status": 422, "body": body})
+    with pytest.raises(AirflowFailException, match="workspace_id: no such workspace") as raised:
+        run(upload(portrait))
+    assert "convert" not in str(raised.value)

@@ -123,6 +123,8 @@ def test_the_avatar_operator(
         if field == "audio":
             arguments |= {"text": None, "voice_id": None}
         arguments[field] = {"new_field": value} if field == "extra_request" else value
+        if field == "destination":
+            arguments[field] = f"{elsewhere_folder}/{value}"
         operator = HedraAvatarVideoOperator(task_id="avatar", poll_interval=0.01, **arguments)
         error = refusal(lambda operator=operator: run(operator))
         rows = hedra_sandbox.submissions
@@ -134,7 +136,7 @@ def test_the_avatar_operator(
                 assert row["request"]["new_field"] == value
             elif field == "idempotency_key":
                 namespace = HedraHook().settings.namespace
-                assert row["generation_id"] == identity.generation_ids(namespace, value)(0)[0]
+                assert row["generation_id"] == identity.generation_ids(namespace, value.strip())(0)[0]
             elif field == "destination":
                 assert (elsewhere_folder / value).is_file(), kind
             else:

@@ -179,3 +179,24 @@ def test_an_example_is_cheap_to_parse(name: str, airflow_database: Path):
         [sys.executable, "-c", script, str(airflow_database / f"{name}.py")], capture_output=True, text=True
     )
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stderr
+
+
+def test_whole_outputs_and_empty_fields_are_read_as_what_they_mean(
+    hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    run = run_dag("whole_outputs.py", "whole_outputs", folder=str(tmp_path / "out"))
+    ended = states(run)
+    assert ended.pop("forgot_the_key[-1]") == "failed"
+    assert set(ended.values()) == {"success"}, ended
+    (row,) = hedra_sandbox.submissions
+    assert row["request"]["generated_video_inputs"] == {
+        "text_prompt": "A person speaking to the camera",
+        "aspect_ratio": "9:16",
+        "resolution": "540p",
+        "seed": 7,
+    }
+    assert not {"name", "audio_start_ms", "workspace_id"} & row["request"].keys()
+    (stored,) = (tmp_path / "out").iterdir()
+    assert stored.name == f"{row['generation_id']}.mp4"
+    out, err = capfd.readouterr()
+    assert 'Give output["asset_id"]' in (out + err).replace('\\"', '"')

@@ -42,7 +42,9 @@ def remove_abandoned(folder: Path, stem: str, suffix: str) -> None:
     """Remove the parts of writers that are no more; where locks are not supported, none is removed."""
     name = re.compile(rf"{re.escape(stem)}\.[0-9a-f]{{8}}{re.escape(suffix)}")
     with os.scandir(folder) as entries:
-        found = [Path(entry.path) for entry in entries if name.fullmatch(entry.name)]
+        matching = [entry for entry in entries if name.fullmatch(entry.name)]
+        # Nobody here makes a device or a pipe of that name; to open one may act, or wait for ever.
+        found = [Path(entry.path) for entry in matching if entry.is_file(follow_symlinks=False)]
     for path in found:
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)

@@ -1,0 +1,196 @@
+"""What a path or URI of the user's names: a file of this worker, or one on another storage.
+
+A path can name things that are no files. Reading ``/dev/zero`` never ends, and a file that is renamed over
+``/dev/null`` takes its place for the whole machine. So everything but regular files and folders is rejected,
+links resolved.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_AMAZON = "apache-airflow-providers-amazon[s3fs]"
+_AZURE = "apache-airflow-providers-microsoft-azure"
+_SFTP = "apache-airflow-providers-sftp[sshfs]"
+PACKAGE_OF_SCHEME: Mapping[str, str] = {
+    "s3": _AMAZON,
+    "s3a": _AMAZON,
+    "s3n": _AMAZON,
+    "gs": "apache-airflow-providers-google",
+    "gcs": "apache-airflow-providers-google",
+    "abfs": _AZURE,
+    "abfss": _AZURE,
+    "adl": _AZURE,
+    "msgraph": _AZURE,
+    "sharepoint": _AZURE,
+    "onedrive": _AZURE,
+    "msgd": _AZURE,
+    "sftp": _SFTP,
+    "ssh": _SFTP,
+}
+"""Which package gives Airflow the file system of a scheme: the ``schemes`` of the ``filesystems`` modules of
+Airflow's own providers, and the extra that brings the driver."""
+
+_INSTEAD = {"az": "abfs", "wasb": "abfs", "wasbs": "abfss"}
+"""Schemes that others use for what Airflow calls otherwise."""
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_KERNEL_FOLDERS = (Path("/proc"), Path("/sys"))
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+
+
+class NotAFileError(OSError):
+    """A path names something that is neither a regular file nor a folder."""
+
+
+def local_path(uri: str) -> Path | None:
+    """
+    Return a path of this machine, None for a URI of another storage.
+
+    :raises ValueError: If it is a ``file:`` URI without an absolute path, or the home folder that ``~`` means
+        is not known.
+    """
+    scheme, _, rest = uri.partition(":")
+    # "local" is Airflow's other name for "file"; schemes are the same in capitals.
+    if scheme.lower() == "file" or (scheme.lower() == "local" and rest.startswith("//")):
+        path = rest.removeprefix("//").removeprefix("localhost")
+        if not path.startswith("/"):
+            raise ValueError("a file: URI needs an absolute path, e.g. file:///tmp/a.mp4")
+        return Path(path)
+    # Never by ObjectStoragePath: its versions take "a:b", "~" and relative paths for different things.
+    return None if _SCHEME.match(uri) else _with_home(uri).absolute()
+
+
+def is_relative(uri: str) -> bool:
+    """Return whether a path depends on the working directory of the process that reads it."""
+    is_uri = _SCHEME.match(uri) or uri.lower().startswith("file:")
+    return not is_uri and not _with_home(uri).is_absolute()
+
+
+def _with_home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"the home folder that its ~ means is not known on {this_worker()}") from error
+
+
+def this_worker() -> str:
+    """Return words for the machine that this task runs on: another worker may have other files."""
+    return f"this worker ({socket.gethostname()})"
+
+
+def depends_on_worker(error: Exception, *, is_local: bool) -> bool:
+    """
+    Return whether another worker may do better: it may have the file, the folder, or the package.
+
+    :param error: What reading or writing a path raised.
+    :param is_local: Whether the path is one of this machine.
+    """
+    is_wrong_everywhere = isinstance(error, (NotAFileError, IsADirectoryError))
+    return isinstance(error, ImportError) or (
+        is_local and isinstance(error, OSError) and not is_wrong_everywhere
+    )
+
+
+def require_file_or_folder(path: Path) -> None:
+    """
+    Reject what is there and is neither a regular file nor a folder. Links are followed.
+
+    :raises NotAFileError: Naming what it is.
+    :raises OSError: If that can't be told.
+    """
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    else:
+        if not stat.S_ISDIR(facts.st_mode):
+            _require_regular(facts.st_mode)
+    _require_outside_kernel(path)
+
+
+def require_replaceable(path: Path) -> None:
+    """
+    Reject what may not be replaced by a file: everything that is there but a regular file.
+
+    :param path: With its links resolved: a link that is there now was made since.
+    :raises NotAFileError: Naming what it is.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise NotAFileError("it became a link to another place")
+    _require_regular(mode)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """
+    Open a regular file to read. Links are followed. It never blocks.
+
+    :raises IsADirectoryError: If it is a folder.
+    :raises NotAFileError: If it is a device, a pipe, a socket or a file of the kernel.
+    :raises OSError: If it can't be opened.
+    """
+    # Before it is opened: some devices act when they are opened.
+    _require_regular(path.stat().st_mode)
+    _require_outside_kernel(path)
+    # It may have been replaced since: O_NONBLOCK opens a pipe without waiting for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _require_regular(os.fstat(descriptor).st_mode)
+        return cast("BinaryIO", os.fdopen(descriptor, "rb"))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError("it is a directory")
+    if not stat.S_ISREG(mode):
+        kind = next((words for is_kind, words in _KINDS if is_kind(mode)), "neither a file nor a folder")
+        raise NotAFileError(f"it is {kind}; only regular files and folders are used")
+
+
+def _require_outside_kernel(path: Path) -> None:
+    # They look like regular files of no length; reading some of them never ends.
+    resolved = path.resolve()
+    if any(resolved.is_relative_to(folder) for folder in _KERNEL_FOLDERS):
+        raise NotAFileError("it is a file of the kernel; only regular files and folders are used")
+
+
+def package_of(uri: str) -> str | None:
+    """Return the package that makes Airflow open URIs of a scheme, None where none is known."""
+    return PACKAGE_OF_SCHEME.get(uri.partition("://")[0].lower())
+
+
+def about_scheme(uri: str) -> str:
+    """Return what makes Airflow open URIs of a scheme that it does not know on this worker, in one line."""
+    scheme, package = uri.partition("://")[0].lower(), package_of(uri)
+    if package:
+        return f"Install {package} where the tasks run"
+    if scheme in _INSTEAD:
+        scheme_of_airflow = _INSTEAD[scheme]
+        return f"Write {scheme_of_airflow}:// and install {PACKAGE_OF_SCHEME[scheme_of_airflow]}"
+    if scheme in ("http", "https"):
+        return "Airflow opens no web addresses: copy the file to a disk or an object storage first"
+    return (
+        "No provider of Airflow's opens that scheme; known are "
+        f"{', '.join(PACKAGE_OF_SCHEME)}, and what airflow.sdk.io.attach() was given"
+    )
