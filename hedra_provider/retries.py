@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
+from hedra_provider.failures import hedra_error
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -26,11 +28,7 @@ class HedraRetryPolicy(RetryPolicy):
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide by the error of the API that caused the failure."""
-        from hedra_provider.api.errors import HedraError
-
-        cause: BaseException | None = exception
-        while cause is not None and not isinstance(cause, HedraError):
-            cause = cause.__cause__
+        cause = hedra_error(exception)
         if cause is None or not cause.retry_after:
             return RetryDecision.default()
         # Many that were refused together must not come back together.

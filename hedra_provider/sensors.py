@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
-    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -18,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
-from hedra_provider.failures import airflow_error
+from hedra_provider.failures import report
 from hedra_provider.hooks import HedraHook
 from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 from hedra_provider.triggers import (
@@ -104,16 +103,23 @@ class HedraSensor(BaseSensorOperator):
 
     def _fail(self, error: HedraError) -> NoReturn:
         """Fail for good with what can't get better by itself."""
-        from hedra_provider.api.errors import HedraGenerationError, HedraWaitTimeoutError
+        from hedra_provider.api.errors import (
+            TRY_AGAIN,
+            HedraGenerationError,
+            HedraWaitTimeoutError,
+            join_sentences,
+        )
 
-        message = f"{type(error).__name__}: {error}"
         if isinstance(error, HedraWaitTimeoutError):
-            raise AirflowSensorTimeout(str(error)) from error
+            raise AirflowSensorTimeout(str(error)) from None
         if isinstance(error, HedraGenerationError):
             # Waiting again can't mend it, even where another generation might do better.
-            message += " Clear the task that submitted it; a retry of this sensor can't help."
-            raise AirflowFailException(message) from error
-        raise airflow_error(error) from error
+            error.retryable = False
+            error.remedy = join_sentences(
+                (error.remedy or "").replace(TRY_AGAIN, ""),
+                "Clear the task that submitted it; a retry of this sensor can't help.",
+            )
+        raise report(error) from None
 
 
 class HedraGenerationSensor(HedraSensor):

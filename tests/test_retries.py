@@ -20,7 +20,7 @@ from hedra_provider.retries import HedraRetryPolicy
 
 def raised(error: Exception) -> Exception:
     try:
-        raise airflow_error(error) from error
+        raise airflow_error(error) from None
     except AirflowException as failure:
         return failure
 

@@ -54,7 +54,7 @@ class HedraUploadAssetOperator(HedraOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload, or find what is there."""
         with (
-            as_airflow_errors(),
+            as_airflow_errors(context),
             self.hook.get_conn() as client,
             open_media(
                 str(self.source), param="source", asset_type=given(self.asset_type), name=given(self.name)
@@ -117,7 +117,7 @@ class HedraDownloadOperator(HedraOperator):
         generation_id, asset_id, asset_type = (
             given(value) for value in (self.generation_id, self.asset_id, self.asset_type)
         )
-        with as_airflow_errors():
+        with as_airflow_errors(context):
             if bool(generation_id) == bool(asset_id):
                 raise HedraValueError(
                     "Give either generation_id, or asset_id with asset_type.", param="generation_id"

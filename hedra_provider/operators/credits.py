@@ -62,7 +62,7 @@ class HedraCreditsCheckOperator(HedraOperator):
         from hedra_provider.api.budget import estimate_requests, require_available, require_within
         from hedra_provider.api.pricing import total
 
-        with as_airflow_errors(), self.hook.get_conn() as client:
+        with as_airflow_errors(context), self.hook.get_conn() as client:
             models = client.run(calls.list_models())
             rows = list(self.requests)
             bodies = [_body(index, row, models) for index, row in enumerate(rows)]

@@ -138,14 +138,14 @@ class GeneratingOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit once, and wait: here, in the triggerer, or not at all."""
-        with as_airflow_errors(), self.hook.get_conn() as client:
+        with as_airflow_errors(context), self.hook.get_conn() as client:
             return self._generate(context, client)
 
     def execute_turn(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Go on at the submit, after the trigger told that it is this task's turn."""
-        with as_airflow_errors(), self.hook.get_conn() as client:
+        with as_airflow_errors(context), self.hook.get_conn() as client:
             left = read_turn_event(event, ids_of(self, context)(0)[0])
             draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
             since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
@@ -166,7 +166,7 @@ class GeneratingOperator(HedraOperator):
             self.log.warning("An event tells of %s; this task waits for %s, and goes on.", told, mine)
             self._defer_for(mine, end_time or time.time() + patience_seconds(self))
         self._report_sources()
-        with as_airflow_errors(), paid_for(self, context, told):
+        with as_airflow_errors(context), paid_for(self, context, told):
             generations = read_event(event)
             with self.hook.get_conn() as client:
                 return self._finish(context, generations, client)
