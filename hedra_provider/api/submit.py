@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from hedra_provider.api.errors import (
     HedraRateLimitError,
     HedraServerError,
     HedraTransportError,
+    join_sentences,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Plan:
     :param rule: Which rule applied.
     :param differing: Fields in which the adopted (or passed over) generation differs from the request.
     :param seen: Ids of the generations that are there under the request's key: passed over, or adopted.
+    :param paid_here: Whether this attempt group paid for what was found.
     """
 
     generation_id: str
@@ -79,6 +81,7 @@ class Plan:
     rule: Rule
     differing: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
+    paid_here: bool = False
 
     @property
     def must_submit(self) -> bool:
@@ -94,11 +97,13 @@ class Submission:
     :param generation: What Hedra said last of it.
     :param plan: How it was chosen.
     :param answered: Whether Hedra said yes to a submit; False where the generation was found.
+    :param paid_here: Whether this attempt group paid for it; False where another one did.
     """
 
     generation: Generation
     plan: Plan
     answered: bool
+    paid_here: bool = True
 
     @property
     def id_mismatch(self) -> bool:
@@ -141,10 +146,57 @@ def plan_submission(
         if found.is_failed:
             rule, differing = Rule.FAILED_BEFORE, ()
             continue
-        rule, differing = yield from _why_ours(body, found, asset_id, models)
+        rule, differing, paid_here = yield from _why_ours(body, found, asset_id, models)
         if rule is not Rule.CHANGED:
-            return Plan(generation_id, asset_id, found, rule, differing, seen)
-    raise HedraError(
+            return Plan(generation_id, asset_id, found, rule, differing, seen, paid_here)
+    raise _too_many()
+
+
+def find_existing(ids_of_each: Iterable[IdsOf], *, search: bool = False) -> Call[list[Plan]]:
+    """
+    Find what exists under the ids of a request's key, without the request; reads only.
+
+    On a retry, what this attempt group paid for needs no request: it is adopted whatever the request is by
+    now, so that neither its sources nor the catalogue are read.
+
+    :param ids_of_each: For each variation, the n-th ids of its key.
+    :param search: As of :func:`plan_submission`.
+    :return: A plan for each variation. ``paid_here``: this attempt group paid for what was found. Rule
+        ``NOT_COMPARABLE``: something exists, and only a request could tell whether it is adopted.
+    """
+    plans = list[Plan]()
+    for ids_of in ids_of_each:
+        taken = {one for plan in plans for one in plan.seen}
+        plans.append((yield from _existing(ids_of, search, taken)))
+    return plans
+
+
+def _existing(ids_of: IdsOf, search: bool, taken: Collection[str]) -> Call[Plan]:
+    seen, unproven, rule = tuple[str, ...](), None, Rule.NEW
+    for n in range(MAX_GENERATIONS_PER_KEY):
+        generation_id, asset_id = ids_of(n)
+        found = yield from calls.get_status(generation_id)
+        if found is None and search:
+            found = yield from _search(_asked_for(generation_id, asset_id, taken))
+        if found is None:
+            return unproven or Plan(generation_id, asset_id, None, rule, seen=seen)
+        seen += (found.id,)
+        if found.is_failed:
+            rule = Rule.FAILED_BEFORE
+            continue
+        paid_here = _same(found.asset_id or "", asset_id)
+        if not paid_here:
+            row = yield from _row_of(found)
+            paid_here = _paid_by(asset_id, found, row.input if row else None)
+        plan = Plan(generation_id, asset_id, found, Rule.PAID_BY_US, seen=seen, paid_here=True)
+        if paid_here:
+            return plan
+        unproven = unproven or replace(plan, rule=Rule.NOT_COMPARABLE, paid_here=False)
+    raise _too_many()
+
+
+def _too_many() -> HedraError:
+    return HedraError(
         f"{MAX_GENERATIONS_PER_KEY} generations exist under this key already.",
         remedy="Give the task another idempotency_key.",
     )
@@ -176,6 +228,7 @@ def carry_out(
     models: Iterable[Model] = (),
     refused_wait_seconds: float = REFUSED_WAIT_SECONDS,
     chance: Callable[[], float] = random.random,
+    notify: Callable[[str], None] = lambda event: None,
 ) -> Call[list[Submission]]:
     """
     Submit what plans say, in one request, and adopt what they found.
@@ -183,12 +236,17 @@ def carry_out(
     :param plans: One, or one for each variation of a batch.
     :param refused_wait_seconds: How long a submit that surely was not taken is repeated in place.
     :param chance: Random numbers in [0, 1): many that were refused together must not come back together.
+    :param notify: Called with a sentence when something goes wrong, before any pause: what, and what comes.
     :return: A submission for each plan, in their order.
     :raises HedraConflictError: If another request took an id meanwhile: the next try finds another.
     :raises HedraError: If it was refused, or if it is not known whether it was: the next try looks again.
     """
     models = tuple(models)
-    done = {plan.generation_id: Submission(plan.found, plan, answered=False) for plan in plans if plan.found}
+    done = {
+        plan.generation_id: Submission(plan.found, plan, answered=False, paid_here=plan.paid_here)
+        for plan in plans
+        if plan.found
+    }
     waited, refusals, doubts = 0.0, 0, 0
     while missing := [plan for plan in plans if plan.generation_id not in done]:
         try:
@@ -196,29 +254,47 @@ def carry_out(
         except HedraError as error:
             error.generation_id = missing[0].generation_id
             if _is_doubtful(error):
+                if not doubts:
+                    notify(_outcome_unknown(error, missing))
                 found = yield from _look_again(missing, {one.generation.id for one in done.values()})
                 for plan in (plan for plan in missing if plan.generation_id in found):
                     generation = found[plan.generation_id]
                     refused = {Rule.CHANGED, Rule.NOT_COMPARABLE}
-                    yield from _require_ours(body, generation, plan, models, refused)
-                    done[plan.generation_id] = Submission(generation, plan, answered=False)
-                doubts += len(found) < len(missing)
+                    paid_here = yield from _require_ours(body, generation, plan, models, refused)
+                    done[plan.generation_id] = Submission(
+                        generation, plan, answered=False, paid_here=paid_here
+                    )
+                if len(found) == len(missing):
+                    continue
+                doubts += 1
                 if doubts > 1:
-                    error.message += " (twice, and Hedra knows nothing of it)"
+                    error.message = join_sentences(
+                        error.message, "This happened twice, and Hedra knows no such generation"
+                    )
                     raise
+                notify(
+                    f"Hedra knows no such generation after {sum(LOOK_AGAIN_SECONDS):.0f} s: the submit did not "
+                    f"arrive. Submitting the same id again: {_ids_of(missing)}."
+                )
                 continue
             pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
             if not _was_not_taken(error) or waited + pause > refused_wait_seconds:
                 raise
+            if not refusals:
+                notify(
+                    f"{join_sentences(error.message)} The submit was not taken and cost nothing; it is repeated "
+                    f"for up to {refused_wait_seconds:.0f} s, first in {pause:.0f} s."
+                )
             refusals, waited = refusals + 1, waited + pause
             yield Pause(pause)
             continue
         # Outside of the try: an error of these reads says nothing about the submit, which was taken.
         for plan, generation in told:
+            paid_here = True
             if generation.asset_id and not _same(generation.asset_id, plan.asset_id):
                 # An id that exists may be answered with what is there, perhaps another's.
-                yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
-            done[plan.generation_id] = Submission(generation, plan, answered=True)
+                paid_here = yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
+            done[plan.generation_id] = Submission(generation, plan, answered=True, paid_here=paid_here)
     return [done[plan.generation_id] for plan in plans]
 
 
@@ -272,29 +348,44 @@ def _told_apart(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Gen
 
 def _why_ours(
     body: Mapping[str, Any], found: Generation, asset_id: str, models: tuple[Model, ...]
-) -> Call[tuple[Rule, tuple[str, ...]]]:
-    rows = yield from calls.list_generations([found.id])
-    # An API that ignores ids answers with the newest: an older one is some pages away.
-    row = (
-        rows[0] if rows else (yield from _search(lambda candidate: candidate.id.lower() == found.id.lower()))
-    )
+) -> Call[tuple[Rule, tuple[str, ...], bool]]:
+    """Return the rule by which a generation belongs to a request, what differs, and who paid for it."""
+    row = yield from _row_of(found)
     asked = row.input if row else None
+    paid_here = _paid_by(asset_id, found, asked)
     if asked is None:
-        ours = _same(found.asset_id or "", asset_id)
-        return (Rule.PAID_BY_US if ours else Rule.NOT_COMPARABLE), ()
+        return (Rule.PAID_BY_US if paid_here else Rule.NOT_COMPARABLE), (), paid_here
     differing = differing_fields(body, asked, models)
     if not differing:
-        return Rule.SAME, ()
-    payers = _named(asked, "reserved_asset_id") or {(found.asset_id or "").lower()}
-    return (Rule.PAID_BY_US if asset_id.lower() in payers else Rule.CHANGED), differing
+        return Rule.SAME, (), paid_here
+    return (Rule.PAID_BY_US if paid_here else Rule.CHANGED), differing, paid_here
+
+
+def _row_of(found: Generation) -> Call[Generation | None]:
+    """Return a generation's row of the list, which has what was asked."""
+    rows = yield from calls.list_generations([found.id])
+    if rows:
+        return rows[0]
+    # An API that ignores ids answers with the newest: an older one is some pages away.
+    return (yield from _search(lambda candidate: candidate.id.lower() == found.id.lower()))
+
+
+def _paid_by(asset_id: str, found: Generation, asked: Mapping[str, Any] | None) -> bool:
+    """Whether the attempt group whose asset id this is paid for a generation."""
+    payers = _named(asked or {}, "reserved_asset_id") or {(found.asset_id or "").lower()}
+    return asset_id.lower() in payers
 
 
 def _require_ours(
     body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...], refused: set[Rule]
-) -> Call[None]:
-    """Refuse a generation that came up under our id while we submitted, but of another request."""
+) -> Call[bool]:
+    """
+    Reject a generation that came up under our id while we submitted, but of another request.
+
+    :return: Whether this attempt group paid for it.
+    """
     try:
-        rule, differing = yield from _why_ours(body, found, plan.asset_id, models)
+        rule, differing, paid_here = yield from _why_ours(body, found, plan.asset_id, models)
     except HedraError as error:
         _mark_doubt(error, [found.id], "what was asked of it could not be read")
         raise
@@ -307,6 +398,19 @@ def _require_ours(
             retryable=True,
             remedy="Two tasks share an idempotency_key: give each its own. A retry makes another generation.",
         )
+    return paid_here
+
+
+def _outcome_unknown(error: HedraError, plans: Sequence[Plan]) -> str:
+    return join_sentences(
+        f"Outcome of the submit unknown: {error.message}",
+        f"Asking Hedra for the generation for up to {sum(LOOK_AGAIN_SECONDS):.0f} s. If it exists it is adopted; "
+        f"if not, the same id is submitted again, so nothing is paid twice. Ids: {_ids_of(plans)}",
+    )
+
+
+def _ids_of(plans: Sequence[Plan]) -> str:
+    return ", ".join(plan.generation_id for plan in plans)
 
 
 def _mark_doubt(error: HedraError, ids: Sequence[str], why: str) -> None:

@@ -8,18 +8,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
-from hedra_provider.operators.generating import GeneratingOperator
-from hedra_provider.operators.submitting import Draft, key_of
+from hedra_provider.operators.generation import Draft, GeneratingOperator
 from hedra_provider.uploads import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context
-
     from hedra_provider.api.answers import Model
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.pricing import Span
+    from hedra_provider.operators.task_run import TaskRun
     from hedra_provider.uploads import SourceFile
 
 TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
@@ -49,7 +47,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     Make a video of a portrait that speaks: upload what is a file, submit once, wait, store the result.
 
     Give exactly one of ``audio`` and ``text``. Further parameters, what a retry does and what is returned:
-    :class:`hedra_provider.operators.generating.GeneratingOperator`.
+    :class:`hedra_provider.operators.generation.GeneratingOperator`.
 
     :param image: The portrait: an asset id, a local path, or a URI that ObjectStoragePath opens.
     :param audio: The voice, likewise; it sets the length of the video.
@@ -117,7 +115,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         # partial() may pass an explicit None, which means "not said".
         self.reuse = reuse is None or reuse
 
-    def draft_request(self, client: HedraClient, context: Context) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
         """
         Check everything that can be checked, then upload what is a file, and return what to submit.
 
@@ -148,7 +146,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
                 _asset_or_file(image, "image"), audio and _asset_or_file(audio, "audio"), catalogue
             )
             check_against_model(draft, model)
-        only_for = None if self.reuse else key_of(self, context)
+        only_for = None if self.reuse else run.key
         with ExitStack() as files:
             # Both are read before either is sent.
             portrait = self._open(files, image, "image", model)
@@ -158,6 +156,15 @@ class HedraAvatarVideoOperator(GeneratingOperator):
             if voice:
                 audio_id, seconds = self._store_voice(client, voice, only_for, model)
         return Draft(self._body(image_id, audio_id, catalogue), catalogue, seconds)
+
+    def variations(self) -> int | None:
+        """Return the ``batch_size`` of ``extra_request``."""
+        from hedra_provider.api.requests import batch_size
+
+        extra = given(self.extra_request)
+        if extra is None:
+            return 1
+        return batch_size(extra) if isinstance(extra, Mapping) else None
 
     def sources(self) -> Sequence[str]:
         """Return the portrait and the voice, where they are files."""

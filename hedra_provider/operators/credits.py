@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators.avatar import TO_BE_UPLOADED, avatar_request, default_arguments
 from hedra_provider.operators.base import HedraOperator, given
-from hedra_provider.operators.submitting import whole_credits
+from hedra_provider.operators.payment import read_max_credits
 from hedra_provider.results import outputs
 
 if TYPE_CHECKING:
@@ -70,10 +70,11 @@ class HedraCreditsCheckOperator(HedraOperator):
             found = total([_told(index, one) for index, one in enumerate(estimates)])
             workspace_id = self.paying_workspace
             available = client.run(calls.get_credits()).available(workspace_id)
-            self.log.info("%d requests: %s; %s are there.", len(rows), found, available)
-            limit = whole_credits(self.max_credits)
+            many = f"{len(rows)} request{'' if len(rows) == 1 else 's'}"
+            self.log.info("%s: %s. The balance is %s credits.", many, found, available)
+            limit = read_max_credits(self.max_credits)
             if limit is not None:
-                require_within(found, limit, f"{len(rows)} requests together")
+                require_within(found, limit, f"{many} together" if len(rows) != 1 else many)
             require_available(found, available, workspace_id)
         result = {"requests": len(rows), "low": found.low, "high": found.high, "available": available}
         return outputs(context, result | {"workspace_id": workspace_id})

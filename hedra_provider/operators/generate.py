@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
-from hedra_provider.operators.generating import GeneratingOperator
-from hedra_provider.operators.submitting import Draft
+from hedra_provider.operators.generation import Draft, GeneratingOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context
-
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.operators.task_run import TaskRun
 
 
 class HedraGenerateOperator(GeneratingOperator):
@@ -22,7 +20,7 @@ class HedraGenerateOperator(GeneratingOperator):
     Generate with any request body of ``POST /generations``, wait for it, and store the result.
 
     Further parameters, what a retry does and what is returned:
-    :class:`hedra_provider.operators.generating.GeneratingOperator`.
+    :class:`hedra_provider.operators.generation.GeneratingOperator`.
 
     :param request: The body, with ``type`` and without ids. With a ``batch_size`` above 1 its variations are
         paid for, adopted and replaced one by one.
@@ -35,7 +33,7 @@ class HedraGenerateOperator(GeneratingOperator):
         super().__init__(**kwargs)
         self.request = request
 
-    def draft_request(self, client: HedraClient, context: Context) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
         """
         Check the body; where it is a video that names its model, against that model's limits too.
 
@@ -75,6 +73,12 @@ class HedraGenerateOperator(GeneratingOperator):
             raise not_in_catalogue(str(named), catalogue)
         check_against_model(body, model)
         return Draft(body, catalogue)
+
+    def variations(self) -> int | None:
+        """Return the ``batch_size`` of the request."""
+        from hedra_provider.api.requests import batch_size
+
+        return batch_size(self.request) if isinstance(self.request, Mapping) else None
 
     def _name(self) -> str | None:
         return self.request.get("name")

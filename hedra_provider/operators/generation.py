@@ -1,0 +1,654 @@
+"""The base of the operators that generate: draft, submit once, wait, store the result."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from airflow.providers.common.compat.sdk import conf
+
+from hedra_provider.events import read_event, read_turn_event, told_ids
+from hedra_provider.failures import as_airflow_errors
+from hedra_provider.lineage import report_input, report_output
+from hedra_provider.operators.base import HedraOperator, given
+from hedra_provider.operators.payment import (
+    adopted_sentence,
+    estimate_cost,
+    log_plan,
+    log_result,
+    log_submission,
+    naming_paid,
+    read_max_credits,
+)
+from hedra_provider.operators.task_run import TaskRun
+from hedra_provider.results import (
+    XCOM_ADOPTED,
+    XCOM_ESTIMATE,
+    XCOM_ID,
+    XCOM_IDS,
+    XCOM_RESULT,
+    XCOM_RESULTS,
+    generation_result,
+    outputs,
+    read_rows,
+)
+from hedra_provider.storage import check_destination
+from hedra_provider.transfers import store_result
+from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from hedra_provider.api.answers import Generation, Model
+    from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.errors import HedraError
+    from hedra_provider.api.pricing import Span
+    from hedra_provider.api.submit import Plan, Submission
+
+MAX_KEPT_CHARACTERS = 20_000
+"""Of a body that a trigger keeps: encrypted, MySQL's column holds 64 KB."""
+
+POLL_INTERVAL_SECONDS = 15.0
+TIMEOUT_SECONDS = 21_600.0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """
+    A request that is ready to be submitted, and what was learnt while it was made.
+
+    :param body: The body, without ids; of a batch it has the ``batch_size``.
+    :param catalogue: The account's models, where they were asked for.
+    :param audio_seconds: How long its audio is: as measured, else as Hedra said. None: Hedra is asked.
+    :param cost: What it costs by an estimate that was made, and compared with ``max_credits``, before.
+    """
+
+    body: Mapping[str, Any]
+    catalogue: Sequence[Model] = ()
+    audio_seconds: Span | None = None
+    cost: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """
+    What is about to be submitted, or was adopted.
+
+    :param generation_ids: The generation, or all variations of a batch.
+    :param cost: What they cost by the estimate, None where that can't be told.
+    """
+
+    generation_ids: tuple[str, ...]
+    cost: str | None
+
+    def __str__(self) -> str:
+        return ", ".join(self.generation_ids)
+
+
+class GeneratingOperator(HedraOperator):
+    """
+    The base of the operators that cost credits.
+
+    A task run pays for one generation, however often it is retried: the generation's id is made from the
+    task run, and what exists under it is adopted. A retry adopts what its earlier tries paid for before it
+    reads any source, so it may run on another worker. Returns, and pushes as XCom ``generation``, the dict of
+    :func:`hedra_provider.results.generation_result`; ``generation_id`` is pushed before the submit, and
+    ``credit_estimate`` where it could be told.
+
+    A request with a ``batch_size`` makes several variations, each of them paid for once; one that failed is
+    replaced by a retry, alone. Their ids are pushed as ``generation_ids`` before the submit, their dicts as
+    ``generations``; ``generation`` is that of the first which is complete.
+
+    A rate-limited submit is repeated in place for 30 s. Then, with ``deferrable``, the task waits in the
+    triggerer for a retry slot and goes on at the submit, without using up a retry.
+
+    :param destination: Where to store the result: a local path or a URI that ObjectStoragePath opens; ending
+        in ``/`` it is a folder, as it must be for a batch. None: the file stays at Hedra.
+    :param idempotency_key: What the generation is for, e.g. ``"shop/{{ task.name }}"``: runs and tasks that
+        share it share the generation, unless their requests differ. By default one per task run.
+    :param on_clear: What a clear of the task means: ``adopt`` gives back what was paid for unless the request
+        was changed, ``new`` pays for another (not with an ``idempotency_key``: change that instead).
+    :param max_credits: The most that one submit may cost. An estimate from Hedra's published prices is
+        compared by its upper bound; what may cost more fails before it is submitted. None: no limit.
+    :param wait_for_completion: Whether to wait; without it the task ends right after the submit.
+    :param deferrable: Whether to wait in the triggerer, without a worker.
+    :param poll_interval: Seconds between two polls at the most.
+    :param timeout: Seconds to wait for the generation; and, before, for a retry slot to submit it.
+    :param validate: Whether to check that the account has the model, and the request against the limits that
+        the model publishes. ``HedraGenerateOperator`` checks that of a video whose body names a model only.
+    """
+
+    template_fields: Sequence[str] = (
+        "destination",
+        "idempotency_key",
+        "max_credits",
+        *HedraOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        destination: str | None = None,
+        idempotency_key: str | None = None,
+        on_clear: Literal["adopt", "new"] | None = "adopt",
+        max_credits: int | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = POLL_INTERVAL_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
+        validate: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if on_clear not in ("adopt", "new", None):
+            raise ValueError(f"on_clear is {on_clear!r}; it takes 'adopt' or 'new'.")
+        if on_clear == "new" and idempotency_key is not None:
+            raise ValueError(
+                "on_clear='new' can't go with idempotency_key: to pay for a new one, change the key."
+            )
+        if destination is not None and not wait_for_completion:
+            raise ValueError("destination needs wait_for_completion; else fetch with HedraDownloadOperator.")
+        self.destination = destination
+        self.idempotency_key = idempotency_key
+        # partial() may pass an explicit None, which means "not given".
+        self.on_clear = on_clear or "adopt"
+        self.max_credits = max_credits
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = _seconds("poll_interval", poll_interval, POLL_INTERVAL_SECONDS)
+        self.timeout = _seconds("timeout", timeout, TIMEOUT_SECONDS)
+        self.validate = validate
+        self._chosen: Chosen | None = None
+        self._adopted: dict[str, bool] = {}
+
+    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
+        """
+        Return what to submit, checked and without ids.
+
+        :raises HedraValueError: If it can't be right.
+        """
+        raise NotImplementedError
+
+    def variations(self) -> int | None:
+        """Return how many generations the request makes, None where only a draft can tell."""
+        return 1
+
+    def sources(self) -> Sequence[str]:
+        """Return the files that the request is made from, as paths and URIs; not what is at Hedra already."""
+        return ()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Submit once, and wait: here, in the triggerer, or not at all."""
+        with as_airflow_errors(context), self.hook.get_conn() as client:
+            return self._generate(context, client, self._task_run(context))
+
+    def execute_turn(
+        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
+    ) -> dict[str, Any]:
+        """Go on at the submit, after the trigger gave this task a retry slot."""
+        with as_airflow_errors(context), self.hook.get_conn() as client:
+            run = self._task_run(context)
+            left = read_turn_event(event, run.first_id)
+            draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
+            since, unknown = left.get("refused_since"), left.get("in_doubt", True)
+            if since is None and end_time:
+                # An event that is not this task's gives it no new time.
+                since = end_time - patience_seconds(self)
+            if draft:
+                self._report_sources()
+            # Another worker may have begun this try.
+            run = replace(run, is_retry=True)
+            return self._generate(
+                context, client, run, draft=draft, refused_since=since, outcome_unknown=unknown
+            )
+
+    def execute_complete(
+        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
+    ) -> dict[str, Any]:
+        """Go on after the trigger fired: fetch what is complete, fail with what failed."""
+        told, mine = told_ids(event), self._submitted_ids(context, event)
+        if mine and told != [one.lower() for one in mine]:
+            # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+            self.log.warning("Ignored an event about generation %s; still waiting for %s.", told, mine)
+            self._defer_for(mine, end_time or time.time() + patience_seconds(self))
+        self._report_sources()
+        with as_airflow_errors(context), self._naming_paid(self._task_run(context), told):
+            generations = read_event(event)
+            self._adopted = self._pulled(context, XCOM_ADOPTED) or {}
+            with self.hook.get_conn() as client:
+                return self._finish(context, generations, client)
+
+    def _task_run(self, context: Context) -> TaskRun:
+        return TaskRun.of(
+            context,
+            self.hook.settings.namespace,
+            idempotency_key=self.idempotency_key,
+            on_clear=self.on_clear,
+        )
+
+    def _naming_paid(self, run: TaskRun, generation_ids: Sequence[str]) -> AbstractContextManager[None]:
+        return naming_paid(run, generation_ids, clear_adopts=self.on_clear == "adopt")
+
+    def _generate(
+        self,
+        context: Context,
+        client: HedraClient,
+        run: TaskRun,
+        *,
+        draft: Draft | None = None,
+        refused_since: float | None = None,
+        outcome_unknown: bool = False,
+    ) -> dict[str, Any]:
+        """
+        Adopt what a retry finds, else draft and submit; then wait.
+
+        :param draft: What to submit, where it was made before a retry slot.
+        :param refused_since: Epoch seconds of the first answer that was rate-limited.
+        :param outcome_unknown: Whether a submit of this try may have been taken before.
+        """
+        from hedra_provider.api.errors import HedraRateLimitError
+        from hedra_provider.api.submit import REFUSED_WAIT_SECONDS
+
+        try:
+            submissions = self._adopt(context, client, run) if run.is_retry and draft is None else None
+            if submissions is None:
+                draft = draft or self._checked_draft(client, run)
+                submissions = self._submit(
+                    context,
+                    client,
+                    run,
+                    draft,
+                    refused_wait_seconds=0.0 if refused_since else REFUSED_WAIT_SECONDS,
+                    outcome_unknown=outcome_unknown,
+                )
+        except HedraRateLimitError as error:
+            error.in_doubt |= outcome_unknown
+            self._defer_for_turn(context, run, error, draft, refused_since or time.time())
+            raise
+        generations = [submission.generation for submission in submissions]
+        ids = [generation.id for generation in generations]
+        with self._naming_paid(run, ids):
+            end_time = time.time() + patience_seconds(self)
+            running = [generation.id for generation in generations if not generation.is_finished]
+            if running and not self.wait_for_completion:
+                return self._end_without_waiting(context, client, generations)
+            if running and self.deferrable:
+                self._defer_for(ids, end_time)
+            waited = {one: self._wait_here(client, one, end_time) for one in running}
+            generations = [waited.get(generation.id, generation) for generation in generations]
+            return self._finish(context, generations, client)
+
+    def _adopt(self, context: Context, client: HedraClient, run: TaskRun) -> list[Submission] | None:
+        """
+        Adopt what earlier tries of this attempt group paid for, before anything is read that this worker may lack.
+
+        :return: None where something is missing: the request must be drafted.
+        """
+        from hedra_provider.api.submit import Submission, find_existing
+
+        count = self.variations()
+        if count is None:
+            return None
+        plans = client.run(find_existing([run.ids(variation) for variation in range(count)]))
+        if not all(plan.found and plan.paid_here for plan in plans):
+            return None
+        with self._left_to_other_workers(client, run):
+            self._check_destination(is_batch=count > 1)
+        self._log_plans(plans, run)
+        self._report_sources()
+        submissions = [
+            Submission(plan.found, plan, answered=False, paid_here=True) for plan in plans if plan.found
+        ]
+        self._remember(context, [one.generation.id for one in submissions], None)
+        self._remember_adopted(context, submissions, run)
+        return submissions
+
+    def _checked_draft(self, client: HedraClient, run: TaskRun) -> Draft:
+        from hedra_provider.api.requests import batch_size, refuse_ids
+
+        with self._left_to_other_workers(client, run):
+            # Before anything is spent; a folder that can't be written to is found later all the same.
+            self._check_destination(is_batch=False)
+            read_max_credits(self.max_credits)
+            draft = self.draft_request(client, run)
+            refuse_ids(draft.body)
+            self._check_destination(is_batch=batch_size(draft.body) > 1)
+            return draft
+
+    def _check_destination(self, *, is_batch: bool) -> None:
+        from hedra_provider.api.cleaning import shown
+        from hedra_provider.api.errors import HedraValueError
+
+        destination = given(self.destination)
+        if not destination:
+            return
+        check_destination(str(destination))
+        if is_batch and not str(destination).endswith("/"):
+            raise HedraValueError(
+                f"destination: {shown(destination)} names one file, but a batch makes several.",
+                param="destination",
+                remedy="End it with / to name each file after its generation. Nothing was submitted.",
+            )
+
+    @contextmanager
+    def _left_to_other_workers(self, client: HedraClient, run: TaskRun) -> Iterator[None]:
+        """
+        Name this worker in an error about a file that it can't read or write. On a retry, leave it to the
+        retries, as another worker began the task and had it; and name what an earlier try may have paid for.
+        """
+        from hedra_provider.api.errors import HedraError, HedraRateLimitError, join_sentences
+
+        try:
+            yield
+        except HedraRateLimitError:
+            # It waits for a retry slot.
+            raise
+        except HedraError as error:
+            if is_about_this_worker(error):
+                error.message = join_sentences(error.message, f"This is worker {run.worker}")
+                if run.is_retry:
+                    error.retryable = True
+                    error.remedy = join_sentences(
+                        error.remedy,
+                        "Another worker may have it; all have what is in shared or object storage",
+                    )
+            if run.is_retry:
+                error.remedy = join_sentences(error.remedy, self._may_be_paid(client, run))
+            raise
+
+    def _may_be_paid(self, client: HedraClient, run: TaskRun) -> str | None:
+        """Say which generations earlier tries may have paid for; None where Hedra knows none."""
+        from hedra_provider.api.errors import HedraError
+        from hedra_provider.api.submit import find_existing
+
+        adopted = adopted_sentence(clear_adopts=self.on_clear == "adopt")
+        ids_of_each = [run.ids(variation) for variation in range(self.variations() or 1)]
+        try:
+            plans = client.run(find_existing(ids_of_each, search=True))
+        except HedraError:
+            return f"Generation {run.first_id} may be paid for. {adopted}"
+        found = [plan.found.id for plan in plans if plan.found]
+        return f"Generation {', '.join(found)} exists and may be paid for. {adopted}" if found else None
+
+    def _submit(
+        self,
+        context: Context,
+        client: HedraClient,
+        run: TaskRun,
+        draft: Draft,
+        *,
+        refused_wait_seconds: float,
+        outcome_unknown: bool,
+    ) -> list[Submission]:
+        """
+        Submit once, or adopt what exists.
+
+        :param refused_wait_seconds: How long a rate-limited submit is repeated in place.
+        :param outcome_unknown: Whether a submit of this try may have been taken before.
+        :return: The generation to wait for, or those of a batch.
+        :raises HedraError: If it may not or could not be submitted.
+        """
+        from hedra_provider.api.budget import pool_name
+        from hedra_provider.api.errors import HedraInsufficientCreditsError
+        from hedra_provider.api.requests import batch_size, refuse_ids
+        from hedra_provider.api.submit import carry_out, plan_batch
+
+        body, models = draft.body, draft.catalogue
+        refuse_ids(body)
+        ids_of_each = [run.ids(variation) for variation in range(batch_size(body))]
+        search = outcome_unknown or context["ti"].try_number > 1
+        plans = client.run(plan_batch(body, ids_of_each, models=models, search=search))
+        self._log_plans(plans, run)
+        cost = draft.cost or self._estimate(context, client, draft, sum(plan.must_submit for plan in plans))
+        self._remember(context, [plan.generation_id for plan in plans], cost)
+        call = carry_out(
+            body,
+            plans,
+            models=models,
+            refused_wait_seconds=refused_wait_seconds,
+            notify=self.log.warning,
+        )
+        try:
+            submissions = client.run(call)
+        except HedraInsufficientCreditsError as error:
+            error.message = f"{error.message.rstrip('.')}. {pool_name(body.get('workspace_id'))} was to pay."
+            raise
+        for submission in submissions:
+            log_submission(submission, self.log)
+        if any(submission.id_mismatch for submission in submissions):
+            self._remember(context, [submission.generation.id for submission in submissions], cost)
+        self._remember_adopted(context, submissions, run)
+        return submissions
+
+    def _estimate(self, context: Context, client: HedraClient, draft: Draft, generations: int) -> str | None:
+        """Return in words what a submit costs, None where that can't be told."""
+        found = estimate_cost(
+            client,
+            draft,
+            generations,
+            max_credits=read_max_credits(self.max_credits),
+            task_id=self.task_id,
+            log=self.log,
+        )
+        if found is None:
+            return None
+        context["ti"].xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
+        return str(found)
+
+    def _log_plans(self, plans: Sequence[Plan], run: TaskRun) -> None:
+        for plan in plans:
+            log_plan(plan, is_shared=run.is_shared, log=self.log)
+
+    def _remember(self, context: Context, generation_ids: Sequence[str], cost: str | None) -> None:
+        """Leave the ids in XCom, before the submit: what is paid for can be found whatever happens next."""
+        self._chosen = Chosen(tuple(generation_ids), cost)
+        context["ti"].xcom_push(key=XCOM_ID, value=generation_ids[0])
+        if len(generation_ids) > 1:
+            context["ti"].xcom_push(key=XCOM_IDS, value=list(generation_ids))
+
+    def _remember_adopted(self, context: Context, submissions: Sequence[Submission], run: TaskRun) -> None:
+        """Leave in XCom what was adopted, and whether this task run paid for it: a deferral keeps no fields."""
+        self._adopted = {
+            one.generation.id: one.paid_here or not run.is_shared
+            for one in submissions
+            if not (one.plan.must_submit and one.paid_here)
+        }
+        if self._adopted:
+            context["ti"].xcom_push(key=XCOM_ADOPTED, value=self._adopted)
+
+    def _end_without_waiting(
+        self, context: Context, client: HedraClient, generations: Sequence[Generation]
+    ) -> dict[str, Any]:
+        """End right after the submit; what it costs is known by then."""
+        results = self._results(generations, read_rows(client, [one.id for one in generations], self.log))
+        for result in results:
+            log_result(result, waited=False, log=self.log)
+        return self._push(context, results)
+
+    def _defer_for_turn(
+        self,
+        context: Context,
+        run: TaskRun,
+        error: HedraError,
+        draft: Draft | None,
+        refused_since: float,
+    ) -> None:
+        """Wait in the triggerer for a retry slot, unless the time for that is over."""
+        from hedra_provider.api.pacing import turn_delay_seconds
+
+        now = time.time()
+        chance = random.random()  # noqa: S311
+        delay = turn_delay_seconds(waited=now - refused_since, retry_after=error.retry_after, chance=chance)
+        end_time = refused_since + patience_seconds(self)
+        if not (self.deferrable and error.retryable) or now + delay > end_time:
+            return
+        self.log.info("%s Waiting in the triggerer for a retry slot, for at least %.0f s.", error, delay)
+        trigger = HedraTurnTrigger(
+            resume_at=now + delay,
+            end_time=end_time,
+            refused_since=refused_since,
+            first_id=run.first_id,
+            in_doubt=error.in_doubt,
+            hedra_conn_id=self.hedra_conn_id,
+            **resume_state(draft, self._chosen),
+        )
+        self.defer(**deferral(trigger, end_time=end_time, method_name="execute_turn"))
+
+    def _defer_for(self, generation_ids: Sequence[str], end_time: float) -> NoReturn:
+        trigger = HedraGenerationTrigger(
+            generation_ids=generation_ids,
+            end_time=end_time,
+            hedra_conn_id=self.hedra_conn_id,
+            poll_interval=self.poll_interval,
+            cost=self._chosen.cost if self._chosen else None,
+        )
+        self.defer(**deferral(trigger, end_time=end_time))
+        raise AssertionError("defer() raises")
+
+    def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
+        """Return the generations that this try submitted or adopted, as it said itself."""
+        first = self._pulled(context, XCOM_ID)
+        if not isinstance(first, str):
+            return []
+        if told_ids(event) == [first.lower()]:
+            return [first]
+        return list(self._pulled(context, XCOM_IDS) or [first])
+
+    @staticmethod
+    def _pulled(context: Context, key: str) -> Any:
+        """Return an XCom of this try."""
+        ti = context["ti"]
+        return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
+
+    def on_kill(self) -> None:
+        """Say what runs on, and that nothing is lost: Hedra has no cancel. Airflow does not say why it stops."""
+        if self._chosen is None:
+            self.log.warning("Airflow stops this try. It has submitted nothing.")
+            return
+        self.log.warning(
+            "Airflow stops this try. Generation %s, if it was submitted, runs on at Hedra and costs %s. %s",
+            self._chosen,
+            self._chosen.cost or "what Hedra charges",
+            'A retry adopts it without paying again. A clear pays for another, as on_clear is "new".'
+            if self.on_clear == "new"
+            else "A retry or a clear of the task adopts it without paying again.",
+        )
+
+    def _report_sources(self) -> None:
+        """Tell lineage what an earlier process of this try uploaded: what that one told ended with it."""
+        for source in self.sources():
+            report_input(self.hook, source)
+
+    def _wait_here(self, client: HedraClient, generation_id: str, end_time: float) -> Generation:
+        from hedra_provider.api.waiting import ProgressLog, wait_until_finished
+
+        wait = wait_until_finished(
+            generation_id,
+            deadline=end_time,
+            poll_interval=self.poll_interval,
+            log=ProgressLog(self.log.info),
+            warn=self.log.warning,
+        )
+        return client.run(wait)
+
+    def _finish(
+        self, context: Context, generations: Sequence[Generation], client: HedraClient
+    ) -> dict[str, Any]:
+        """Read what it cost, store what is complete, and leave the facts in XCom whatever happens."""
+        from hedra_provider.api.error_answers import failures_error
+
+        rows = read_rows(client, [generation.id for generation in generations], self.log)
+        results = self._results(generations, rows)
+        destination = given(self.destination)
+        try:
+            for generation, result in zip(generations, results, strict=True):
+                if destination and generation.is_complete:
+                    stored = store_result(
+                        client,
+                        str(destination),
+                        generation_id=generation.id,
+                        known=rows.get(generation.id),
+                        seen_complete=True,
+                    )
+                    result |= {"uri": stored.uri, "bytes": stored.size}
+                    report_output(self.hook, stored.uri)
+        finally:
+            returned = self._push(context, results)
+        if any(generation.is_failed for generation in generations):
+            raise failures_error(generations)
+        for result in results:
+            log_result(result, waited=True, log=self.log)
+        return returned
+
+    def _results(
+        self, generations: Sequence[Generation], rows: Mapping[str, Generation] | None = None
+    ) -> list[dict[str, Any]]:
+        return [
+            generation_result(
+                generation,
+                row=(rows or {}).get(generation.id),
+                hedra_conn_id=self.hedra_conn_id,
+                name=self._name(),
+                workspace_id=self.paying_workspace,
+                adopted=generation.id in self._adopted,
+                paid_here=self._adopted.get(generation.id, True),
+            )
+            for generation in generations
+        ]
+
+    def _push(self, context: Context, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Leave the facts in XCom; return those of the first generation that is complete."""
+        from hedra_provider.api.answers import COMPLETE
+
+        result = next((one for one in results if one["status"] == COMPLETE), results[0])
+        context["ti"].xcom_push(key=XCOM_RESULT, value=result)
+        if len(results) > 1:
+            context["ti"].xcom_push(key=XCOM_RESULTS, value=list(results))
+        return outputs(context, result)
+
+    def _name(self) -> str | None:
+        """Return the name that the request gives the result."""
+        return None
+
+
+def resume_state(draft: Draft | None, chosen: Chosen | None) -> dict[str, str | None]:
+    """
+    Return what a task leaves for its retry slot, so that the request is not made again.
+
+    :return: ``request``, the body as JSON text, and ``cost``, what it costs by the estimate; or nothing.
+    """
+    from hedra_provider.api.requests import batch_size
+
+    request = json.dumps(dict(draft.body)) if draft else None
+    if draft is None or request is None or len(request) > MAX_KEPT_CHARACTERS:
+        return {}
+    # Of a batch, another number of variations may be missing by then.
+    cost = chosen.cost if chosen and batch_size(draft.body) == 1 else None
+    return {"request": request, "cost": cost}
+
+
+def is_about_this_worker(error: HedraError) -> bool:
+    """
+    Whether an error is about a file, a folder or a driver that another worker may have.
+
+    Errors of :mod:`hedra_provider.storage` have the system's error as their cause.
+    """
+    return isinstance(error.__cause__, (OSError, ImportError))
+
+
+def _seconds(name: str, value: Any, default: float) -> float:
+    """Read a number of seconds; None, which partial() may pass, means "not given"."""
+    try:
+        seconds = default if value is None else float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"{name} is {value!r}; it takes seconds above 0.")
+    return seconds
