@@ -24,7 +24,7 @@ XCOM_ESTIMATE = "credit_estimate"
 """``{"low", "high"}`` in credits, pushed before a submit where it could be told."""
 
 XCOM_ADOPTED = "adopted_generations"
-"""Pushed after the submit where something was adopted: ``{generation_id: whether this task run paid for it}``."""
+"""Pushed after the submit where something was adopted: ``{generation_id: whether this task run paid}``."""
 
 XCOM_RESULT = "generation"
 """Pushed at the end, before success and before raising alike."""
@@ -66,12 +66,12 @@ def generation_result(
     Return the dict of a generation; every key is always there.
 
     ``adopted`` tells whether the task found the generation instead of submitting it in this try.
-    ``credits_paid`` is what this task run paid for it: all of ``credit_cost``, whichever of its tries submitted
-    it; 0 where another task run did, as with a shared ``idempotency_key``, and of a sensor; None where the cost
-    could not be read. So the sum of ``credits_paid`` over the XComs of all runs counts each generation once,
-    for the task run that paid. Not in the sum: what XComs no longer name, e.g. the first of two generations of
-    a task that was cleared with ``on_clear="new"``; and with an ``idempotency_key``, what was paid before the
-    last clear, as a clear can't tell it from what another run paid.
+    ``credits_paid`` is what this task run paid for it: all of ``credit_cost``, whichever of its tries
+    submitted it; 0 where another task run did, as with a shared ``idempotency_key``, and of a sensor; None
+    where the cost could not be read. So the sum of ``credits_paid`` over the XComs of all runs counts each
+    generation once, for the task run that paid. Not in the sum: what XComs no longer name, e.g. the first of
+    two generations of a task that was cleared with ``on_clear="new"``; and with an ``idempotency_key``, what
+    was paid before the last clear, as a clear can't tell it from what another run paid.
 
     :param generation: What Hedra said last of it.
     :param row: Its row of ``GET /generations``, which has what status lacks.

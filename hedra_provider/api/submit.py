@@ -273,8 +273,8 @@ def carry_out(
                     )
                     raise
                 notify(
-                    f"Hedra knows no such generation after {sum(LOOK_AGAIN_SECONDS):.0f} s: the submit did not "
-                    f"arrive. Submitting the same id again: {_ids_of(missing)}."
+                    f"Hedra knows no such generation after {sum(LOOK_AGAIN_SECONDS):.0f} s: the submit "
+                    f"did not arrive. Submitting the same id again: {_ids_of(missing)}."
                 )
                 continue
             pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
@@ -282,8 +282,8 @@ def carry_out(
                 raise
             if not refusals:
                 notify(
-                    f"{join_sentences(error.message)} The submit was not taken and cost nothing; it is repeated "
-                    f"for up to {refused_wait_seconds:.0f} s, first in {pause:.0f} s."
+                    f"{join_sentences(error.message)} The submit was not taken and cost nothing. It is "
+                    f"repeated for up to {refused_wait_seconds:.0f} s, first in {pause:.0f} s."
                 )
             refusals, waited = refusals + 1, waited + pause
             yield Pause(pause)
@@ -404,8 +404,9 @@ def _require_ours(
 def _outcome_unknown(error: HedraError, plans: Sequence[Plan]) -> str:
     return join_sentences(
         f"Outcome of the submit unknown: {error.message}",
-        f"Asking Hedra for the generation for up to {sum(LOOK_AGAIN_SECONDS):.0f} s. If it exists it is adopted; "
-        f"if not, the same id is submitted again, so nothing is paid twice. Ids: {_ids_of(plans)}",
+        f"Asking Hedra for the generation for up to {sum(LOOK_AGAIN_SECONDS):.0f} s. If it exists, it is "
+        "adopted. If not, the same id is submitted again, so nothing is paid twice",
+        f"Generation {_ids_of(plans)}",
     )
 
 

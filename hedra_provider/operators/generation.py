@@ -287,7 +287,7 @@ class GeneratingOperator(HedraOperator):
 
     def _adopt(self, context: Context, client: HedraClient, run: TaskRun) -> list[Submission] | None:
         """
-        Adopt what earlier tries of this attempt group paid for, before anything is read that this worker may lack.
+        Adopt what earlier tries of this attempt group paid for. It needs nothing that this worker may lack.
 
         :return: None where something is missing: the request must be drafted.
         """
@@ -351,15 +351,12 @@ class GeneratingOperator(HedraOperator):
             # It waits for a retry slot.
             raise
         except HedraError as error:
-            if is_about_this_worker(error):
-                error.message = join_sentences(error.message, f"This is worker {run.worker}")
-                if run.is_retry:
-                    error.retryable = True
-                    error.remedy = join_sentences(
-                        error.remedy,
-                        "Another worker may have it; all have what is in shared or object storage",
-                    )
+            is_about_this_worker = run.name_worker(error)
             if run.is_retry:
+                if is_about_this_worker:
+                    error.retryable = True
+                    elsewhere = "Another worker may have it; all have what is in shared or object storage"
+                    error.remedy = join_sentences(error.remedy, elsewhere)
                 error.remedy = join_sentences(error.remedy, self._may_be_paid(client, run))
             raise
 
@@ -454,11 +451,11 @@ class GeneratingOperator(HedraOperator):
             context["ti"].xcom_push(key=XCOM_IDS, value=list(generation_ids))
 
     def _remember_adopted(self, context: Context, submissions: Sequence[Submission], run: TaskRun) -> None:
-        """Leave in XCom what was adopted, and whether this task run paid for it: a deferral keeps no fields."""
+        """Leave in XCom what was adopted, and whether this task run paid: a deferral keeps XComs only."""
         self._adopted = {
             one.generation.id: one.paid_here or not run.is_shared
             for one in submissions
-            if not (one.plan.must_submit and one.paid_here)
+            if not one.plan.must_submit or (run.is_shared and not one.paid_here)
         }
         if self._adopted:
             context["ti"].xcom_push(key=XCOM_ADOPTED, value=self._adopted)
@@ -528,7 +525,7 @@ class GeneratingOperator(HedraOperator):
         return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
 
     def on_kill(self) -> None:
-        """Say what runs on, and that nothing is lost: Hedra has no cancel. Airflow does not say why it stops."""
+        """Say what runs on, and that nothing is lost: Hedra has no cancel, and Airflow does not say why."""
         if self._chosen is None:
             self.log.warning("Airflow stops this try. It has submitted nothing.")
             return
@@ -632,15 +629,6 @@ def resume_state(draft: Draft | None, chosen: Chosen | None) -> dict[str, str | 
     # Of a batch, another number of variations may be missing by then.
     cost = chosen.cost if chosen and batch_size(draft.body) == 1 else None
     return {"request": request, "cost": cost}
-
-
-def is_about_this_worker(error: HedraError) -> bool:
-    """
-    Whether an error is about a file, a folder or a driver that another worker may have.
-
-    Errors of :mod:`hedra_provider.storage` have the system's error as their cause.
-    """
-    return isinstance(error.__cause__, (OSError, ImportError))
 
 
 def _seconds(name: str, value: Any, default: float) -> float:

@@ -44,8 +44,8 @@ def estimate_cost(
     """
     Estimate what a submit costs, and reject it where that is more than it may.
 
-    Without a limit the estimate is a line in the log: it is worth one request, for the length that Hedra states
-    of an audio, and no failure.
+    Without a limit the estimate is a line in the log: it is worth one request, for the length that Hedra
+    states of an audio, and no failure.
 
     :param generations: How many are to be submitted.
     :param max_credits: The most that they may cost; None: no limit.
@@ -120,6 +120,7 @@ def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bo
         # It ended: there is nothing to lose, and a retry makes another.
         raise
     except HedraError as error:
+        run.name_worker(error)
         if isinstance(error, HedraNotFoundError):
             # Nobody knows whether it is paid for.
             again = "asks for it again, and submits the same id only if Hedra still does not know it"
@@ -200,7 +201,7 @@ def log_submission(submission: Submission, log: Any) -> None:
     if submission.id_mismatch:
         log.error(
             "Hedra made generation %s although %s was asked for: it does not keep to our ids. Going on with "
-            "the one that is paid for; if this task fails now it is not retried, because a retry would pay again.",
+            "the one that is paid for. If this task fails now, it is not retried: a retry would pay again.",
             generation.id,
             plan.generation_id,
         )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from hedra_provider.api.errors import HedraError
+
 
 @dataclass(frozen=True)
 class TaskRun:
@@ -22,10 +24,10 @@ class TaskRun:
     The identity of a task run that generates. It is made once in each process, and needs no storage.
 
     :param namespace: The account's, of :func:`hedra_provider.identity.account_namespace`.
-    :param key: What the generation is for: the task run, or what ``idempotency_key`` says. It makes the ids of
-        generations.
-    :param attempt_group: The tries since the last clear. It is hashed into the asset id, so an asset with that
-        id proves that this group paid.
+    :param key: What the generation is for: the task run, or what ``idempotency_key`` says. It makes the ids
+        of generations.
+    :param attempt_group: The tries since the last clear. It is hashed into the asset id, so an asset with
+        that id proves that this group paid.
     :param is_shared: Whether other task runs may have the same key: it is the user's ``idempotency_key``.
     :param is_retry: Whether an earlier try may have submitted. Another worker may have run it.
     :param worker: The host name of this worker, for messages.
@@ -92,6 +94,20 @@ class TaskRun:
         ids = self.ids(variation)
         # It is the first one, unless that failed or belongs to another request.
         return any(ids(n)[0] == generation_id for n in range(MAX_GENERATIONS_PER_KEY))
+
+    def name_worker(self, error: HedraError) -> bool:
+        """
+        Add this worker's name to an error about a file, a folder or a driver that another worker may have.
+
+        :return: Whether it is such an error: those of :mod:`hedra_provider.storage` have the system's error as
+            their cause.
+        """
+        from hedra_provider.api.errors import join_sentences
+
+        if not isinstance(error.__cause__, (OSError, ImportError)):
+            return False
+        error.message = join_sentences(error.message, f"This is worker {self.worker}")
+        return True
 
 
 def read_idempotency_key(value: Any) -> str | None:
