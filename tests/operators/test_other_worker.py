@@ -44,7 +44,12 @@ def fails(operator: Any, ti: TaskInstance) -> AirflowException:
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize("changes", [{}, {"on_clear": "new"}, {"idempotency_key": "shop/1"}], ids=str)
 def test_a_paid_generation_is_adopted_without_its_sources(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, deferrable: bool, changes: dict[str, Any]
+    hedra_sandbox: Sandbox,
+    portrait: str,
+    voice: str,
+    tmp_path: Path,
+    deferrable: bool,
+    changes: dict[str, Any],
 ):
     submitted_by_worker_1(portrait, voice, **changes)
     Path(portrait).unlink()
