@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
-from hedra_provider.operators.generation import Draft, GeneratingOperator
+from hedra_provider.operators.draft import Draft
+from hedra_provider.operators.generation import GeneratingOperator
 from hedra_provider.uploads import open_media
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.operators.base import given
-from hedra_provider.operators.generation import Draft, GeneratingOperator
+from hedra_provider.operators.draft import Draft
+from hedra_provider.operators.generation import GeneratingOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

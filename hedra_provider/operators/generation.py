@@ -6,8 +6,7 @@ import json
 import math
 import random
 import time
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
@@ -16,15 +15,9 @@ from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.failures import as_airflow_errors
 from hedra_provider.lineage import report_input, report_output
 from hedra_provider.operators.base import HedraOperator, given
-from hedra_provider.operators.payment import (
-    adopted_sentence,
-    estimate_cost,
-    log_plan,
-    log_result,
-    log_submission,
-    naming_paid,
-    read_max_credits,
-)
+from hedra_provider.operators.draft import Draft, resume_state
+from hedra_provider.operators.paid_step import PaidStep
+from hedra_provider.operators.payment import estimate_cost, log_result, naming_paid, read_max_credits
 from hedra_provider.operators.task_run import TaskRun
 from hedra_provider.results import (
     XCOM_ADOPTED,
@@ -42,54 +35,18 @@ from hedra_provider.transfers import store_result
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.answers import Generation, Model
+    from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.pricing import Span
-    from hedra_provider.api.submit import Plan, Submission
-
-MAX_KEPT_CHARACTERS = 20_000
-"""Of a body that a trigger keeps: encrypted, MySQL's column holds 64 KB."""
+    from hedra_provider.api.submit import Submission
 
 POLL_INTERVAL_SECONDS = 15.0
 TIMEOUT_SECONDS = 21_600.0
-
-
-@dataclass(frozen=True)
-class Draft:
-    """
-    A request that is ready to be submitted, and what was learnt while it was made.
-
-    :param body: The body, without ids; of a batch it has the ``batch_size``.
-    :param catalogue: The account's models, where they were asked for.
-    :param audio_seconds: How long its audio is: as measured, else as Hedra said. None: Hedra is asked.
-    :param cost: What it costs by an estimate that was made, and compared with ``max_credits``, before.
-    """
-
-    body: Mapping[str, Any]
-    catalogue: Sequence[Model] = ()
-    audio_seconds: Span | None = None
-    cost: str | None = None
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """
-    What is about to be submitted, or was adopted.
-
-    :param generation_ids: The generation, or all variations of a batch.
-    :param cost: What they cost by the estimate, None where that can't be told.
-    """
-
-    generation_ids: tuple[str, ...]
-    cost: str | None
-
-    def __str__(self) -> str:
-        return ", ".join(self.generation_ids)
 
 
 class GeneratingOperator(HedraOperator):
@@ -165,8 +122,7 @@ class GeneratingOperator(HedraOperator):
         self.poll_interval = _seconds("poll_interval", poll_interval, POLL_INTERVAL_SECONDS)
         self.timeout = _seconds("timeout", timeout, TIMEOUT_SECONDS)
         self.validate = validate
-        self._chosen: Chosen | None = None
-        self._adopted: dict[str, bool] = {}
+        self._paid: PaidStep | None = None
 
     def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
         """
@@ -203,8 +159,7 @@ class GeneratingOperator(HedraOperator):
                 since = end_time - patience_seconds(self)
             if draft:
                 self._report_sources()
-            # Another worker may have begun this try.
-            run = replace(run, is_retry=True)
+            run = replace(run, is_resumed=True)
             return self._generate(
                 context, client, run, draft=draft, refused_since=since, outcome_unknown=unknown
             )
@@ -221,9 +176,9 @@ class GeneratingOperator(HedraOperator):
         self._report_sources()
         with as_airflow_errors(context), self._naming_paid(self._task_run(context), told):
             generations = read_event(event)
-            self._adopted = self._pulled(context, XCOM_ADOPTED) or {}
+            adopted = self._pulled(context, XCOM_ADOPTED) or {}
             with self.hook.get_conn() as client:
-                return self._finish(context, generations, client)
+                return self._finish(context, generations, client, adopted)
 
     def _task_run(self, context: Context) -> TaskRun:
         return TaskRun.of(
@@ -256,15 +211,14 @@ class GeneratingOperator(HedraOperator):
         from hedra_provider.api.errors import HedraRateLimitError
         from hedra_provider.api.submit import REFUSED_WAIT_SECONDS
 
+        self._paid = paid = PaidStep(client, run, context["ti"], self.log, on_clear=self.on_clear)
         try:
-            submissions = self._adopt(context, client, run) if run.is_retry and draft is None else None
+            submissions = self._adopt(paid) if run.began_elsewhere and draft is None else None
             if submissions is None:
-                draft = draft or self._checked_draft(client, run)
-                submissions = self._submit(
-                    context,
-                    client,
-                    run,
+                draft = draft or self._checked_draft(paid)
+                submissions = paid.submit(
                     draft,
+                    cost=lambda missing: self._estimate(paid, draft, missing),
                     refused_wait_seconds=0.0 if refused_since else REFUSED_WAIT_SECONDS,
                     outcome_unknown=outcome_unknown,
                 )
@@ -278,49 +232,54 @@ class GeneratingOperator(HedraOperator):
             end_time = time.time() + patience_seconds(self)
             running = [generation.id for generation in generations if not generation.is_finished]
             if running and not self.wait_for_completion:
-                return self._end_without_waiting(context, client, generations)
+                return self._end_without_waiting(context, client, generations, paid.adopted)
             if running and self.deferrable:
                 self._defer_for(ids, end_time)
             waited = {one: self._wait_here(client, one, end_time) for one in running}
             generations = [waited.get(generation.id, generation) for generation in generations]
-            return self._finish(context, generations, client)
+            return self._finish(context, generations, client, paid.adopted)
 
-    def _adopt(self, context: Context, client: HedraClient, run: TaskRun) -> list[Submission] | None:
+    def _adopt(self, paid: PaidStep) -> list[Submission] | None:
         """
         Adopt what earlier tries of this attempt group paid for. It needs nothing that this worker may lack.
 
         :return: None where something is missing: the request must be drafted.
         """
-        from hedra_provider.api.submit import Submission, find_existing
-
         count = self.variations()
-        if count is None:
+        plans = paid.find(count) if count else None
+        if plans is None:
             return None
-        plans = client.run(find_existing([run.ids(variation) for variation in range(count)]))
-        if not all(plan.found and plan.paid_here for plan in plans):
-            return None
-        with self._left_to_other_workers(client, run):
-            self._check_destination(is_batch=count > 1)
-        self._log_plans(plans, run)
+        with paid.left_to_other_workers(len(plans)):
+            self._check_destination(is_batch=len(plans) > 1)
         self._report_sources()
-        submissions = [
-            Submission(plan.found, plan, answered=False, paid_here=True) for plan in plans if plan.found
-        ]
-        self._remember(context, [one.generation.id for one in submissions], None)
-        self._remember_adopted(context, submissions, run)
-        return submissions
+        return paid.adopt(plans)
 
-    def _checked_draft(self, client: HedraClient, run: TaskRun) -> Draft:
+    def _checked_draft(self, paid: PaidStep) -> Draft:
         from hedra_provider.api.requests import batch_size, refuse_ids
 
-        with self._left_to_other_workers(client, run):
+        with paid.left_to_other_workers(self.variations() or 1):
             # Before anything is spent; a folder that can't be written to is found later all the same.
             self._check_destination(is_batch=False)
             read_max_credits(self.max_credits)
-            draft = self.draft_request(client, run)
+            draft = self.draft_request(paid.client, paid.run)
             refuse_ids(draft.body)
             self._check_destination(is_batch=batch_size(draft.body) > 1)
             return draft
+
+    def _estimate(self, paid: PaidStep, draft: Draft, generations: int) -> str | None:
+        """Return in words what a submit costs, None where that can't be told."""
+        found = estimate_cost(
+            paid.client,
+            draft,
+            generations,
+            max_credits=read_max_credits(self.max_credits),
+            task_id=self.task_id,
+            log=self.log,
+        )
+        if found is None:
+            return None
+        paid.ti.xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
+        return str(found)
 
     def _check_destination(self, *, is_batch: bool) -> None:
         from hedra_provider.api.cleaning import shown
@@ -337,134 +296,16 @@ class GeneratingOperator(HedraOperator):
                 remedy="End it with / to name each file after its generation. Nothing was submitted.",
             )
 
-    @contextmanager
-    def _left_to_other_workers(self, client: HedraClient, run: TaskRun) -> Iterator[None]:
-        """
-        Name this worker in an error about a file that it can't read or write. On a retry, leave it to the
-        retries, as another worker began the task and had it; and name what an earlier try may have paid for.
-        """
-        from hedra_provider.api.errors import HedraError, HedraRateLimitError, join_sentences
-
-        try:
-            yield
-        except HedraRateLimitError:
-            # It waits for a retry slot.
-            raise
-        except HedraError as error:
-            is_about_this_worker = run.name_worker(error)
-            if run.is_retry:
-                if is_about_this_worker:
-                    error.retryable = True
-                    elsewhere = "Another worker may have it; all have what is in shared or object storage"
-                    error.remedy = join_sentences(error.remedy, elsewhere)
-                error.remedy = join_sentences(error.remedy, self._may_be_paid(client, run))
-            raise
-
-    def _may_be_paid(self, client: HedraClient, run: TaskRun) -> str | None:
-        """Say which generations earlier tries may have paid for; None where Hedra knows none."""
-        from hedra_provider.api.errors import HedraError
-        from hedra_provider.api.submit import find_existing
-
-        adopted = adopted_sentence(clear_adopts=self.on_clear == "adopt")
-        ids_of_each = [run.ids(variation) for variation in range(self.variations() or 1)]
-        try:
-            plans = client.run(find_existing(ids_of_each, search=True))
-        except HedraError:
-            return f"Generation {run.first_id} may be paid for. {adopted}"
-        found = [plan.found.id for plan in plans if plan.found]
-        return f"Generation {', '.join(found)} exists and may be paid for. {adopted}" if found else None
-
-    def _submit(
+    def _end_without_waiting(
         self,
         context: Context,
         client: HedraClient,
-        run: TaskRun,
-        draft: Draft,
-        *,
-        refused_wait_seconds: float,
-        outcome_unknown: bool,
-    ) -> list[Submission]:
-        """
-        Submit once, or adopt what exists.
-
-        :param refused_wait_seconds: How long a rate-limited submit is repeated in place.
-        :param outcome_unknown: Whether a submit of this try may have been taken before.
-        :return: The generation to wait for, or those of a batch.
-        :raises HedraError: If it may not or could not be submitted.
-        """
-        from hedra_provider.api.budget import pool_name
-        from hedra_provider.api.errors import HedraInsufficientCreditsError
-        from hedra_provider.api.requests import batch_size, refuse_ids
-        from hedra_provider.api.submit import carry_out, plan_batch
-
-        body, models = draft.body, draft.catalogue
-        refuse_ids(body)
-        ids_of_each = [run.ids(variation) for variation in range(batch_size(body))]
-        search = outcome_unknown or context["ti"].try_number > 1
-        plans = client.run(plan_batch(body, ids_of_each, models=models, search=search))
-        self._log_plans(plans, run)
-        cost = draft.cost or self._estimate(context, client, draft, sum(plan.must_submit for plan in plans))
-        self._remember(context, [plan.generation_id for plan in plans], cost)
-        call = carry_out(
-            body,
-            plans,
-            models=models,
-            refused_wait_seconds=refused_wait_seconds,
-            notify=self.log.warning,
-        )
-        try:
-            submissions = client.run(call)
-        except HedraInsufficientCreditsError as error:
-            error.message = f"{error.message.rstrip('.')}. {pool_name(body.get('workspace_id'))} was to pay."
-            raise
-        for submission in submissions:
-            log_submission(submission, self.log)
-        if any(submission.id_mismatch for submission in submissions):
-            self._remember(context, [submission.generation.id for submission in submissions], cost)
-        self._remember_adopted(context, submissions, run)
-        return submissions
-
-    def _estimate(self, context: Context, client: HedraClient, draft: Draft, generations: int) -> str | None:
-        """Return in words what a submit costs, None where that can't be told."""
-        found = estimate_cost(
-            client,
-            draft,
-            generations,
-            max_credits=read_max_credits(self.max_credits),
-            task_id=self.task_id,
-            log=self.log,
-        )
-        if found is None:
-            return None
-        context["ti"].xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
-        return str(found)
-
-    def _log_plans(self, plans: Sequence[Plan], run: TaskRun) -> None:
-        for plan in plans:
-            log_plan(plan, is_shared=run.is_shared, log=self.log)
-
-    def _remember(self, context: Context, generation_ids: Sequence[str], cost: str | None) -> None:
-        """Leave the ids in XCom, before the submit: what is paid for can be found whatever happens next."""
-        self._chosen = Chosen(tuple(generation_ids), cost)
-        context["ti"].xcom_push(key=XCOM_ID, value=generation_ids[0])
-        if len(generation_ids) > 1:
-            context["ti"].xcom_push(key=XCOM_IDS, value=list(generation_ids))
-
-    def _remember_adopted(self, context: Context, submissions: Sequence[Submission], run: TaskRun) -> None:
-        """Leave in XCom what was adopted, and whether this task run paid: a deferral keeps XComs only."""
-        self._adopted = {
-            one.generation.id: one.paid_here or not run.is_shared
-            for one in submissions
-            if not one.plan.must_submit or (run.is_shared and not one.paid_here)
-        }
-        if self._adopted:
-            context["ti"].xcom_push(key=XCOM_ADOPTED, value=self._adopted)
-
-    def _end_without_waiting(
-        self, context: Context, client: HedraClient, generations: Sequence[Generation]
+        generations: Sequence[Generation],
+        adopted: Mapping[str, bool],
     ) -> dict[str, Any]:
         """End right after the submit; what it costs is known by then."""
-        results = self._results(generations, read_rows(client, [one.id for one in generations], self.log))
+        rows = read_rows(client, [generation.id for generation in generations], self.log)
+        results = self._results(generations, rows, adopted)
         for result in results:
             log_result(result, waited=False, log=self.log)
         return self._push(context, results)
@@ -494,7 +335,7 @@ class GeneratingOperator(HedraOperator):
             first_id=run.first_id,
             in_doubt=error.in_doubt,
             hedra_conn_id=self.hedra_conn_id,
-            **resume_state(draft, self._chosen),
+            **resume_state(draft, self._paid.cost if self._paid else None),
         )
         self.defer(**deferral(trigger, end_time=end_time, method_name="execute_turn"))
 
@@ -504,7 +345,7 @@ class GeneratingOperator(HedraOperator):
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self.poll_interval,
-            cost=self._chosen.cost if self._chosen else None,
+            cost=self._paid.cost if self._paid else None,
         )
         self.defer(**deferral(trigger, end_time=end_time))
         raise AssertionError("defer() raises")
@@ -526,13 +367,14 @@ class GeneratingOperator(HedraOperator):
 
     def on_kill(self) -> None:
         """Say what runs on, and that nothing is lost: Hedra has no cancel, and Airflow does not say why."""
-        if self._chosen is None:
+        ids, cost = (self._paid.generation_ids, self._paid.cost) if self._paid else ((), None)
+        if not ids:
             self.log.warning("Airflow stops this try. It has submitted nothing.")
             return
         self.log.warning(
             "Airflow stops this try. Generation %s, if it was submitted, runs on at Hedra and costs %s. %s",
-            self._chosen,
-            self._chosen.cost or "what Hedra charges",
+            ", ".join(ids),
+            cost or "what Hedra charges",
             'A retry adopts it without paying again. A clear pays for another, as on_clear is "new".'
             if self.on_clear == "new"
             else "A retry or a clear of the task adopts it without paying again.",
@@ -556,13 +398,17 @@ class GeneratingOperator(HedraOperator):
         return client.run(wait)
 
     def _finish(
-        self, context: Context, generations: Sequence[Generation], client: HedraClient
+        self,
+        context: Context,
+        generations: Sequence[Generation],
+        client: HedraClient,
+        adopted: Mapping[str, bool],
     ) -> dict[str, Any]:
         """Read what it cost, store what is complete, and leave the facts in XCom whatever happens."""
         from hedra_provider.api.error_answers import failures_error
 
         rows = read_rows(client, [generation.id for generation in generations], self.log)
-        results = self._results(generations, rows)
+        results = self._results(generations, rows, adopted)
         destination = given(self.destination)
         try:
             for generation, result in zip(generations, results, strict=True):
@@ -585,17 +431,26 @@ class GeneratingOperator(HedraOperator):
         return returned
 
     def _results(
-        self, generations: Sequence[Generation], rows: Mapping[str, Generation] | None = None
+        self,
+        generations: Sequence[Generation],
+        rows: Mapping[str, Generation],
+        adopted: Mapping[str, bool],
     ) -> list[dict[str, Any]]:
+        """
+        Return the dicts of generations.
+
+        :param rows: Their rows of the list, by id, as far as they could be read.
+        :param adopted: Those that were adopted, and whether this task run paid for them.
+        """
         return [
             generation_result(
                 generation,
-                row=(rows or {}).get(generation.id),
+                row=rows.get(generation.id),
                 hedra_conn_id=self.hedra_conn_id,
                 name=self._name(),
                 workspace_id=self.paying_workspace,
-                adopted=generation.id in self._adopted,
-                paid_here=self._adopted.get(generation.id, True),
+                adopted=generation.id in adopted,
+                paid_here=adopted.get(generation.id, True),
             )
             for generation in generations
         ]
@@ -613,22 +468,6 @@ class GeneratingOperator(HedraOperator):
     def _name(self) -> str | None:
         """Return the name that the request gives the result."""
         return None
-
-
-def resume_state(draft: Draft | None, chosen: Chosen | None) -> dict[str, str | None]:
-    """
-    Return what a task leaves for its retry slot, so that the request is not made again.
-
-    :return: ``request``, the body as JSON text, and ``cost``, what it costs by the estimate; or nothing.
-    """
-    from hedra_provider.api.requests import batch_size
-
-    request = json.dumps(dict(draft.body)) if draft else None
-    if draft is None or request is None or len(request) > MAX_KEPT_CHARACTERS:
-        return {}
-    # Of a batch, another number of variations may be missing by then.
-    cost = chosen.cost if chosen and batch_size(draft.body) == 1 else None
-    return {"request": request, "cost": cost}
 
 
 def _seconds(name: str, value: Any, default: float) -> float:

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.plan import Plan
     from hedra_provider.api.pricing import Estimate
-    from hedra_provider.api.submit import Plan, Submission
-    from hedra_provider.operators.generation import Draft
+    from hedra_provider.api.submit import Submission
+    from hedra_provider.operators.draft import Draft
     from hedra_provider.operators.task_run import TaskRun
 
 
@@ -163,7 +164,7 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
 
     :param is_shared: Whether the key is the user's ``idempotency_key``.
     """
-    from hedra_provider.api.submit import Rule
+    from hedra_provider.api.plan import Rule
 
     another = "Another idempotency_key" if is_shared else 'A clear with on_clear="new"'
     fields = ", ".join(plan.differing)

@@ -29,8 +29,9 @@ class TaskRun:
     :param attempt_group: The tries since the last clear. It is hashed into the asset id, so an asset with
         that id proves that this group paid.
     :param is_shared: Whether other task runs may have the same key: it is the user's ``idempotency_key``.
-    :param is_retry: Whether an earlier try may have submitted. Another worker may have run it.
+    :param is_retry: Whether an earlier try may have submitted.
     :param worker: The host name of this worker, for messages.
+    :param is_resumed: Whether this try was deferred before its submit.
     """
 
     namespace: uuid.UUID
@@ -39,6 +40,7 @@ class TaskRun:
     is_shared: bool
     is_retry: bool
     worker: str
+    is_resumed: bool = False
 
     @classmethod
     def of(
@@ -67,6 +69,11 @@ class TaskRun:
             worker=getattr(ti, "hostname", None) or socket.gethostname(),
         )
 
+    @property
+    def began_elsewhere(self) -> bool:
+        """Whether another worker may have begun, which had the files that this one may lack."""
+        return self.is_retry or self.is_resumed
+
     def ids(self, variation: int = 0) -> Callable[[int], tuple[str, str]]:
         """
         Return the function that gives the n-th ids: of a generation, and of the asset that it makes.
@@ -89,7 +96,7 @@ class TaskRun:
         return [one for v, one in enumerate(generation_ids) if not self._makes(one.lower(), v)]
 
     def _makes(self, generation_id: str, variation: int) -> bool:
-        from hedra_provider.api.submit import MAX_GENERATIONS_PER_KEY
+        from hedra_provider.api.plan import MAX_GENERATIONS_PER_KEY
 
         ids = self.ids(variation)
         # It is the first one, unless that failed or belongs to another request.
@@ -99,8 +106,8 @@ class TaskRun:
         """
         Add this worker's name to an error about a file, a folder or a driver that another worker may have.
 
-        :return: Whether it is such an error: those of :mod:`hedra_provider.storage` have the system's error as
-            their cause.
+        :return: Whether it is such an error: one of :mod:`hedra_provider.storage` has the system's error as
+            its cause.
         """
         from hedra_provider.api.errors import join_sentences
 

@@ -1,6 +1,6 @@
 """
-A retry runs on another worker, which lacks the files of the first: what is paid for is adopted all the same, and
-what this worker can't read or write is left to the retries.
+A retry runs on another worker, which lacks the files of the first: what is paid for is adopted all the same,
+and what this worker can't read or write is left to the retries.
 """
 
 from __future__ import annotations

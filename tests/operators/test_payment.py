@@ -55,10 +55,11 @@ def test_who_paid_is_told_over_retries_clears_and_runs(
 
 
 def test_a_sum_over_runs_is_what_was_billed(hedra_sandbox: Sandbox, portrait: str, voice: str):
-    """Some adopt, some pay, one lost its answer, one is replaced, one is submitted for a sensor to wait for."""
-    results = []
-    for run_id in ("monday", "tuesday", "wednesday"):
-        results.append(run(avatar(portrait, voice, idempotency_key="shared"), TaskInstance(run_id=run_id)))
+    """Some adopt, some pay, one lost its answer, one is replaced, one is submitted for a sensor."""
+    results = [
+        run(avatar(portrait, voice, idempotency_key="shared"), TaskInstance(run_id=run_id))
+        for run_id in ("monday", "tuesday", "wednesday")
+    ]
     hedra_sandbox.faults(LOST)
     results.append(run(avatar(portrait, voice), TaskInstance(run_id="lost")))
     hedra_sandbox.faults({"on": "POST /generations", "times": 1, "generation_error": FAILURES["INTERNAL"][0]})
@@ -152,10 +153,7 @@ def test_a_rate_limited_submit_is_told_once(
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
-@pytest.mark.parametrize("deferrable", [True, False])
-def test_what_hedra_does_not_know_is_not_called_paid_for(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_hedra_does_not_know_is_not_called_paid_for(hedra_sandbox: Sandbox, portrait: str, voice: str):
     event: dict[str, Any] = {
         "version": 1,
         "outcome": "failed",
