@@ -250,7 +250,7 @@ class GeneratingOperator(HedraOperator):
         if plans is None:
             return None
         with paid.left_to_other_workers(len(plans)):
-            self._check_destination(is_batch=len(plans) > 1)
+            self._check_destination(len(plans))
         self._report_sources()
         return paid.adopt(plans)
 
@@ -259,11 +259,11 @@ class GeneratingOperator(HedraOperator):
 
         with paid.left_to_other_workers(self.variations() or 1):
             # Before anything is spent; a folder that can't be written to is found later all the same.
-            self._check_destination(is_batch=False)
+            self._check_destination()
             read_max_credits(self.max_credits)
             draft = self.draft_request(paid.client, paid.run)
             refuse_ids(draft.body)
-            self._check_destination(is_batch=batch_size(draft.body) > 1)
+            self._require_folder(batch_size(draft.body))
             return draft
 
     def _estimate(self, paid: PaidStep, draft: Draft, generations: int) -> str | None:
@@ -281,15 +281,19 @@ class GeneratingOperator(HedraOperator):
         paid.ti.xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
         return str(found)
 
-    def _check_destination(self, *, is_batch: bool) -> None:
+    def _check_destination(self, variations: int = 1) -> None:
+        destination = given(self.destination)
+        if destination:
+            check_destination(str(destination))
+            self._require_folder(variations)
+
+    def _require_folder(self, variations: int) -> None:
+        """Reject a destination that is one file for several variations."""
         from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
 
         destination = given(self.destination)
-        if not destination:
-            return
-        check_destination(str(destination))
-        if is_batch and not str(destination).endswith("/"):
+        if destination and variations > 1 and not str(destination).endswith("/"):
             raise HedraValueError(
                 f"destination: {shown(destination)} names one file, but a batch makes several.",
                 param="destination",
@@ -319,6 +323,7 @@ class GeneratingOperator(HedraOperator):
         refused_since: float,
     ) -> None:
         """Wait in the triggerer for a retry slot, unless the time for that is over."""
+        from hedra_provider.api.errors import join_sentences
         from hedra_provider.api.pacing import turn_delay_seconds
 
         now = time.time()
@@ -327,7 +332,8 @@ class GeneratingOperator(HedraOperator):
         end_time = refused_since + patience_seconds(self)
         if not (self.deferrable and error.retryable) or now + delay > end_time:
             return
-        self.log.info("%s Waiting in the triggerer for a retry slot, for at least %.0f s.", error, delay)
+        waiting = f"Waiting in the triggerer for a retry slot, for at least {delay:.0f} s"
+        self.log.info("%s", join_sentences(error.message, waiting))
         trigger = HedraTurnTrigger(
             resume_at=now + delay,
             end_time=end_time,

@@ -116,8 +116,8 @@ class PaidStep:
         """
         Name this worker in an error about a file that it can't read or write.
 
-        Where another worker may have begun, the error is left to the retries, as that worker had the file; and
-        it names what may be paid for.
+        Where another worker may have begun, the error is left to the retries, as that worker had the file;
+        and it names what may be paid for.
 
         :param variations: How many generations the request makes, as far as that is known.
         """
