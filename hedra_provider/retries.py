@@ -21,7 +21,7 @@ class HedraRetryPolicy(RetryPolicy):
     Retry when Hedra asked to be asked again (``Retry-After``), and a random while later.
 
     Where Hedra asked for nothing, the task's own ``retry_delay`` applies. Whether a failure is retried at all
-    is decided before: what can't get better is an ``AirflowFailException``, which no policy sees.
+    is decided before: what is not retryable is an ``AirflowFailException``, which no policy sees.
     """
 
     def evaluate(
@@ -31,7 +31,7 @@ class HedraRetryPolicy(RetryPolicy):
         cause = hedra_error(exception)
         if cause is None or not cause.retry_after:
             return RetryDecision.default()
-        # Many that were refused together must not come back together.
+        # Many that were rate-limited together must not come back together.
         spread = 1.0 + 0.1 * random.random()  # noqa: S311
         delay = timedelta(seconds=cause.retry_after * spread)
         return RetryDecision.retry(delay=delay, reason=f"Hedra asked to wait {cause.retry_after:.0f} s")

@@ -202,7 +202,7 @@ class HedraTransportError(HedraError):
     """No answer came: time-out, reset connection, DNS or TLS failure."""
 
     default_retryable = True
-    default_remedy = f"{TRY_AGAIN} Or check the connection's host, proxy and timeout."
+    default_remedy = f"{TRY_AGAIN} If it goes on, check the connection's host, proxy and timeout."
 
     def __init__(self, message: str, *, request_sent: bool = True, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -213,7 +213,7 @@ class HedraProtocolError(HedraError):
     """The answer is not what the API documents, e.g. not JSON."""
 
     default_retryable = True
-    default_remedy = f"{TRY_AGAIN} Or check the connection's host: is that Hedra's API?"
+    default_remedy = f"{TRY_AGAIN} If it goes on, check the connection's host: is that Hedra's API?"
 
 
 class HedraTransferError(HedraError):

@@ -74,7 +74,7 @@ def carry_out(
 
     :param plans: One, or one for each variation of a batch.
     :param refused_wait_seconds: How long a submit that surely was not taken is repeated in place.
-    :param chance: Random numbers in [0, 1): many that were refused together must not come back together.
+    :param chance: Random numbers in [0, 1): many that were rate-limited together must not come back together.
     :param notify: Called with a sentence when something goes wrong, before any pause: what, and what comes.
     :return: A submission for each plan, in their order.
     :raises HedraConflictError: If another request took an id meanwhile: the next try finds another.
@@ -196,13 +196,13 @@ def _require_ours(
     try:
         rule, differing, paid_here = yield from why_ours(body, found, plan.asset_id, models)
     except HedraError as error:
-        _mark_doubt(error, [found.id], "what was asked of it could not be read")
+        _mark_doubt(error, [found.id], "The request of what exists under the id could not be read")
         raise
     if rule in refused:
         fields = ", ".join(differing)
-        how = f"it differs in {fields}" if fields else "Hedra does not tell yet what was asked of it"
+        how = f"its request differs in {fields}" if fields else "Hedra does not tell its request yet"
         raise HedraConflictError(
-            f"Generation {found.id} was there before this submit: {how}.",
+            f"Another generation existed under the id before this submit, and {how}.",
             generation_id=plan.generation_id,
             retryable=True,
             remedy="Two tasks share an idempotency_key: give each its own. A retry makes another generation.",
@@ -224,9 +224,11 @@ def _ids_of(plans: Sequence[Plan]) -> str:
 
 
 def _mark_doubt(error: HedraError, ids: Sequence[str], why: str) -> None:
-    """Let an error say that what it concerns may be paid for."""
+    """Add to an error that the outcome of a submit is unknown, and which generations may be paid for."""
     error.generation_id, error.in_doubt = ids[0], True
-    error.message = f"Generation {', '.join(ids)} may be running and paid for: {why}. {error.message}"
+    error.message = join_sentences(
+        error.message, f"{why}: generation {', '.join(ids)} may be running and paid for"
+    )
 
 
 def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
@@ -252,7 +254,7 @@ def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str,
         return found
     except HedraError as error:
         ids = [plan.generation_id for plan in plans]
-        _mark_doubt(error, ids, "the submit got no clear answer, and looking for it failed")
+        _mark_doubt(error, ids, "The outcome of the submit is unknown, and asking for the generation failed")
         raise
 
 
