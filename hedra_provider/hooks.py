@@ -203,7 +203,7 @@ class HedraHook(BaseHook):
         ]
         was_open = self._client is not None and not self._client.http.is_closed
         try:
-            return self.get_conn().run(submit_once(body, ids_of_each))
+            return self.get_conn().run(submit_once(body, ids_of_each, notify=self.log.warning))
         finally:
             if not was_open:
                 self.close()

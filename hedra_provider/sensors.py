@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
-from hedra_provider.failures import report
+from hedra_provider.failures import airflow_error, report
 from hedra_provider.hooks import HedraHook
 from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 from hedra_provider.triggers import (
@@ -119,7 +119,9 @@ class HedraSensor(BaseSensorOperator):
                 (error.remedy or "").replace(TRY_AGAIN, ""),
                 "Clear the task that submitted it; a retry of this sensor can't help.",
             )
-        raise report(error) from None
+        # A sensor that is skipped instead has not failed: its log gets no line of an error.
+        skips = self.soft_fail or self.never_fail
+        raise (airflow_error(error) if skips else report(error)) from None
 
 
 class HedraGenerationSensor(HedraSensor):

@@ -137,14 +137,20 @@ def carry_out(
     return [done[plan.generation_id] for plan in plans]
 
 
-def submit_once(body: Mapping[str, Any], ids_of_each: Iterable[IdsOf]) -> Call[list[Submission]]:
+def submit_once(
+    body: Mapping[str, Any],
+    ids_of_each: Iterable[IdsOf],
+    *,
+    notify: Callable[[str], None] = lambda event: None,
+) -> Call[list[Submission]]:
     """
     Plan and carry out in one: see :func:`plan_batch` and :func:`carry_out`.
 
     :param ids_of_each: For each variation, the n-th ids of its key; one for a request that is no batch.
+    :param notify: As of :func:`carry_out`.
     """
     plans = yield from plan_batch(body, ids_of_each, search=True)
-    return (yield from carry_out(body, plans))
+    return (yield from carry_out(body, plans, notify=notify))
 
 
 def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bo
         raise
     except HedraError as error:
         run.name_worker(error)
-        if isinstance(error, HedraNotFoundError) and error.generation_id in generation_ids:
+        concerned = (error.generation_id or "").lower()
+        if isinstance(error, HedraNotFoundError) and concerned in [one.lower() for one in generation_ids]:
             # Hedra does not know the generation itself: nobody can tell whether it is paid for.
             again = "asks for it again, and submits the same id only if Hedra still does not know it"
             error.remedy = join_sentences(
