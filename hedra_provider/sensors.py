@@ -17,15 +17,15 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
-from hedra_provider.failures import airflow_error, report
+from hedra_provider.exceptions import airflow_error, report
 from hedra_provider.hooks import HedraHook
-from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 from hedra_provider.triggers import (
     HedraCreditsTrigger,
     HedraGenerationTrigger,
     deferral,
     patience_seconds,
 )
+from hedra_provider.xcom import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,7 +131,7 @@ class HedraGenerationSensor(HedraSensor):
     A generation that failed fails the sensor at once: its own retries can't help, the task that submitted it
     must be cleared. For production prefer an operator that waits itself, whose retry submits anew.
 
-    Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.results.generation_result`.
+    Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`.
 
     :param generation_id: The generation.
     :param hedra_conn_id: The Airflow connection.

@@ -20,7 +20,7 @@ the reason code, else the code, else the HTTP status; never the text. *Retried* 
 
 A failed task's log has one line: the reason, then what to do, then in brackets the kind of error and the
 ids. In a task, *Temporary: try again later* reads "Airflow tries again in 30 s (try 2 of 4)", or what to do
-where no retry is left. `hedra_provider.failures.hedra_error(context["exception"])` gives an
+where no retry is left. `hedra_provider.exceptions.hedra_error(context["exception"])` gives an
 `on_failure_callback` the error itself, with all its facts; the log at level DEBUG has its traceback.
 """
 

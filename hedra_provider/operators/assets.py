@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.failures import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.lineage import report_output
 from hedra_provider.operators.base import HedraOperator, given, task_run
-from hedra_provider.results import outputs
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
 from hedra_provider.uploads import open_media
+from hedra_provider.xcom import outputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

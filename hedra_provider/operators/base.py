@@ -11,7 +11,7 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from hedra_provider import identity
 from hedra_provider.hooks import HedraHook
 from hedra_provider.lineage import report_input
-from hedra_provider.results import MULTIPLE_OUTPUTS
+from hedra_provider.xcom import MULTIPLE_OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

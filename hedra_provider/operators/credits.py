@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hedra_provider.failures import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.avatar import TO_BE_UPLOADED, avatar_request, default_arguments
 from hedra_provider.operators.base import HedraOperator, given
 from hedra_provider.operators.payment import read_max_credits
-from hedra_provider.results import outputs
+from hedra_provider.xcom import outputs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

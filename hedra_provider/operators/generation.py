@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.providers.common.compat.sdk import conf
 
 from hedra_provider.events import read_event, read_turn_event, told_ids
-from hedra_provider.failures import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.lineage import report_input, report_output
 from hedra_provider.operators.base import HedraOperator, given
 from hedra_provider.operators.draft import Draft, resume_state
 from hedra_provider.operators.paid_step import PaidStep
 from hedra_provider.operators.payment import estimate_cost, log_result, naming_paid, read_max_credits
 from hedra_provider.operators.task_run import TaskRun
-from hedra_provider.results import (
+from hedra_provider.storage import check_destination
+from hedra_provider.transfers import store_result
+from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
+from hedra_provider.xcom import (
     XCOM_ADOPTED,
     XCOM_ESTIMATE,
     XCOM_ID,
@@ -30,9 +33,6 @@ from hedra_provider.results import (
     outputs,
     read_rows,
 )
-from hedra_provider.storage import check_destination
-from hedra_provider.transfers import store_result
-from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class GeneratingOperator(HedraOperator):
     A task run pays for one generation, however often it is retried: the generation's id is made from the
     task run, and what exists under it is adopted. A retry adopts what its earlier tries paid for before it
     reads any source, so it may run on another worker. Returns, and pushes as XCom ``generation``, the dict of
-    :func:`hedra_provider.results.generation_result`; ``generation_id`` is pushed before the submit, and
+    :func:`hedra_provider.xcom.generation_result`; ``generation_id`` is pushed before the submit, and
     ``credit_estimate`` where it could be told.
 
     A request with a ``batch_size`` makes several variations, each of them paid for once; one that failed is

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.operators.payment import adopted_sentence, log_plan, log_submission
-from hedra_provider.results import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
+from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

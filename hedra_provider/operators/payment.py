@@ -217,7 +217,7 @@ def log_result(result: Mapping[str, Any], *, waited: bool, log: Any) -> None:
     """
     Log where a generation's file is, what the generation cost, and who paid.
 
-    :param result: Of :func:`hedra_provider.results.generation_result`.
+    :param result: Of :func:`hedra_provider.xcom.generation_result`.
     :param waited: Whether it is complete; else it has only been submitted.
     """
     cost, paid = result["credit_cost"], result["credits_paid"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hedra_provider.api.errors import RETRYABLE_CODES, HedraError, remedy_for
-from hedra_provider.failures import hedra_error
+from hedra_provider.exceptions import hedra_error
 from hedra_provider.sandbox.studio import PLACEHOLDER
 from hedra_provider.testing import Sandbox
 from tests.faults.clock import moved_clock

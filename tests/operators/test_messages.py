@@ -10,7 +10,7 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from hedra_provider.api.errors import HedraRateLimitError, HedraServerError, HedraValueError, remedy_for
-from hedra_provider.failures import airflow_error, as_airflow_errors, hedra_error
+from hedra_provider.exceptions import airflow_error, as_airflow_errors, hedra_error
 from hedra_provider.operators import HedraGenerateOperator
 from tests.airflow_names import AirflowException
 from tests.operators.helpers import FAILURES, Told, avatar

@@ -14,7 +14,7 @@ from hedra_provider.operators import (
     HedraGenerateOperator,
     HedraUploadAssetOperator,
 )
-from hedra_provider.results import MULTIPLE_OUTPUTS
+from hedra_provider.xcom import MULTIPLE_OUTPUTS
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.media import png
 from tests.tasks import TaskInstance, context_of, run

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from hedra_provider import identity
 from hedra_provider.api import calls
 from hedra_provider.api.errors import HedraAPIError, HedraError, HedraValueError
-from hedra_provider.failures import hedra_error
+from hedra_provider.exceptions import hedra_error
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import (
     HedraAvatarVideoOperator,
