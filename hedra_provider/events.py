@@ -18,9 +18,12 @@ _OUTCOMES = ("finished", "enough", "turn", "timeout", "failed")
 
 def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
     """Return what an event says of an error: ``outcome`` and ``failure``."""
+    from hedra_provider.api.errors import MAX_ERROR_LENGTH
+
     failure = {
         "kind": type(error).__name__,
-        "message": str(error),
+        "message": error.message[:MAX_ERROR_LENGTH],
+        "remedy": error.remedy,
         "retryable": error.retryable,
         "retry_after": error.retry_after,
         "generation_id": error.generation_id,
@@ -116,5 +119,6 @@ def _known(event: Mapping[str, Any] | None) -> Mapping[str, Any]:
             retryable=bool(failure.get("retryable")),
             retry_after=failure.get("retry_after"),
             generation_id=failure.get("generation_id"),
+            remedy=failure.get("remedy"),
         )
     return event

@@ -333,7 +333,7 @@ class HedraHook(BaseHook):
             identity.generation_ids(namespace, idempotency_key, variation, payer=payer)
             for variation in range(size)
         ]
-        return self.run(submit_once(body, ids_of_each))
+        return self.run(submit_once(body, ids_of_each, notify=self.log.warning))
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the credits; return whether that worked, and the balance or what to change in the form."""

@@ -60,7 +60,8 @@ def generation_ids(
     :param namespace: The account's, of :func:`account_namespace`.
     :param key: The task run's, or a business key.
     :param variation: Which one of a batch.
-    :param payer: Who pays: a generation whose asset has the id made from it was paid for by this payer.
+    :param payer: The attempt group. It is hashed into the asset id, so an asset with that id proves that this
+        group paid.
     """
 
     def nth(n: int) -> tuple[str, str]:
@@ -82,7 +83,7 @@ def asset_id(
     Return the id that a file has as an asset, so that the same bytes are uploaded once.
 
     :param sha256: The hash of the content, in hex.
-    :param only_for: The key of a task run that wants an asset of its own; it finds that again at each try.
+    :param only_for: The key of a task run that wants an asset of its own; each of its tries finds it again.
     """
     name = f"asset\0{SCHEME}\0{workspace_id or ''}\0{asset_type}\0{sha256}"
     return str(uuid.uuid5(namespace, name if only_for is None else f"{name}\0{only_for}"))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
+from hedra_provider.exceptions import hedra_error
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -19,21 +21,17 @@ class HedraRetryPolicy(RetryPolicy):
     Retry when Hedra asked to be asked again (``Retry-After``), and a random while later.
 
     Where Hedra asked for nothing, the task's own ``retry_delay`` applies. Whether a failure is retried at all
-    is decided before: what can't get better is an ``AirflowFailException``, which no policy sees.
+    is decided before: what is not retryable is an ``AirflowFailException``, which no policy sees.
     """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
         """Decide by the error of the API that caused the failure."""
-        from hedra_provider.api.errors import HedraError
-
-        cause: BaseException | None = exception
-        while cause is not None and not isinstance(cause, HedraError):
-            cause = cause.__cause__
+        cause = hedra_error(exception)
         if cause is None or not cause.retry_after:
             return RetryDecision.default()
-        # Many that were refused together must not come back together.
+        # Many that were rate-limited together must not come back together.
         spread = 1.0 + 0.1 * random.random()  # noqa: S311
         delay = timedelta(seconds=cause.retry_after * spread)
         return RetryDecision.retry(delay=delay, reason=f"Hedra asked to wait {cause.retry_after:.0f} s")

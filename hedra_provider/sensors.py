@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
-    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -28,15 +27,15 @@ from hedra_provider.arguments import (
     word,
 )
 from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
-from hedra_provider.failures import airflow_error
+from hedra_provider.exceptions import airflow_error, report
 from hedra_provider.hooks import HedraHook
-from hedra_provider.results import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 from hedra_provider.triggers import (
     HedraCreditsTrigger,
     HedraGenerationTrigger,
     deferral,
     patience_seconds,
 )
+from hedra_provider.xcom import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,16 +147,25 @@ class HedraSensor(BaseSensorOperator):
 
     def _fail(self, error: HedraError) -> NoReturn:
         """Fail for good with what can't get better by itself."""
-        from hedra_provider.api.errors import HedraGenerationError, HedraWaitTimeoutError
+        from hedra_provider.api.errors import (
+            TRY_AGAIN,
+            HedraGenerationError,
+            HedraWaitTimeoutError,
+            join_sentences,
+        )
 
-        message = f"{type(error).__name__}: {error}"
         if isinstance(error, HedraWaitTimeoutError):
-            raise AirflowSensorTimeout(str(error)) from error
+            raise AirflowSensorTimeout(str(error)) from None
         if isinstance(error, HedraGenerationError):
             # Waiting again can't mend it, even where another generation might do better.
-            message += " Clear the task that submitted it; a retry of this sensor can't help."
-            raise AirflowFailException(message) from error
-        raise airflow_error(error) from error
+            error.retryable = False
+            error.remedy = join_sentences(
+                (error.remedy or "").replace(TRY_AGAIN, ""),
+                "Clear the task that submitted it; a retry of this sensor can't help.",
+            )
+        # A sensor that is skipped instead has not failed: its log gets no line of an error.
+        skips = self.soft_fail or self.never_fail
+        raise (airflow_error(error) if skips else report(error)) from None
 
 
 class HedraGenerationSensor(HedraSensor):
@@ -167,7 +175,7 @@ class HedraGenerationSensor(HedraSensor):
     A generation that failed fails the sensor at once: its own retries can't help, the task that submitted it
     must be cleared. For production prefer an operator that waits itself, whose retry submits anew.
 
-    Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.results.generation_result`.
+    Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`.
 
     :param generation_id: The generation: its id, or any dict with ``generation_id``, as the operators return.
     :param hedra_conn_id: The Airflow connection.

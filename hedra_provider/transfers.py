@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hedra_provider.storage import named_destination, write_whole
+from hedra_provider.storage.paths import this_worker
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
@@ -77,7 +78,7 @@ def store_result(
         uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
     except OSError as error:
         raise HedraTransferError(
-            f"{clean(target)} can't be written: {clean(str(error))}.",
+            f"{clean(target)} can't be written on {this_worker()}: {clean(str(error))}.",
             generation_id=generation_id,
             remedy="Its file stays at Hedra: a retry stores it without paying again.",
         ) from fit_cause(error)

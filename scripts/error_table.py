@@ -17,6 +17,11 @@ HEAD = """# Which failures are retried, and what to do
 Made from `hedra_provider/api/errors.py` by `python -m scripts.error_table`. The most specific fact decides:
 the reason code, else the code, else the HTTP status; never the text. *Retried* means: left to the task's
 `retries`. What is not retried fails the task at once and uses up none.
+
+A failed task's log has one line: the reason, then what to do, then in brackets the kind of error and the
+ids. In a task, *Temporary: try again later* reads "Airflow tries again in 30 s (try 2 of 4)", or what to do
+where no retry is left. `hedra_provider.exceptions.hedra_error(context["exception"])` gives an
+`on_failure_callback` the error itself, with all its facts; the log at level DEBUG has its traceback.
 """
 
 STATUSES = (400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 500, 502, 503, 504)

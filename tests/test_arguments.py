@@ -15,6 +15,7 @@ import pytest
 from hedra_provider import arguments
 from hedra_provider.api import calls
 from hedra_provider.api.errors import HedraValueError
+from hedra_provider.exceptions import hedra_error
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import (
     HedraAvatarVideoOperator,
@@ -265,7 +266,7 @@ def test_what_can_not_be_meant_names_argument_value_and_remedy(
     with pytest.raises(AirflowFailException) as raised:
         run(avatar(portrait, voice, **{name: value}))
     assert says in str(raised.value)
-    assert isinstance(raised.value.__cause__, HedraValueError)
+    assert isinstance(hedra_error(raised.value), HedraValueError)
     assert hedra_sandbox.ledger()["requests"] == []
 
 

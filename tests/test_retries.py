@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from hedra_provider.api.errors import HedraRateLimitError, HedraServerError
-from hedra_provider.failures import airflow_error
+from hedra_provider.exceptions import airflow_error
 from hedra_provider.operators import HedraGenerateOperator
 from tests.airflow_names import AirflowException
 
@@ -20,7 +20,7 @@ from hedra_provider.retries import HedraRetryPolicy
 
 def raised(error: Exception) -> Exception:
     try:
-        raise airflow_error(error) from error
+        raise airflow_error(error) from None
     except AirflowException as failure:
         return failure
 

@@ -137,7 +137,7 @@ def generation_error(generation_id: str, error: Any, error_message: str | None) 
     said = facts.message or clean(error_message or "") or "Hedra gave no reason"
     codes = ", ".join(code for code in (facts.code, facts.reason_code) if code)
     return HedraGenerationError(
-        f"Generation {generation_id} failed{f' ({codes})' if codes else ''}: {said}{_shortfall(facts)}",
+        f"The generation failed: {said}{_shortfall(facts)}{f' [{codes}]' if codes else ''}",
         code=facts.code,
         reason_code=facts.reason_code,
         param=facts.param,
@@ -160,7 +160,8 @@ def failures_error(generations: Sequence[Generation]) -> HedraGenerationError:
     errors = [generation_error(one.id, one.error, one.error_message) for one in generations if one.is_failed]
     error = min(errors, key=lambda one: one.retryable)
     if len(generations) > 1:
-        error.message = f"{len(errors)} of {len(generations)} variations failed. {error.message}"
+        how_many = f"{len(errors)} of {len(generations)} variations failed"
+        error.message = error.message.replace("The generation failed", how_many, 1)
     return error
 
 

@@ -62,28 +62,31 @@ _REASON_REMEDIES = {
     "MODERATION_OUTPUT_TRANSIENT": "Moderation stopped this output only; another attempt may pass.",
     "MODERATION_LIKENESS": "Change the image or video, not the prompt: its likeness was refused.",
 }
-_PASSES = "Give the task retries: this passes by itself."
+TRY_AGAIN = "Temporary: try again later."
+"""The remedy of what passes by itself. A task's message says in its place when Airflow tries again."""
+
+_ALREADY_THERE = f"{TRY_AGAIN} The next try finds what exists."
 _FROM_THE_KEY = "Check the API key (the connection's password): v2 keys come from hedra.com/api-profile."
 _MAY_NOT = "The key may not do this: check workspace_id and the plan (API access needs a paid one)."
 _WHOSE = "Check the id, and that the connection's key and workspace are those that made it."
 _SLOW_DOWN = "Wait, or lower the parallelism with an Airflow pool."
 _CODE_REMEDIES = {
-    "UNKNOWN": _PASSES,
+    "UNKNOWN": TRY_AGAIN,
     "INVALID_ARGUMENT": "Correct the request; nothing but a changed request can pass.",
     "NOT_FOUND": _WHOSE,
-    "GONE": "It is gone: upload or generate it anew.",
-    "ALREADY_EXISTS": "Give the task retries: the next try finds what is there.",
-    "ALREADY_IN_PROGRESS": "Give the task retries: the next try finds what is there.",
+    "GONE": "It is gone: upload or generate it again.",
+    "ALREADY_EXISTS": _ALREADY_THERE,
+    "ALREADY_IN_PROGRESS": _ALREADY_THERE,
     "UNAUTHORIZED": _FROM_THE_KEY,
     "PERMISSION_DENIED": _MAY_NOT,
     "INSUFFICIENT_BALANCE": _ADD_CREDITS,
     "MISSING_CREDITS": _ADD_CREDITS,
     "MODERATION_FAILED": "Change the prompt, image or audio that moderation refused; repeating can't help.",
     "FAILED_PRECONDITION": "Do first what the message names, e.g. finish an upload.",
-    "DEADLINE_EXCEEDED": _PASSES,
+    "DEADLINE_EXCEEDED": TRY_AGAIN,
     "RESOURCE_EXHAUSTED": _SLOW_DOWN,
-    "UNAVAILABLE": _PASSES,
-    "INTERNAL": _PASSES,
+    "UNAVAILABLE": TRY_AGAIN,
+    "INTERNAL": TRY_AGAIN,
 }
 _STATUS_REMEDIES = {
     400: "Correct the request.",
@@ -91,17 +94,17 @@ _STATUS_REMEDIES = {
     402: _ADD_CREDITS,
     403: _MAY_NOT,
     404: _WHOSE,
-    408: _PASSES,
-    409: "Give the task retries: the next try finds what is there.",
-    410: "It is gone: upload or generate it anew.",
+    408: TRY_AGAIN,
+    409: _ALREADY_THERE,
+    410: "It is gone: upload or generate it again.",
     413: "Send a smaller file.",
     422: "Correct the request.",
-    425: _PASSES,
+    425: TRY_AGAIN,
     429: _SLOW_DOWN,
-    500: _PASSES,
-    502: _PASSES,
-    503: _PASSES,
-    504: _PASSES,
+    500: TRY_AGAIN,
+    502: TRY_AGAIN,
+    503: TRY_AGAIN,
+    504: TRY_AGAIN,
 }
 
 REFUSED_CERTIFICATE_REMEDY = (
@@ -170,11 +173,26 @@ class HedraError(Exception):
         self.remedy = remedy or (self.default_remedy if self.retryable else None)
 
     def __str__(self) -> str:
-        said = self.message
-        # An error that came through an event has it in its message already.
-        if self.remedy and self.remedy not in said:
-            said += f"{'' if said.endswith(('.', '!', '?')) else '.'} {self.remedy}"
-        return said if len(said) <= MAX_ERROR_LENGTH else said[: MAX_ERROR_LENGTH - 3] + "..."
+        return self.sentences(self.remedy)
+
+    def sentences(self, remedy: str | None, *facts: str) -> str:
+        """
+        Return the message in one line: the reason, then what to do, then in brackets the ids.
+
+        :param remedy: What the reader can do, e.g. ``self.remedy`` or what fits the reader better.
+        :param facts: Stand in the brackets, before the generation's id.
+        """
+        # An event of an older version has the remedy in its message already.
+        parts = [self.message, remedy if remedy and remedy not in self.message else None]
+        said = join_sentences(*parts)
+        ids = [*facts]
+        if self.status_code and str(self.status_code) not in said:
+            ids.append(f"HTTP {self.status_code}")
+        if self.generation_id and self.generation_id not in said:
+            ids.append(f"generation {self.generation_id}")
+        end = f" ({', '.join(ids)})" if ids else ""
+        room = MAX_ERROR_LENGTH - len(end)
+        return (said if len(said) <= room else said[: room - 3] + "...") + end
 
 
 class HedraValueError(HedraError, ValueError):
@@ -189,7 +207,7 @@ class HedraTransportError(HedraError):
     """No answer came: time-out, reset connection, DNS or TLS failure."""
 
     default_retryable = True
-    default_remedy = f"{_PASSES} Or check the connection's host, proxy and timeout."
+    default_remedy = f"{TRY_AGAIN} If it goes on, check the connection's host, proxy and timeout."
 
     def __init__(self, message: str, *, request_sent: bool = True, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -200,14 +218,14 @@ class HedraProtocolError(HedraError):
     """The answer is not what the API documents, e.g. not JSON."""
 
     default_retryable = True
-    default_remedy = f"{_PASSES} Or check the connection's host: is that Hedra's API?"
+    default_remedy = f"{TRY_AGAIN} If it goes on, check the connection's host: is that Hedra's API?"
 
 
 class HedraTransferError(HedraError):
     """A file did not arrive whole, in either direction."""
 
     default_retryable = True
-    default_remedy = _PASSES
+    default_remedy = TRY_AGAIN
 
 
 class HedraWaitTimeoutError(HedraError):
@@ -254,6 +272,12 @@ class HedraRateLimitError(HedraAPIError):
 
 class HedraServerError(HedraAPIError):
     """5xx: Hedra failed; what was asked may have been done all the same."""
+
+
+def join_sentences(*parts: str | None) -> str:
+    """Return the parts that are not empty, each with a full stop where it ends without punctuation."""
+    said = [part.strip() for part in parts if part and part.strip()]
+    return " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in said)
 
 
 def is_retryable(reason_code: str | None, code: str | None, status_code: int | None) -> bool:

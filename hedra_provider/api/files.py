@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from hedra_provider.api.cleaning import clean
-from hedra_provider.api.errors import HedraTransferError
+from hedra_provider.api.errors import TRY_AGAIN, HedraTransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ class SizedFile:
         if cut_short or (at_the_end and self._unchanged and not self._unchanged()):
             raise HedraTransferError(
                 f"{self.name} changed while it was sent; it was not sent to its end.",
-                remedy="Give the task retries, and files that are written before it starts.",
+                remedy=f"{TRY_AGAIN} Write the file before the task starts.",
             )
         return chunk
 

@@ -1,15 +1,11 @@
-"""Submit once: look, submit, look again.
+"""Submit once: carry out plans, and adopt what exists after all.
 
-The id of a generation is ours to choose (``generation_id``), so a submit whose answer got lost can be looked
-for. Nothing is ever submitted blind: before a submit we look, and after a doubtful answer we look again.
-That Hedra keeps to the id it is given is documented; what it answers to an id that exists is not, so every
-answer that might mean "it is there" leads to another look.
-
-The id of the result (``reserved_asset_id``) is ours too. It is made from who pays, so a generation tells
-whether this very task run paid for it, even when its request reads differently by now.
+Nothing is ever submitted blind: before a submit Hedra is asked (:mod:`hedra_provider.api.plan`), and after a
+submit whose outcome is unknown it is asked again. That Hedra keeps to the id it is given is documented; what
+it answers to an id that exists is not, so every answer that might mean "it exists" leads to a status request.
 
 A batch (``batch_size`` above 1) is several generations, the variations, each with ids of its own: each is
-looked for, adopted or submitted for itself, and what is missing of them is asked for together.
+looked up, adopted or submitted for itself, and what is missing of them is submitted together.
 """
 
 from __future__ import annotations
@@ -17,12 +13,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api import calls
 from hedra_provider.api.calls import Call, Pause
-from hedra_provider.api.compare import differing_fields
 from hedra_provider.api.errors import (
     HedraConflictError,
     HedraError,
@@ -30,60 +24,18 @@ from hedra_provider.api.errors import (
     HedraRateLimitError,
     HedraServerError,
     HedraTransportError,
+    join_sentences,
 )
+from hedra_provider.api.plan import IdsOf, Plan, Rule, asked_for, plan_batch, same_id, search_newest, why_ours
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation, Model
 
 LOOK_AGAIN_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Pauses between looks after a doubtful answer: 60 s in all, then the same id is submitted once more."""
+"""Pauses between status requests while the outcome is unknown; after them the same id is submitted again."""
 
 REFUSED_WAIT_SECONDS = 30.0
 """How long a submit that surely was not taken (429, no connection) is repeated in place."""
-
-MAX_GENERATIONS_PER_KEY = 100
-_SEARCHED_PAGES = 3
-_PAGE_ROWS = 100
-
-IdsOf = Callable[[int], tuple[str, str]]
-"""The n-th ids of a request's key: of the generation, and of the asset that it makes."""
-
-
-class Rule(StrEnum):
-    """Why this generation belongs to the request."""
-
-    NEW = "new"
-    FAILED_BEFORE = "failed_before"
-    CHANGED = "changed"
-    SAME = "same"
-    PAID_BY_US = "paid_by_us"
-    NOT_COMPARABLE = "not_comparable"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """
-    Which generation a request gets, decided before anything is spent.
-
-    :param generation_id: The id that it has, or is to have.
-    :param asset_id: The id that its result is to have.
-    :param found: The generation that is there and is adopted, None where one must be submitted.
-    :param rule: Which rule applied.
-    :param differing: Fields in which the adopted (or passed over) generation differs from the request.
-    :param seen: Ids of the generations that are there under the request's key: passed over, or adopted.
-    """
-
-    generation_id: str
-    asset_id: str
-    found: Generation | None
-    rule: Rule
-    differing: tuple[str, ...] = ()
-    seen: tuple[str, ...] = ()
-
-    @property
-    def must_submit(self) -> bool:
-        """Whether carrying it out costs credits."""
-        return self.found is None
 
 
 @dataclass(frozen=True)
@@ -94,79 +46,18 @@ class Submission:
     :param generation: What Hedra said last of it.
     :param plan: How it was chosen.
     :param answered: Whether Hedra said yes to a submit; False where the generation was found.
+    :param paid_here: Whether this attempt group paid for it; False where another one did.
     """
 
     generation: Generation
     plan: Plan
     answered: bool
+    paid_here: bool = True
 
     @property
     def id_mismatch(self) -> bool:
         """Whether it has another id than the one that was asked for."""
         return self.generation.id.lower() != self.plan.generation_id.lower()
-
-
-def plan_submission(
-    body: Mapping[str, Any],
-    ids_of: IdsOf,
-    *,
-    models: Iterable[Model] = (),
-    search: bool = False,
-    taken: Collection[str] = (),
-) -> Call[Plan]:
-    """
-    Look which generation belongs to a request; reads only.
-
-    Walks the ids 0, 1, ... of the request's key. The first that runs or is complete is adopted if it has the
-    same request, or was paid for by this payer; failed ones and others' are passed over; the first unknown
-    id is to submit.
-
-    :param body: The request, without ids.
-    :param ids_of: The n-th ids of the request's key.
-    :param models: The catalogue, to know models by all their names.
-    :param search: Also search the newest generations for one that was asked for under this id and got
-        another: worth it on a retry, for an API that does not keep to our ids.
-    :param taken: Ids of generations that belong to other variations of the same batch.
-    """
-    models = tuple(models)
-    rule, differing, seen = Rule.NEW, tuple[str, ...](), tuple[str, ...]()
-    for n in range(MAX_GENERATIONS_PER_KEY):
-        generation_id, asset_id = ids_of(n)
-        found = yield from calls.get_status(generation_id)
-        if found is None and search:
-            found = yield from _search(_asked_for(generation_id, asset_id, taken))
-        if found is None:
-            return Plan(generation_id, asset_id, None, rule, differing, seen)
-        seen += (found.id,)
-        if found.is_failed:
-            rule, differing = Rule.FAILED_BEFORE, ()
-            continue
-        rule, differing = yield from _why_ours(body, found, asset_id, models)
-        if rule is not Rule.CHANGED:
-            return Plan(generation_id, asset_id, found, rule, differing, seen)
-    raise HedraError(
-        f"{MAX_GENERATIONS_PER_KEY} generations exist under this key already.",
-        remedy="Give the task another idempotency_key.",
-    )
-
-
-def plan_batch(
-    body: Mapping[str, Any],
-    ids_of_each: Iterable[IdsOf],
-    *,
-    models: Iterable[Model] = (),
-    search: bool = False,
-) -> Call[list[Plan]]:
-    """
-    Look which generations belong to the variations of a batch: :func:`plan_submission` for each.
-
-    :param ids_of_each: For each variation, the n-th ids of its key.
-    """
-    models, plans = tuple(models), list[Plan]()
-    for ids_of in ids_of_each:
-        taken = {one for plan in plans for one in plan.seen}
-        plans.append((yield from plan_submission(body, ids_of, models=models, search=search, taken=taken)))
-    return plans
 
 
 def carry_out(
@@ -176,19 +67,25 @@ def carry_out(
     models: Iterable[Model] = (),
     refused_wait_seconds: float = REFUSED_WAIT_SECONDS,
     chance: Callable[[], float] = random.random,
+    notify: Callable[[str], None] = lambda event: None,
 ) -> Call[list[Submission]]:
     """
     Submit what plans say, in one request, and adopt what they found.
 
     :param plans: One, or one for each variation of a batch.
     :param refused_wait_seconds: How long a submit that surely was not taken is repeated in place.
-    :param chance: Random numbers in [0, 1): many that were refused together must not come back together.
+    :param chance: Random numbers in [0, 1): many that were rate-limited together must not come back together.
+    :param notify: Called with a sentence when something goes wrong, before any pause: what, and what comes.
     :return: A submission for each plan, in their order.
     :raises HedraConflictError: If another request took an id meanwhile: the next try finds another.
     :raises HedraError: If it was refused, or if it is not known whether it was: the next try looks again.
     """
     models = tuple(models)
-    done = {plan.generation_id: Submission(plan.found, plan, answered=False) for plan in plans if plan.found}
+    done = {
+        plan.generation_id: Submission(plan.found, plan, answered=False, paid_here=plan.paid_here)
+        for plan in plans
+        if plan.found
+    }
     waited, refusals, doubts = 0.0, 0, 0
     while missing := [plan for plan in plans if plan.generation_id not in done]:
         try:
@@ -196,40 +93,64 @@ def carry_out(
         except HedraError as error:
             error.generation_id = missing[0].generation_id
             if _is_doubtful(error):
+                if not doubts:
+                    notify(_outcome_unknown(error, missing))
                 found = yield from _look_again(missing, {one.generation.id for one in done.values()})
                 for plan in (plan for plan in missing if plan.generation_id in found):
                     generation = found[plan.generation_id]
                     refused = {Rule.CHANGED, Rule.NOT_COMPARABLE}
-                    yield from _require_ours(body, generation, plan, models, refused)
-                    done[plan.generation_id] = Submission(generation, plan, answered=False)
-                doubts += len(found) < len(missing)
+                    paid_here = yield from _require_ours(body, generation, plan, models, refused)
+                    done[plan.generation_id] = Submission(
+                        generation, plan, answered=False, paid_here=paid_here
+                    )
+                if len(found) == len(missing):
+                    continue
+                doubts += 1
                 if doubts > 1:
-                    error.message += " (twice, and Hedra knows nothing of it)"
+                    error.message = join_sentences(
+                        error.message, "This happened twice, and Hedra knows no such generation"
+                    )
                     raise
+                notify(
+                    f"Hedra knows no such generation after {sum(LOOK_AGAIN_SECONDS):.0f} s: the submit "
+                    f"did not arrive. Submitting the same id again: {_ids_of(missing)}."
+                )
                 continue
             pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
             if not _was_not_taken(error) or waited + pause > refused_wait_seconds:
                 raise
+            if not refusals:
+                notify(
+                    f"{join_sentences(error.message)} The submit was not taken and cost nothing. It is "
+                    f"repeated for up to {refused_wait_seconds:.0f} s, first in {pause:.0f} s."
+                )
             refusals, waited = refusals + 1, waited + pause
             yield Pause(pause)
             continue
         # Outside of the try: an error of these reads says nothing about the submit, which was taken.
         for plan, generation in told:
-            if generation.asset_id and not _same(generation.asset_id, plan.asset_id):
+            paid_here = True
+            if generation.asset_id and not same_id(generation.asset_id, plan.asset_id):
                 # An id that exists may be answered with what is there, perhaps another's.
-                yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
-            done[plan.generation_id] = Submission(generation, plan, answered=True)
+                paid_here = yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
+            done[plan.generation_id] = Submission(generation, plan, answered=True, paid_here=paid_here)
     return [done[plan.generation_id] for plan in plans]
 
 
-def submit_once(body: Mapping[str, Any], ids_of_each: Iterable[IdsOf]) -> Call[list[Submission]]:
+def submit_once(
+    body: Mapping[str, Any],
+    ids_of_each: Iterable[IdsOf],
+    *,
+    notify: Callable[[str], None] = lambda event: None,
+) -> Call[list[Submission]]:
     """
     Plan and carry out in one: see :func:`plan_batch` and :func:`carry_out`.
 
     :param ids_of_each: For each variation, the n-th ids of its key; one for a request that is no batch.
+    :param notify: As of :func:`carry_out`.
     """
     plans = yield from plan_batch(body, ids_of_each, search=True)
-    return (yield from carry_out(body, plans))
+    return (yield from carry_out(body, plans, notify=notify))
 
 
 def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
@@ -270,49 +191,50 @@ def _told_apart(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Gen
     return told
 
 
-def _why_ours(
-    body: Mapping[str, Any], found: Generation, asset_id: str, models: tuple[Model, ...]
-) -> Call[tuple[Rule, tuple[str, ...]]]:
-    rows = yield from calls.list_generations([found.id])
-    # An API that ignores ids answers with the newest: an older one is some pages away.
-    row = (
-        rows[0] if rows else (yield from _search(lambda candidate: candidate.id.lower() == found.id.lower()))
-    )
-    asked = row.input if row else None
-    if asked is None:
-        ours = _same(found.asset_id or "", asset_id)
-        return (Rule.PAID_BY_US if ours else Rule.NOT_COMPARABLE), ()
-    differing = differing_fields(body, asked, models)
-    if not differing:
-        return Rule.SAME, ()
-    payers = _named(asked, "reserved_asset_id") or {(found.asset_id or "").lower()}
-    return (Rule.PAID_BY_US if asset_id.lower() in payers else Rule.CHANGED), differing
-
-
 def _require_ours(
     body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...], refused: set[Rule]
-) -> Call[None]:
-    """Refuse a generation that came up under our id while we submitted, but of another request."""
+) -> Call[bool]:
+    """
+    Reject a generation that came up under our id while we submitted, but of another request.
+
+    :return: Whether this attempt group paid for it.
+    """
     try:
-        rule, differing = yield from _why_ours(body, found, plan.asset_id, models)
+        rule, differing, paid_here = yield from why_ours(body, found, plan.asset_id, models)
     except HedraError as error:
-        _mark_doubt(error, [found.id], "what was asked of it could not be read")
+        _mark_doubt(error, [found.id], "The request of what exists under the id could not be read")
         raise
     if rule in refused:
         fields = ", ".join(differing)
-        how = f"it differs in {fields}" if fields else "Hedra does not tell yet what was asked of it"
+        how = f"its request differs in {fields}" if fields else "Hedra does not tell its request yet"
         raise HedraConflictError(
-            f"Generation {found.id} was there before this submit: {how}.",
+            f"Another generation existed under the id before this submit, and {how}.",
             generation_id=plan.generation_id,
             retryable=True,
             remedy="Two tasks share an idempotency_key: give each its own. A retry makes another generation.",
         )
+    return paid_here
+
+
+def _outcome_unknown(error: HedraError, plans: Sequence[Plan]) -> str:
+    return join_sentences(
+        f"Outcome of the submit unknown: {error.message}",
+        f"Asking Hedra for the generation for up to {sum(LOOK_AGAIN_SECONDS):.0f} s. If it exists, it is "
+        "adopted. If not, the same id is submitted again, so nothing is paid twice",
+        f"Generation {_ids_of(plans)}",
+    )
+
+
+def _ids_of(plans: Sequence[Plan]) -> str:
+    return ", ".join(plan.generation_id for plan in plans)
 
 
 def _mark_doubt(error: HedraError, ids: Sequence[str], why: str) -> None:
-    """Let an error say that what it concerns may be paid for."""
+    """Add to an error that the outcome of a submit is unknown, and which generations may be paid for."""
     error.generation_id, error.in_doubt = ids[0], True
-    error.message = f"Generation {', '.join(ids)} may be running and paid for: {why}. {error.message}"
+    error.message = join_sentences(
+        error.message, f"{why}: generation {', '.join(ids)} may be running and paid for"
+    )
 
 
 def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
@@ -332,55 +254,14 @@ def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str,
                 return found
         for plan in missing:
             others = {*taken, *(generation.id for generation in found.values())}
-            generation = yield from _search(_asked_for(plan.generation_id, plan.asset_id, others))
+            generation = yield from search_newest(asked_for(plan.generation_id, plan.asset_id, others))
             if generation is not None:
                 found[plan.generation_id] = generation
         return found
     except HedraError as error:
         ids = [plan.generation_id for plan in plans]
-        _mark_doubt(error, ids, "the submit got no clear answer, and looking for it failed")
+        _mark_doubt(error, ids, "The outcome of the submit is unknown, and asking for the generation failed")
         raise
-
-
-def _same(one: str, other: str) -> bool:
-    return one.lower() == other.lower()
-
-
-def _asked_for(
-    generation_id: str, asset_id: str, taken: Collection[str] = ()
-) -> Callable[[Generation], bool]:
-    """Match a generation that was asked for under this id, or makes this asset, whatever id it got."""
-
-    def matches(row: Generation) -> bool:
-        if row.id in taken:
-            return False
-        if _same(row.id, generation_id) or _same(row.asset_id or "", asset_id):
-            return True
-        asked = row.input or {}
-        ids, assets = _named(asked, "generation_id"), _named(asked, "reserved_asset_id")
-        # In a batch, a row that has an id that was asked for is that variation and no other.
-        return row.id.lower() not in ids and (generation_id.lower() in ids or asset_id.lower() in assets)
-
-    return matches
-
-
-def _named(asked: Mapping[str, Any], field: str) -> set[str]:
-    """Return the ids that a request names in a field, or in its plural."""
-    many = asked.get(f"{field}s")
-    ids = [asked.get(field), *(many if isinstance(many, list) else [])]
-    return {str(one).lower() for one in ids if one}
-
-
-def _search(matches: Callable[[Generation], bool]) -> Call[Generation | None]:
-    """Search the newest generations for one."""
-    for page in range(_SEARCHED_PAGES):
-        rows = yield from calls.list_generations(limit=_PAGE_ROWS, offset=page * _PAGE_ROWS)
-        for row in rows:
-            if matches(row):
-                return row
-        if len(rows) < _PAGE_ROWS:
-            break
-    return None
 
 
 def _is_doubtful(error: HedraError) -> bool:

@@ -17,6 +17,7 @@ from hedra_provider.api import calls
 from hedra_provider.api.cleaning import clean
 from hedra_provider.api.error_answers import generation_error
 from hedra_provider.api.errors import (
+    TRY_AGAIN,
     HedraConflictError,
     HedraError,
     HedraNotFoundError,
@@ -142,7 +143,7 @@ def store_asset(
             raise HedraTransferError(
                 f"The storage refused the file of asset {created.id} ({error.status_code}).",
                 status_code=error.status_code,
-                remedy="Give the task retries: the next try asks for another URL.",
+                remedy=f"{TRY_AGAIN} The next try asks for another URL.",
             ) from error
         return StoredAsset(created.id, reused=False)
     raise HedraConflictError(

@@ -14,13 +14,13 @@ from hedra_provider.arguments import (
     read_argument,
     text,
 )
-from hedra_provider.failures import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.lineage import report_output
 from hedra_provider.operators.base import HedraOperator, task_run
-from hedra_provider.results import outputs
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
 from hedra_provider.uploads import open_media
+from hedra_provider.xcom import outputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,7 +69,7 @@ class HedraUploadAssetOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Upload, or find what is there."""
-        with as_airflow_errors():
+        with as_airflow_errors(context):
             self.read_arguments()
             with (
                 self.hook.get_conn() as client,
@@ -140,7 +140,7 @@ class HedraDownloadOperator(HedraOperator):
         from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
 
-        with as_airflow_errors():
+        with as_airflow_errors(context):
             self.read_arguments()
             if bool(self.generation_id) == bool(self.asset_id):
                 raise HedraValueError(

@@ -18,18 +18,17 @@ from hedra_provider.arguments import (
     whole_number,
     word,
 )
-from hedra_provider.operators.generating import GeneratingOperator
-from hedra_provider.operators.submitting import Draft, key_of
+from hedra_provider.operators.draft import Draft
+from hedra_provider.operators.generation import GeneratingOperator
 from hedra_provider.uploads import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context
-
     from hedra_provider.api.answers import Model
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.pricing import Span
+    from hedra_provider.operators.task_run import TaskRun
     from hedra_provider.uploads import SourceFile
 
 TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
@@ -67,7 +66,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     Make a video of a portrait that speaks: upload what is a file, submit once, wait, store the result.
 
     Give exactly one of ``audio`` and ``text``. Further parameters, what a retry does and what is returned:
-    :class:`hedra_provider.operators.generating.GeneratingOperator`.
+    :class:`hedra_provider.operators.generation.GeneratingOperator`.
 
     Arguments may come from a template, a form or an upstream task: ``docs/how-to/arguments.md`` says how each
     value is read.
@@ -150,7 +149,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         # partial() may pass an explicit None, which means "not given".
         self.reuse = read_argument(Argument(flag, default=True), reuse, "reuse")
 
-    def draft_request(self, client: HedraClient, context: Context) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
         """
         Check everything that can be checked, then upload what is a file, and return what to submit.
 
@@ -179,7 +178,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
                 raise not_in_catalogue(self.model, catalogue)
             draft = self._body(_asset_or_stand_in(image), audio and _asset_or_stand_in(audio), catalogue)
             check_against_model(draft, model)
-        only_for = None if self.reuse else key_of(self, context)
+        only_for = None if self.reuse else run.key
         with ExitStack() as files:
             # Both are read before either is sent.
             portrait = self._open(files, image, "image", model)
@@ -190,6 +189,12 @@ class HedraAvatarVideoOperator(GeneratingOperator):
                 audio_id = self.store_file(client, voice, only_for=only_for).asset_id
                 seconds = _seconds_of(voice)
         return Draft(self._body(image_id, audio_id, catalogue), catalogue, seconds)
+
+    def variations(self) -> int | None:
+        """Return the ``batch_size`` of ``extra_request``."""
+        from hedra_provider.api.requests import batch_size
+
+        return batch_size(self.extra_request) if isinstance(self.extra_request, Mapping) else 1
 
     def sources(self) -> Sequence[str]:
         """Return the portrait and the voice, where they are files."""

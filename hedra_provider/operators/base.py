@@ -9,10 +9,10 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
 from hedra_provider import identity
-from hedra_provider.arguments import Argument, is_given, read_arguments, word
+from hedra_provider.arguments import Argument, read_arguments, word
 from hedra_provider.hooks import HedraHook
 from hedra_provider.lineage import report_input
-from hedra_provider.results import MULTIPLE_OUTPUTS
+from hedra_provider.xcom import MULTIPLE_OUTPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -154,7 +154,6 @@ def _name_file(error: HedraError, source: SourceFile, param: str) -> None:
             if too_large
             else f"Give another file, or convert this one to {_TAKEN_FORMATS[source.asset_type]}."
         )
-    error.remedy = f"{error.remedy or ''} (HTTP {error.status_code})".strip()
     error.param = param
 
 
@@ -165,8 +164,3 @@ def task_run(context: Context, *, max_tries: int | None = None, began: str = "")
     return identity.task_run_key(
         ti.dag_id, ti.run_id, ti.task_id, map_index, max_tries=max_tries, began=began
     )
-
-
-def given(value: Any) -> Any:
-    """Return the value, None where it says nothing, see :func:`hedra_provider.arguments.is_given`."""
-    return value if is_given(value) else None

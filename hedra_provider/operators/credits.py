@@ -13,7 +13,7 @@ from hedra_provider.arguments import (
     rows,
     whole_credits,
 )
-from hedra_provider.failures import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.avatar import (
     FILE_ARGUMENTS,
     REQUEST_ARGUMENTS,
@@ -22,7 +22,7 @@ from hedra_provider.operators.avatar import (
     default_arguments,
 )
 from hedra_provider.operators.base import HedraOperator
-from hedra_provider.results import outputs
+from hedra_provider.xcom import outputs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -80,7 +80,7 @@ class HedraCreditsCheckOperator(HedraOperator):
         from hedra_provider.api.budget import estimate_requests, require_available, require_within
         from hedra_provider.api.pricing import total
 
-        with as_airflow_errors():
+        with as_airflow_errors(context):
             self.read_arguments()
             with self.hook.get_conn() as client:
                 models = client.run(calls.list_models())
@@ -89,9 +89,11 @@ class HedraCreditsCheckOperator(HedraOperator):
                 found = total([_told(index, one) for index, one in enumerate(estimates)])
                 workspace_id = self.paying_workspace
                 available = client.run(calls.get_credits()).available(workspace_id)
-                self.log.info("%d requests: %s; %s are there.", len(bodies), found, available)
+                many = f"{len(bodies)} request{'' if len(bodies) == 1 else 's'}"
+                self.log.info("%s: %s. The balance is %s credits.", many, found, available)
                 if self.max_credits is not None:
-                    require_within(found, self.max_credits, f"{len(bodies)} requests together")
+                    together = f"{many} together" if len(bodies) != 1 else many
+                    require_within(found, self.max_credits, together)
                 require_available(found, available, workspace_id)
         result = {"requests": len(bodies), "low": found.low, "high": found.high, "available": available}
         return outputs(context, result | {"workspace_id": workspace_id})

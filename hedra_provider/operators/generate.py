@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.arguments import Argument, is_given, request_body
-from hedra_provider.operators.generating import GeneratingOperator
-from hedra_provider.operators.submitting import Draft
+from hedra_provider.operators.draft import Draft
+from hedra_provider.operators.generation import GeneratingOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.providers.common.compat.sdk import Context
-
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.operators.task_run import TaskRun
 
 
 class HedraGenerateOperator(GeneratingOperator):
@@ -22,7 +21,7 @@ class HedraGenerateOperator(GeneratingOperator):
     Generate with any request body of ``POST /generations``, wait for it, and store the result.
 
     Further parameters, what a retry does and what is returned:
-    :class:`hedra_provider.operators.generating.GeneratingOperator`.
+    :class:`hedra_provider.operators.generation.GeneratingOperator`.
 
     :param request: The body, with ``type`` and without ids: a dict, or its JSON text. Fields that take an
         asset's id take a dict with ``asset_id`` too, and numbers may be texts. With a
@@ -43,7 +42,7 @@ class HedraGenerateOperator(GeneratingOperator):
         # Any, until read_arguments() makes it what it means.
         self.request: Any = request
 
-    def draft_request(self, client: HedraClient, context: Context) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
         """
         Check the body; where it is a video that names its model, against that model's limits too.
 
@@ -81,6 +80,12 @@ class HedraGenerateOperator(GeneratingOperator):
             raise not_in_catalogue(str(named), catalogue)
         check_against_model(body, model)
         return Draft(body, catalogue)
+
+    def variations(self) -> int | None:
+        """Return the ``batch_size`` of the request."""
+        from hedra_provider.api.requests import batch_size
+
+        return batch_size(self.request) if isinstance(self.request, Mapping) else None
 
     def _name(self) -> str | None:
         name: str | None = self.request.get("name")

@@ -9,7 +9,7 @@ The user's files: read from, and written whole to, local disk or object storage.
 
 from __future__ import annotations
 
-from hedra_provider.storage.paths import local_path
+from hedra_provider.storage.paths import local_path, worker_of
 from hedra_provider.storage.read import errors_of_reading, open_source
 from hedra_provider.storage.write import PART_SUFFIX, check_destination, named_destination, write_whole
 
@@ -20,5 +20,6 @@ __all__ = [
     "local_path",
     "named_destination",
     "open_source",
+    "worker_of",
     "write_whole",
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -90,7 +89,24 @@ def _with_home(path: str) -> Path:
 
 def this_worker() -> str:
     """Return words for the machine that this task runs on: another worker may have other files."""
-    return f"this worker ({socket.gethostname()})"
+    return f"this worker ({worker_name()})"
+
+
+def worker_name() -> str:
+    """Return the host name of this worker as Airflow shows it (``[core] hostname_callable``)."""
+    from airflow.utils.net import get_hostname
+
+    return str(get_hostname())
+
+
+def worker_of(uri: str | None) -> str | None:
+    """
+    Return the name of this worker if a file lies on its own disk: another worker need not have that file.
+
+    :param uri: Where this worker stored a file; None if nothing was stored.
+    :return: As of :func:`worker_name`; None for object storage.
+    """
+    return None if uri is None or local_path(uri) is None else worker_name()
 
 
 def depends_on_worker(error: Exception, *, is_local: bool) -> bool:

@@ -30,6 +30,8 @@ class Account:
     def __init__(self, sandbox: Sandbox, kind: str) -> None:
         self.sandbox, self.kind = sandbox, kind
         self.pauses: list[float] = []
+        self.notes: list[tuple[int, str]] = []
+        """What submits notified of, each with the number of pauses before it."""
         with self._sync() as client:
             self.image = self._store(client, png(), "image")
             self.audio = self._store(client, wav(0.5), "audio")
@@ -63,7 +65,10 @@ class Account:
         return body | fields | {"generated_video_inputs": inputs}
 
     def submit(self, body: dict[str, Any] | None = None, *, key: str = "row-1", payer: str = "run-1") -> Any:
-        return self.run(submit_once(body or self.body(), [ids_of(key, payer)]))[0]
+        def notify(event: str) -> None:
+            self.notes.append((len(self.pauses), event))
+
+        return self.run(submit_once(body or self.body(), [ids_of(key, payer)], notify=notify))[0]
 
     @property
     def paid(self) -> list[dict[str, Any]]:

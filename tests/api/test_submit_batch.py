@@ -11,8 +11,9 @@ import pytest
 from hedra_provider import identity
 from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import HedraProtocolError, HedraServerError, HedraValueError
+from hedra_provider.api.plan import Rule
 from hedra_provider.api.requests import batch_size
-from hedra_provider.api.submit import Rule, submit_once
+from hedra_provider.api.submit import submit_once
 from hedra_provider.testing import Sandboxes
 from tests.api.accounts import NAMESPACE, Account
 from tests.api.test_submit_doubts import LOST
@@ -216,7 +217,7 @@ def test_a_variation_that_failed_at_once_has_no_id():
     "results", [None, [], "nonsense", [{"status": "queued"}], [{"id": ids(2)[0]}, {"id": ids(2)[0]}]]
 )
 def test_an_answer_that_does_not_tell_of_all_is_no_answer(results: Any):
-    with pytest.raises(HedraProtocolError, match="knows nothing of it"):
+    with pytest.raises(HedraProtocolError, match="twice, and Hedra knows no such generation"):
         answered(results)
 
 

@@ -117,6 +117,30 @@ def test_a_submit_that_never_gets_through_ends_and_costs_nothing(account: Accoun
     assert account.paid == []
 
 
+def test_each_thing_that_goes_wrong_is_told_once_before_the_wait_for_it(account: Account):
+    submit = {"on": "POST /generations", "when": "before", "times": 1}
+    account.sandbox.faults(
+        submit | {"status": 429},
+        submit | {"status": 503},
+    )
+    account.submit()
+    limited, unknown, again = account.notes
+    assert limited[0] == 0
+    assert "Too Many Requests. The submit was not taken and cost nothing. It is repeated for" in limited[1]
+    assert unknown[0] == 1
+    assert unknown[1].startswith("Outcome of the submit unknown: Hedra answered 503")
+    assert "for up to 60 s. If it exists, it is adopted. If not, the same id is submitted" in unknown[1]
+    assert again[0] == 1 + len(LOOK_AGAIN_SECONDS)
+    assert again[1].endswith(f"Submitting the same id again: {ids()(0)}.")
+
+
+@pytest.mark.hedra_sandbox(seconds=600)
+def test_what_goes_well_is_not_notified(account: Account):
+    account.submit()
+    account.submit()
+    assert account.notes == []
+
+
 def test_a_429_is_waited_for_in_place(account: Account):
     limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 2}
     account.sandbox.faults(limited | {"headers": {"Retry-After": "3"}})

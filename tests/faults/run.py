@@ -98,7 +98,7 @@ class Pipeline:
 def choose_voice() -> str:
     """Pick a voice as a task before the operator does, by the hook."""
     from hedra_provider.api import calls
-    from hedra_provider.failures import as_airflow_errors
+    from hedra_provider.exceptions import as_airflow_errors
     from hedra_provider.hooks import HedraHook
 
     with as_airflow_errors(), HedraHook().get_conn() as client:

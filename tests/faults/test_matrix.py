@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hedra_provider.api.errors import RETRYABLE_CODES, HedraError, remedy_for
+from hedra_provider.exceptions import hedra_error
 from hedra_provider.sandbox.studio import PLACEHOLDER
 from hedra_provider.testing import Sandbox
 from tests.faults.clock import moved_clock
@@ -109,11 +110,15 @@ def require_no_key_elsewhere(ledger: dict[str, Any]) -> None:
 
 def require_fit_to_show(ended: Try, sandbox: Sandbox, submissions: list[dict[str, Any]]) -> None:
     """What, which generation, what to do; and no secret."""
-    error, cause = str(ended.error), ended.error.__cause__ if ended.error else None
+    error, cause = str(ended.error), hedra_error(ended.error)
     assert isinstance(cause, HedraError)
-    assert error.startswith(f"{type(cause).__name__}: ")
-    # What comes from a trigger has it in its message.
-    assert [remedy for remedy in (cause.remedy, *REMEDIES) if remedy and remedy in error]
+    assert error.startswith(cause.message[:100])
+    assert f"({type(cause).__name__}" in error
+    assert ended.error
+    assert ended.error.__suppress_context__
+    assert not ended.error.__cause__
+    remedies = (cause.remedy, *REMEDIES, "Airflow tries again")
+    assert [remedy for remedy in remedies if remedy and remedy in error]
     for submission in submissions:
         assert submission["generation_id"] in error
     assert sandbox.api_key not in error

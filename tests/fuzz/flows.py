@@ -215,8 +215,8 @@ def _download(client: HedraClient, world: World) -> Any:
 def _checked(result: Any, world: World) -> Any:
     """Require that it can be told."""
     from hedra_provider.events import failed, told
-    from hedra_provider.failures import airflow_error
-    from hedra_provider.results import generation_result
+    from hedra_provider.exceptions import airflow_error
+    from hedra_provider.xcom import generation_result
 
     if isinstance(result, HedraError):
         for text in (str(result), str(airflow_error(result)), repr(result)):

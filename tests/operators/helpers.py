@@ -20,6 +20,8 @@ RESULT_KEYS = {
     "error_code",
     "error_message",
     "credit_cost",
+    "credits_paid",
+    "adopted",
     "duration_ms",
     "width",
     "height",

@@ -202,14 +202,14 @@ def test_a_killed_task_says_what_runs_on_and_costs(
 ):
     operator = avatar(portrait, voice, wait_for_completion=False)
     operator.on_kill()
-    assert "nothing was submitted" in told()
+    assert "It has submitted nothing" in told()
     operator.execute(context_of(TaskInstance()))
     operator.on_kill()
     (submission,) = hedra_sandbox.submissions
     log = told()
     assert f"Generation {submission['generation_id']}, if it was submitted, runs on" in log
     assert f"costs {submission['credits']} credits" in log
-    assert "Clear the task: it adopts" in log
+    assert "A retry or a clear of the task adopts it" in log
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
@@ -220,8 +220,8 @@ def test_a_killed_task_whose_clear_pays_does_not_say_that_a_clear_is_free(
     operator.execute(context_of(TaskInstance()))
     operator.on_kill()
     log = told()
-    assert "A retry adopts it without paying again; a clear pays for another" in log
-    assert "Clear the task" not in log
+    assert "A retry adopts it without paying again. A clear pays for another" in log
+    assert "or a clear" not in log
 
 
 @pytest.mark.hedra_sandbox(workspaces={"team": 4}, credits=9999, seconds=3600)

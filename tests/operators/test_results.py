@@ -14,7 +14,7 @@ from hedra_provider.operators import (
     HedraGenerateOperator,
     HedraUploadAssetOperator,
 )
-from hedra_provider.results import MULTIPLE_OUTPUTS
+from hedra_provider.xcom import MULTIPLE_OUTPUTS
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.media import png
 from tests.tasks import TaskInstance, context_of, run
@@ -241,8 +241,8 @@ def test_the_log_tells_cost_and_file(hedra_sandbox: Sandbox, portrait: str, voic
     run(avatar(portrait, voice))
     cost, log = hedra_sandbox.submissions[0]["credits"], told()
     assert f"By Hedra's published prices this costs {cost} credits." in log
-    assert f"it cost {cost} credits" in log
-    assert "Its file stays at Hedra" in log
+    assert f"cost {cost} credits" in log
+    assert "its file stays at Hedra" in log
     assert hedra_sandbox.api_key not in log
 
 

@@ -305,12 +305,12 @@ def test_a_rejected_upload_names_parameter_and_file(
     with pytest.raises(AirflowFailException) as raised:
         run(operator)
     said = str(raised.value)
-    start = f"HedraBadRequestError: {param}: Hedra rejected '{path}': "
+    start = f"{param}: Hedra rejected '{path}': "
     assert said.startswith(start)
     assert reason in said
     assert remedy in said.partition(reason)[2]
     assert "Correct the request" not in said
-    assert said.endswith(f"(HTTP {status})")
+    assert said.endswith(f"(HedraBadRequestError, HTTP {status})")
     assert hedra_sandbox.submissions == []
 
 

@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from hedra_provider import identity
 from hedra_provider.api import calls
 from hedra_provider.api.errors import HedraAPIError, HedraError, HedraValueError
+from hedra_provider.exceptions import hedra_error
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import (
     HedraAvatarVideoOperator,
@@ -77,7 +78,7 @@ def refusal(do: Callable[[], Any]) -> HedraError | None:
     except AirflowNotFoundException as error:
         return HedraValueError(str(error)[:200], param="hedra_conn_id")
     except AirflowException as error:
-        cause, said = error.__cause__, str(error)
+        cause, said = hedra_error(error), str(error)
     else:
         return None
     assert isinstance(cause, HedraError), said[:500]

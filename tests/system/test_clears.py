@@ -62,7 +62,7 @@ class Cleared:
 def assert_told_what_runs_on(log: str, story: Story) -> None:
     """The log of a try that was stopped says what it leaves behind."""
     paid = story.paid()[0]
-    said = next(line for line in log.splitlines() if "is being stopped" in line)
+    said = next(line for line in log.splitlines() if "runs on" in line)
     for what in (paid["generation_id"], "runs on", f"costs {paid['credits']} credits", "adopts"):
         assert what in said
 
@@ -101,7 +101,7 @@ def marked_failed_while_deferred(begin: Begin) -> None:
         wait(lambda: ": processing" in story.log(1), 120, lambda: "the trigger's first look")
         story.mark("failed")
         story.wait_for("failed")
-        wait(lambda: "is being stopped" in story.log(1), 60, lambda: "the last words of the task")
+        wait(lambda: "runs on" in story.log(1), 60, lambda: "the last words of the task")
         assert_told_what_runs_on(story.log(1), story)
         story.clear()
         story.finish(try_number=2)
@@ -116,7 +116,7 @@ def marked_failed(begin: Begin) -> None:
         story.wait_for("running")
         story.mark("failed")
         story.wait_for("failed")
-        wait(lambda: "is being stopped" in story.log(1), 60, lambda: "the last words of the task")
+        wait(lambda: "runs on" in story.log(1), 60, lambda: "the last words of the task")
         assert_told_what_runs_on(story.log(1), story)
         story.clear()
         story.wait_for("running", try_number=2)

@@ -143,14 +143,21 @@ def test_airflow_tasks_test_pays_at_each_call_unless_the_run_is_there(
     assert paid_after("2024-01-01") == 3
 
 
-def test_what_cannot_get_better_uses_no_retry(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+def test_what_cannot_get_better_uses_no_retry_and_its_log_has_one_traceback(
+    hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
     error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
     hedra_sandbox.faults({"on": "POST /generations", "times": 9, "generation_error": error})
     run = run_dag("retried.py", "retried", destination=str(tmp_path / "a.mp4"))
     assert run.state == "failed"
     (ti,) = run.get_task_instances()
     assert ti.try_number == 1
-    assert len(hedra_sandbox.submissions) == 1
+    (submission,) = hedra_sandbox.submissions
+    log = "".join(capfd.readouterr())
+    assert log.count("Traceback (most recent call last)") == 1
+    reason = "The generation failed: a face [MODERATION_FAILED, MODERATION_LIKENESS]. Change the image"
+    (line, *_) = log[log.index(reason) :].splitlines()
+    assert submission["generation_id"] in line
 
 
 @pytest.mark.skipif(

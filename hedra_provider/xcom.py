@@ -23,6 +23,9 @@ XCOM_IDS = "generation_ids"
 XCOM_ESTIMATE = "credit_estimate"
 """``{"low", "high"}`` in credits, pushed before a submit where it could be told."""
 
+XCOM_ADOPTED = "adopted_generations"
+"""Pushed after the submit where something was adopted: ``{generation_id: whether this task run paid}``."""
+
 XCOM_RESULT = "generation"
 """Pushed at the end, before success and before raising alike."""
 
@@ -56,14 +59,26 @@ def generation_result(
     workspace_id: str | None = None,
     uri: str | None = None,
     size: int | None = None,
+    adopted: bool = True,
+    paid_here: bool = False,
 ) -> dict[str, Any]:
     """
     Return the dict of a generation; every key is always there.
+
+    ``adopted`` tells whether the task found the generation instead of submitting it in this try.
+    ``credits_paid`` is what this task run paid for it: all of ``credit_cost``, whichever of its tries
+    submitted it; 0 where another task run did, as with a shared ``idempotency_key``, and of a sensor; None
+    where the cost could not be read. So the sum of ``credits_paid`` over the XComs of all runs counts each
+    generation once, for the task run that paid. Not in the sum: what XComs no longer name, e.g. the first of
+    two generations of a task that was cleared with ``on_clear="new"``; and with an ``idempotency_key``, what
+    was paid before the last clear, as a clear can't tell it from what another run paid.
 
     :param generation: What Hedra said last of it.
     :param row: Its row of ``GET /generations``, which has what status lacks.
     :param uri: Where its file was stored.
     :param size: The file's bytes.
+    :param adopted: Whether it was found, not submitted.
+    :param paid_here: Whether this task run paid for it.
     """
     from hedra_provider.api.cleaning import clean
     from hedra_provider.api.error_answers import generation_error
@@ -72,6 +87,7 @@ def generation_result(
     failed = generation.is_failed
     asset = row.asset if row and row.asset else generation.asset
     media = asset.asset if asset else None
+    cost = row.credit_cost if row else generation.credit_cost
     return {
         # On PostgreSQL an XCom that holds a NUL can't be stored, and a task that has paid would fail by it.
         "name": name.replace("\0", "") if isinstance(name, str) else name,
@@ -81,7 +97,9 @@ def generation_result(
         "status": generation.status,
         "error_code": (failure.reason_code or failure.code) if failed else None,
         "error_message": clean(failure.message) if failed else None,
-        "credit_cost": row.credit_cost if row else generation.credit_cost,
+        "credit_cost": cost,
+        "credits_paid": cost if paid_here else 0,
+        "adopted": adopted,
         "duration_ms": media.duration_ms if media else None,
         "width": media.width if media else None,
         "height": media.height if media else None,

@@ -1,10 +1,11 @@
-"""What generating operators share: submit once, wait, store the result."""
+"""The base of the operators that generate: draft, submit once, wait, store the result."""
 
 from __future__ import annotations
 
 import json
 import random
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
@@ -21,17 +22,19 @@ from hedra_provider.arguments import (
     whole_credits,
 )
 from hedra_provider.events import read_event, read_turn_event, told_ids
-from hedra_provider.failures import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.lineage import report_input, report_output
 from hedra_provider.operators.base import HedraOperator
-from hedra_provider.operators.submitting import (
-    Draft,
-    ids_of,
-    left_behind,
-    paid_for,
-    submit,
-)
-from hedra_provider.results import (
+from hedra_provider.operators.draft import Draft, resume_state
+from hedra_provider.operators.paid_step import PaidStep
+from hedra_provider.operators.payment import estimate_cost, log_result, naming_paid
+from hedra_provider.operators.task_run import TaskRun
+from hedra_provider.storage import check_destination
+from hedra_provider.transfers import store_result
+from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
+from hedra_provider.xcom import (
+    XCOM_ADOPTED,
+    XCOM_ESTIMATE,
     XCOM_ID,
     XCOM_IDS,
     XCOM_RESULT,
@@ -40,19 +43,17 @@ from hedra_provider.results import (
     outputs,
     read_rows,
 )
-from hedra_provider.storage import check_destination
-from hedra_provider.transfers import store_result
-from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.operators.submitting import Chosen
+    from hedra_provider.api.submit import Submission
 
 POLL_INTERVAL_SECONDS = 15.0
 TIMEOUT_SECONDS = 21_600.0
@@ -64,16 +65,17 @@ class GeneratingOperator(HedraOperator):
     The base of the operators that cost credits.
 
     A task run pays for one generation, however often it is retried: the generation's id is made from the
-    task run, and what is there under it is adopted. Returns, and pushes as XCom ``generation``, the dict of
-    :func:`hedra_provider.results.generation_result`; ``generation_id`` is pushed before the submit, and
+    task run, and what exists under it is adopted. A retry adopts what its earlier tries paid for before it
+    reads any source, so it may run on another worker. Returns, and pushes as XCom ``generation``, the dict of
+    :func:`hedra_provider.xcom.generation_result`; ``generation_id`` is pushed before the submit, and
     ``credit_estimate`` where it could be told.
 
     A request with a ``batch_size`` makes several variations, each of them paid for once; one that failed is
     replaced by a retry, alone. Their ids are pushed as ``generation_ids`` before the submit, their dicts as
     ``generations``; ``generation`` is that of the first which is complete.
 
-    A submit that Hedra refuses for its rate limit is repeated in place for 30 s. Then, with ``deferrable``,
-    the task waits in the triggerer for its turn and goes on at the submit, without using up a retry.
+    A rate-limited submit is repeated in place for 30 s. Then, with ``deferrable``, the task waits in the
+    triggerer for a retry slot and goes on at the submit, without using up a retry.
 
     :param destination: Where to store the result: a local path or a URI that ObjectStoragePath opens; ending
         in ``/`` it is a folder, as it must be for a batch. None: the file stays at Hedra.
@@ -82,12 +84,12 @@ class GeneratingOperator(HedraOperator):
         default one per task run; so it is where a template renders nothing, or "None".
     :param on_clear: What a clear of the task means: ``adopt`` gives back what was paid for unless the request
         was changed, ``new`` pays for another (not with an ``idempotency_key``: change that instead).
-    :param max_credits: The most that one submit may cost, by an estimate from Hedra's published prices that
-        is judged by its top; what may cost more fails before it is submitted. None: no limit.
+    :param max_credits: The most that one submit may cost. An estimate from Hedra's published prices is
+        compared by its upper bound; what may cost more fails before it is submitted. None: no limit.
     :param wait_for_completion: Whether to wait; without it the task ends right after the submit.
     :param deferrable: Whether to wait in the triggerer, without a worker.
-    :param poll_interval: Seconds between two looks at the most.
-    :param timeout: Seconds to wait for the generation; and, before, for a turn to submit it.
+    :param poll_interval: Seconds between two polls at the most.
+    :param timeout: Seconds to wait for the generation; and, before, for a retry slot to submit it.
     :param validate: Whether to check that the account has the model, and the request against the limits that
         the model publishes. ``HedraGenerateOperator`` checks that of a video whose body names a model only.
     """
@@ -133,7 +135,7 @@ class GeneratingOperator(HedraOperator):
             raise ValueError("destination needs wait_for_completion; else fetch with HedraDownloadOperator.")
         self.destination = destination
         self.idempotency_key = idempotency_key
-        # partial() may pass an explicit None, which means "not said".
+        # partial() may pass an explicit None, which means "not given".
         self.on_clear = on_clear or "adopt"
         self.max_credits = max_credits
         self.wait_for_completion = wait_for_completion
@@ -141,9 +143,9 @@ class GeneratingOperator(HedraOperator):
         self.poll_interval = _with_default(seconds, POLL_INTERVAL_SECONDS, poll_interval, "poll_interval")
         self.timeout = _with_default(seconds, TIMEOUT_SECONDS, timeout, "timeout")
         self.validate = _with_default(flag, True, validate, "validate")
-        self._chosen: Chosen | None = None
+        self._paid: PaidStep | None = None
 
-    def draft_request(self, client: HedraClient, context: Context) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
         """
         Return what to submit, checked and without ids.
 
@@ -151,122 +153,204 @@ class GeneratingOperator(HedraOperator):
         """
         raise NotImplementedError
 
+    def variations(self) -> int | None:
+        """Return how many generations the request makes, None where only a draft can tell."""
+        return 1
+
     def sources(self) -> Sequence[str]:
         """Return the files that the request is made from, as paths and URIs; not what is at Hedra already."""
         return ()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit once, and wait: here, in the triggerer, or not at all."""
-        with as_airflow_errors():
+        with as_airflow_errors(context):
             self.read_arguments()
             with self.hook.get_conn() as client:
-                return self._generate(context, client)
+                return self._generate(context, client, self._task_run(context))
 
     def execute_turn(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
-        """Go on at the submit, after the trigger told that it is this task's turn."""
-        with as_airflow_errors():
+        """Go on at the submit, after the trigger gave this task a retry slot."""
+        with as_airflow_errors(context):
             self.read_arguments()
             with self.hook.get_conn() as client:
-                left = read_turn_event(event, ids_of(self, context)(0)[0])
+                run = self._task_run(context)
+                left = read_turn_event(event, run.first_id)
                 draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
-                since, in_doubt = left.get("refused_since"), left.get("in_doubt", True)
+                since, unknown = left.get("refused_since"), left.get("in_doubt", True)
                 if since is None and end_time:
                     # An event that is not this task's gives it no new time.
                     since = end_time - patience_seconds(self)
                 if draft:
                     self._report_sources()
-                return self._generate(context, client, draft=draft, refused_since=since, in_doubt=in_doubt)
+                run = replace(run, is_resumed=True)
+                return self._generate(
+                    context, client, run, draft=draft, refused_since=since, outcome_unknown=unknown
+                )
 
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger fired: fetch what is complete, fail with what failed."""
-        with as_airflow_errors():
+        with as_airflow_errors(context):
             self.read_arguments()
         told, mine = told_ids(event), self._submitted_ids(context, event)
         if mine and told != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
-            self.log.warning("An event tells of %s; this task waits for %s, and goes on.", told, mine)
+            self.log.warning("Ignored an event about generation %s; still waiting for %s.", told, mine)
             self._defer_for(mine, end_time or time.time() + patience_seconds(self))
         self._report_sources()
-        with as_airflow_errors(), paid_for(self, context, told):
+        with as_airflow_errors(context), self._naming_paid(self._task_run(context), told):
             generations = read_event(event)
+            adopted = self._pulled(context, XCOM_ADOPTED) or {}
             with self.hook.get_conn() as client:
-                return self._finish(context, generations, client)
+                return self._finish(context, generations, client, adopted)
+
+    def _task_run(self, context: Context) -> TaskRun:
+        return TaskRun.of(
+            context,
+            self.hook.settings.namespace,
+            idempotency_key=self.idempotency_key,
+            on_clear=self.on_clear,
+        )
+
+    def _naming_paid(self, run: TaskRun, generation_ids: Sequence[str]) -> AbstractContextManager[None]:
+        return naming_paid(run, generation_ids, clear_adopts=self.on_clear == "adopt")
 
     def _generate(
         self,
         context: Context,
         client: HedraClient,
+        run: TaskRun,
         *,
         draft: Draft | None = None,
         refused_since: float | None = None,
-        in_doubt: bool = False,
+        outcome_unknown: bool = False,
     ) -> dict[str, Any]:
         """
-        Draft, submit, wait.
+        Adopt what a retry finds, else draft and submit; then wait.
 
-        :param draft: What to submit, where an earlier turn made it.
-        :param refused_since: Epoch seconds of the first refusal for the rate limit.
-        :param in_doubt: Whether a submit of this try may have been taken before.
+        :param draft: What to submit, where it was made before a retry slot.
+        :param refused_since: Epoch seconds of the first answer that was rate-limited.
+        :param outcome_unknown: Whether a submit of this try may have been taken before.
         """
         from hedra_provider.api.errors import HedraRateLimitError
         from hedra_provider.api.submit import REFUSED_WAIT_SECONDS
 
+        self._paid = paid = PaidStep(client, run, context["ti"], self.log, on_clear=self.on_clear)
         try:
-            draft = draft or self._checked_draft(context, client)
-            if self.deferrable and self.wait_for_completion:
-                self.hook.check_async_reading()
-            submissions = submit(
-                self,
-                context,
-                client,
-                draft,
-                tell=self._remember,
-                refused_wait_seconds=0.0 if refused_since else REFUSED_WAIT_SECONDS,
-                in_doubt=in_doubt,
-            )
+            submissions = self._adopt(paid) if run.began_elsewhere and draft is None else None
+            if submissions is None:
+                draft = draft or self._checked_draft(paid)
+                if self.deferrable and self.wait_for_completion:
+                    self.hook.check_async_reading()
+                submissions = paid.submit(
+                    draft,
+                    cost=lambda missing: self._estimate(paid, draft, missing),
+                    refused_wait_seconds=0.0 if refused_since else REFUSED_WAIT_SECONDS,
+                    outcome_unknown=outcome_unknown,
+                )
         except HedraRateLimitError as error:
-            error.in_doubt |= in_doubt
-            self._defer_for_turn(context, error, draft, refused_since or time.time())
+            error.in_doubt |= outcome_unknown
+            self._defer_for_turn(context, run, error, draft, refused_since or time.time())
             raise
         generations = [submission.generation for submission in submissions]
         ids = [generation.id for generation in generations]
-        with paid_for(self, context, ids):
+        with self._naming_paid(run, ids):
             end_time = time.time() + patience_seconds(self)
             running = [generation.id for generation in generations if not generation.is_finished]
             if running and not self.wait_for_completion:
-                return self._push(context, self._results(generations))
+                return self._end_without_waiting(context, client, generations, paid.adopted)
             if running and self.deferrable:
                 self._defer_for(ids, end_time)
             waited = {one: self._wait_here(client, one, end_time) for one in running}
             generations = [waited.get(generation.id, generation) for generation in generations]
-            return self._finish(context, generations, client)
+            return self._finish(context, generations, client, paid.adopted)
 
-    def _checked_draft(self, context: Context, client: HedraClient) -> Draft:
+    def _adopt(self, paid: PaidStep) -> list[Submission] | None:
+        """
+        Adopt what earlier tries of this attempt group paid for. It needs nothing that this worker may lack.
+
+        :return: None where something is missing: the request must be drafted.
+        """
+        count = self.variations()
+        plans = paid.find(count) if count else None
+        if plans is None:
+            return None
+        with paid.left_to_other_workers(len(plans)):
+            self._check_destination(len(plans))
+        self._report_sources()
+        return paid.adopt(plans)
+
+    def _checked_draft(self, paid: PaidStep) -> Draft:
+        from hedra_provider.api.requests import batch_size, refuse_ids
+
+        with paid.left_to_other_workers(self.variations() or 1):
+            # Before anything is spent; a folder that can't be written to is found later all the same.
+            self._check_destination()
+            draft = self.draft_request(paid.client, paid.run)
+            refuse_ids(draft.body)
+            self._require_folder(batch_size(draft.body))
+            return draft
+
+    def _estimate(self, paid: PaidStep, draft: Draft, generations: int) -> str | None:
+        """Return in words what a submit costs, None where that can't be told."""
+        found = estimate_cost(
+            paid.client,
+            draft,
+            generations,
+            max_credits=self.max_credits,
+            task_id=self.task_id,
+            log=self.log,
+        )
+        if found is None:
+            return None
+        paid.ti.xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
+        return str(found)
+
+    def _check_destination(self, variations: int = 1) -> None:
+        if self.destination:
+            check_destination(self.destination)
+            self._require_folder(variations)
+
+    def _require_folder(self, variations: int) -> None:
+        """Reject a destination that is one file for several variations."""
         from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
-        from hedra_provider.api.requests import batch_size
 
         destination = self.destination
-        if destination:
-            # Before anything is spent; a folder that can't be written to is found later all the same.
-            check_destination(destination)
-        draft = self.draft_request(client, context)
-        if destination and batch_size(draft.body) > 1 and not destination.endswith("/"):
+        if destination and variations > 1 and not destination.endswith("/"):
             raise HedraValueError(
                 f"destination: {shown(destination)} names one file, but a batch makes several.",
                 param="destination",
                 remedy="End it with / to name each file after its generation. Nothing was submitted.",
             )
-        return draft
+
+    def _end_without_waiting(
+        self,
+        context: Context,
+        client: HedraClient,
+        generations: Sequence[Generation],
+        adopted: Mapping[str, bool],
+    ) -> dict[str, Any]:
+        """End right after the submit; what it costs is known by then."""
+        rows = read_rows(client, [generation.id for generation in generations], self.log)
+        results = self._results(generations, rows, adopted)
+        for result in results:
+            log_result(result, waited=False, log=self.log)
+        return self._push(context, results)
 
     def _defer_for_turn(
-        self, context: Context, error: HedraError, draft: Draft | None, refused_since: float
+        self,
+        context: Context,
+        run: TaskRun,
+        error: HedraError,
+        draft: Draft | None,
+        refused_since: float,
     ) -> None:
-        """Wait in the triggerer for another turn to submit, unless it was waited for long enough."""
+        """Wait in the triggerer for a retry slot, unless the time for that is over."""
+        from hedra_provider.api.errors import join_sentences
         from hedra_provider.api.pacing import turn_delay_seconds
 
         now = time.time()
@@ -275,15 +359,16 @@ class GeneratingOperator(HedraOperator):
         end_time = refused_since + patience_seconds(self)
         if not (self.deferrable and error.retryable) or now + delay > end_time:
             return
-        self.log.info("%s Waiting for a turn to submit in the triggerer, %.0f s at least.", error, delay)
+        waiting = f"Waiting in the triggerer for a retry slot, for at least {delay:.0f} s"
+        self.log.info("%s", join_sentences(error.message, waiting))
         trigger = HedraTurnTrigger(
             resume_at=now + delay,
             end_time=end_time,
             refused_since=refused_since,
-            first_id=ids_of(self, context)(0)[0],
+            first_id=run.first_id,
             in_doubt=error.in_doubt,
             hedra_conn_id=self.hedra_conn_id,
-            **left_behind(draft, self._chosen),
+            **resume_state(draft, self._paid.cost if self._paid else None),
         )
         self.defer(**deferral(trigger, end_time=end_time, method_name="execute_turn"))
 
@@ -293,47 +378,45 @@ class GeneratingOperator(HedraOperator):
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self.poll_interval,
-            cost=self._chosen.cost if self._chosen else None,
+            cost=self._paid.cost if self._paid else None,
         )
         self.defer(**deferral(trigger, end_time=end_time))
         raise AssertionError("defer() raises")
 
     def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
         """Return the generations that this try submitted or adopted, as it said itself."""
-        ti = context["ti"]
-
-        def pushed(key: str) -> Any:
-            return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
-
-        first = pushed(XCOM_ID)
+        first = self._pulled(context, XCOM_ID)
         if not isinstance(first, str):
             return []
         if told_ids(event) == [first.lower()]:
             return [first]
-        return list(pushed(XCOM_IDS) or [first])
+        return list(self._pulled(context, XCOM_IDS) or [first])
+
+    @staticmethod
+    def _pulled(context: Context, key: str) -> Any:
+        """Return an XCom of this try."""
+        ti = context["ti"]
+        return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
 
     def on_kill(self) -> None:
-        """Say what runs on, and that nothing is lost: Hedra has no cancel."""
-        if self._chosen is None:
-            self.log.warning("The task is being stopped; nothing was submitted by this try.")
+        """Say what runs on, and that nothing is lost: Hedra has no cancel, and Airflow does not say why."""
+        ids, cost = (self._paid.generation_ids, self._paid.cost) if self._paid else ((), None)
+        if not ids:
+            self.log.warning("Airflow stops this try. It has submitted nothing.")
             return
         self.log.warning(
-            "The task is being stopped. Generation %s, if it was submitted, runs on at Hedra and costs %s. "
-            "%s",
-            self._chosen,
-            self._chosen.cost or "what Hedra charges",
-            'A retry adopts it without paying again; a clear pays for another, as on_clear is "new".'
+            "Airflow stops this try. Generation %s, if it was submitted, runs on at Hedra and costs %s. %s",
+            ", ".join(ids),
+            cost or "what Hedra charges",
+            'A retry adopts it without paying again. A clear pays for another, as on_clear is "new".'
             if self.on_clear == "new"
-            else "Clear the task: it adopts that generation without paying again.",
+            else "A retry or a clear of the task adopts it without paying again.",
         )
 
     def _report_sources(self) -> None:
         """Tell lineage what an earlier process of this try uploaded: what that one told ended with it."""
         for source in self.sources():
             report_input(self.hook, source)
-
-    def _remember(self, chosen: Chosen) -> None:
-        self._chosen = chosen
 
     def _wait_here(self, client: HedraClient, generation_id: str, end_time: float) -> Generation:
         from hedra_provider.api.waiting import ProgressLog, wait_until_finished
@@ -348,13 +431,17 @@ class GeneratingOperator(HedraOperator):
         return client.run(wait)
 
     def _finish(
-        self, context: Context, generations: Sequence[Generation], client: HedraClient
+        self,
+        context: Context,
+        generations: Sequence[Generation],
+        client: HedraClient,
+        adopted: Mapping[str, bool],
     ) -> dict[str, Any]:
         """Read what it cost, store what is complete, and leave the facts in XCom whatever happens."""
         from hedra_provider.api.error_answers import failures_error
 
         rows = read_rows(client, [generation.id for generation in generations], self.log)
-        results = self._results(generations, rows)
+        results = self._results(generations, rows, adopted)
         try:
             for generation, result in zip(generations, results, strict=True):
                 if self.destination and generation.is_complete:
@@ -368,31 +455,34 @@ class GeneratingOperator(HedraOperator):
                     result |= {"uri": stored.uri, "bytes": stored.size}
                     report_output(self.hook, stored.uri)
         finally:
-            said = self._push(context, results)
+            returned = self._push(context, results)
         if any(generation.is_failed for generation in generations):
             raise failures_error(generations)
         for result in results:
-            cost, uri = result["credit_cost"], result["uri"]
-            self.log.info(
-                "Generation %s is complete; it cost %s credits. %s",
-                result["generation_id"],
-                "an unknown number of" if cost is None else cost,
-                f"Stored {uri} ({result['bytes']} bytes)."
-                if uri
-                else "Its file stays at Hedra: no destination is set.",
-            )
-        return said
+            log_result(result, waited=True, log=self.log)
+        return returned
 
     def _results(
-        self, generations: Sequence[Generation], rows: Mapping[str, Generation] | None = None
+        self,
+        generations: Sequence[Generation],
+        rows: Mapping[str, Generation],
+        adopted: Mapping[str, bool],
     ) -> list[dict[str, Any]]:
+        """
+        Return the dicts of generations.
+
+        :param rows: Their rows of the list, by id, as far as they could be read.
+        :param adopted: Those that were adopted, and whether this task run paid for them.
+        """
         return [
             generation_result(
                 generation,
-                row=(rows or {}).get(generation.id),
+                row=rows.get(generation.id),
                 hedra_conn_id=self.hedra_conn_id,
                 name=self._name(),
                 workspace_id=self.paying_workspace,
+                adopted=generation.id in adopted,
+                paid_here=adopted.get(generation.id, True),
             )
             for generation in generations
         ]

@@ -1,0 +1,175 @@
+"""The step of a task that costs credits: adopt what exists, else submit once."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hedra_provider.operators.payment import adopted_sentence, log_plan, log_submission
+from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.plan import Plan
+    from hedra_provider.api.submit import Submission
+    from hedra_provider.operators.draft import Draft
+    from hedra_provider.operators.task_run import TaskRun
+
+
+@dataclass
+class PaidStep:
+    """
+    One try of the step, and what it leaves in XCom.
+
+    :param client: Of the operator's connection.
+    :param run: The task run that pays.
+    :param ti: Its task instance.
+    :param log: The task's log.
+    :param on_clear: Of the operator, for messages.
+    :param generation_ids: What is about to be submitted, or was adopted: one, or all variations of a batch.
+    :param cost: What it costs by the estimate, None where that can't be told.
+    :param adopted: The generations that were found, not submitted; and whether this task run paid for them.
+    """
+
+    client: HedraClient
+    run: TaskRun
+    ti: Any
+    log: Any
+    on_clear: str
+    generation_ids: tuple[str, ...] = ()
+    cost: str | None = None
+    adopted: dict[str, bool] = field(default_factory=dict)
+
+    def find(self, variations: int) -> list[Plan] | None:
+        """
+        Find what earlier tries of this attempt group paid for, by its ids alone.
+
+        :param variations: How many generations the request makes.
+        :return: None where one of them is missing.
+        """
+        plans = self._existing(variations, search=False)
+        return plans if all(plan.found and plan.paid_here for plan in plans) else None
+
+    def adopt(self, plans: Sequence[Plan]) -> list[Submission]:
+        """Adopt what :meth:`find` found."""
+        from hedra_provider.api.submit import Submission
+
+        for plan in plans:
+            log_plan(plan, is_shared=self.run.is_shared, log=self.log)
+        found = [Submission(plan.found, plan, answered=False) for plan in plans if plan.found]
+        self._remember([submission.generation.id for submission in found])
+        self._remember_adopted(found)
+        return found
+
+    def submit(
+        self,
+        draft: Draft,
+        *,
+        cost: Callable[[int], str | None],
+        refused_wait_seconds: float,
+        outcome_unknown: bool,
+    ) -> list[Submission]:
+        """
+        Submit once, or adopt what exists.
+
+        :param cost: Tells what so many generations cost, and raises where that is more than they may.
+        :param refused_wait_seconds: How long a rate-limited submit is repeated in place.
+        :param outcome_unknown: Whether a submit of this try may have been taken before.
+        :return: The generation to wait for, or those of a batch.
+        :raises HedraError: If it may not or could not be submitted.
+        """
+        from hedra_provider.api.budget import pool_name
+        from hedra_provider.api.errors import HedraInsufficientCreditsError
+        from hedra_provider.api.plan import plan_batch
+        from hedra_provider.api.requests import batch_size, refuse_ids
+        from hedra_provider.api.submit import carry_out
+
+        body, models = draft.body, draft.catalogue
+        refuse_ids(body)
+        ids_of_each = [self.run.ids(variation) for variation in range(batch_size(body))]
+        search = outcome_unknown or self.run.is_retry
+        plans = self.client.run(plan_batch(body, ids_of_each, models=models, search=search))
+        for plan in plans:
+            log_plan(plan, is_shared=self.run.is_shared, log=self.log)
+        self.cost = draft.cost or cost(sum(plan.must_submit for plan in plans))
+        self._remember([plan.generation_id for plan in plans])
+        call = carry_out(
+            body, plans, models=models, refused_wait_seconds=refused_wait_seconds, notify=self.log.warning
+        )
+        try:
+            submissions = self.client.run(call)
+        except HedraInsufficientCreditsError as error:
+            error.message = f"{error.message.rstrip('.')}. {pool_name(body.get('workspace_id'))} was to pay."
+            raise
+        for submission in submissions:
+            log_submission(submission, self.log)
+        if any(submission.id_mismatch for submission in submissions):
+            self._remember([submission.generation.id for submission in submissions])
+        self._remember_adopted(submissions)
+        return submissions
+
+    @contextmanager
+    def left_to_other_workers(self, variations: int) -> Iterator[None]:
+        """
+        Name this worker in an error about a file that it can't read or write.
+
+        Where another worker may have begun, the error is left to the retries, as that worker had the file;
+        and it names what may be paid for.
+
+        :param variations: How many generations the request makes, as far as that is known.
+        """
+        from hedra_provider.api.errors import HedraError, HedraRateLimitError, join_sentences
+
+        try:
+            yield
+        except HedraRateLimitError:
+            # It waits for a retry slot.
+            raise
+        except HedraError as error:
+            is_about_this_worker = error.depends_on_worker
+            if self.run.began_elsewhere:
+                if is_about_this_worker:
+                    error.retryable = True
+                    elsewhere = "Another worker may have it; all have what is in shared or object storage"
+                    error.remedy = join_sentences(error.remedy, elsewhere)
+                error.remedy = join_sentences(error.remedy, self._may_be_paid(variations))
+            raise
+
+    def _may_be_paid(self, variations: int) -> str | None:
+        """Say which generations earlier tries may have paid for; None where Hedra knows none."""
+        from hedra_provider.api.errors import HedraError
+
+        adopted = adopted_sentence(clear_adopts=self.on_clear == "adopt")
+        try:
+            plans = self._existing(variations, search=True)
+        except HedraError:
+            return f"Generation {self.run.first_id} may be paid for. {adopted}"
+        found = [plan.found.id for plan in plans if plan.found]
+        return f"Generation {', '.join(found)} exists and may be paid for. {adopted}" if found else None
+
+    def _existing(self, variations: int, *, search: bool) -> list[Plan]:
+        from hedra_provider.api.plan import find_existing
+
+        ids_of_each = [self.run.ids(variation) for variation in range(variations)]
+        return self.client.run(find_existing(ids_of_each, search=search))
+
+    def _remember(self, generation_ids: Sequence[str]) -> None:
+        """Leave the ids in XCom, before the submit: what is paid for can be found whatever happens next."""
+        self.generation_ids = tuple(generation_ids)
+        self.ti.xcom_push(key=XCOM_ID, value=generation_ids[0])
+        if len(generation_ids) > 1:
+            self.ti.xcom_push(key=XCOM_IDS, value=list(generation_ids))
+
+    def _remember_adopted(self, submissions: Sequence[Submission]) -> None:
+        """Leave in XCom what was adopted, and whether this task run paid: a deferral keeps XComs only."""
+        shared = self.run.is_shared
+        self.adopted = {
+            one.generation.id: one.paid_here or not shared
+            for one in submissions
+            if not one.plan.must_submit or (shared and not one.paid_here)
+        }
+        if self.adopted:
+            self.ti.xcom_push(key=XCOM_ADOPTED, value=self.adopted)

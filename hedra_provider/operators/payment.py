@@ -1,0 +1,213 @@
+"""What a generation may cost, who paid for it, and what the log and errors say of that."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.plan import Plan
+    from hedra_provider.api.pricing import Estimate
+    from hedra_provider.api.submit import Submission
+    from hedra_provider.operators.draft import Draft
+    from hedra_provider.operators.task_run import TaskRun
+
+
+def estimate_cost(
+    client: HedraClient, draft: Draft, generations: int, *, max_credits: int | None, task_id: str, log: Any
+) -> Estimate | None:
+    """
+    Estimate what a submit costs, and reject it where that is more than it may.
+
+    Without a limit the estimate is a line in the log: it is worth one request, for the length that Hedra
+    states of an audio, and no failure.
+
+    :param generations: How many are to be submitted.
+    :param max_credits: The most that they may cost; None: no limit.
+    :return: None where it can't be told.
+    :raises HedraValueError: With the estimate, the limit and what to do.
+    """
+    from hedra_provider.api.budget import estimate_request, require_within
+    from hedra_provider.api.errors import HedraError
+
+    if not generations or (max_credits is None and not draft.catalogue):
+        return None
+    body = {**draft.body, "batch_size": generations}
+    call = estimate_request(body, catalogue=draft.catalogue, audio_seconds=draft.audio_seconds)
+    if max_credits is None:
+        try:
+            found = client.run(call)
+        except HedraError as error:
+            log.warning("The cost could not be estimated, which fails nothing: %s", error)
+            return None
+        _log_estimate(found, log)
+        return found
+    found = client.run(call)
+    _log_estimate(found, log)
+    require_within(found, max_credits, f"Task {task_id}")
+    _warn_of_low_balance(client, found, draft.body.get("workspace_id"), log)
+    return found
+
+
+def _log_estimate(found: Estimate | None, log: Any) -> None:
+    if found:
+        log.info("By Hedra's published prices this costs %s.", found)
+
+
+def _warn_of_low_balance(
+    client: HedraClient, found: Estimate | None, workspace_id: str | None, log: Any
+) -> None:
+    from hedra_provider.api import calls
+    from hedra_provider.api.budget import pool_name
+    from hedra_provider.api.errors import HedraError
+
+    try:
+        available = client.run(calls.get_credits()).available(workspace_id)
+    except HedraError as error:
+        # It is worth a warning, no more: a balance that is too low, Hedra itself rejects.
+        log.warning("The balance could not be read: %s", error)
+        return
+    if found and available is not None and available < found.high:
+        log.warning("%s has %d credits; this may cost %s.", pool_name(workspace_id), available, found)
+
+
+@contextmanager
+def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bool) -> Iterator[None]:
+    """
+    Add the ids of paid generations to a HedraError of the block.
+
+    The error becomes not retryable if a retry would not find them and would pay again.
+
+    :param generation_ids: What is paid for: one, or one for each variation.
+    :param clear_adopts: Whether a clear adopts them, too: ``on_clear`` is ``adopt``.
+    """
+    from hedra_provider.api.errors import (
+        HedraError,
+        HedraGenerationError,
+        HedraNotFoundError,
+        HedraWaitTimeoutError,
+        join_sentences,
+    )
+
+    try:
+        yield
+    except HedraGenerationError:
+        # It ended: there is nothing to lose, and a retry makes another.
+        raise
+    except HedraError as error:
+        concerned = (error.generation_id or "").lower()
+        if isinstance(error, HedraNotFoundError) and concerned in [one.lower() for one in generation_ids]:
+            # Hedra does not know the generation itself: nobody can tell whether it is paid for.
+            again = "asks for it again, and submits the same id only if Hedra still does not know it"
+            error.remedy = join_sentences(
+                error.remedy, f"{'A retry or a clear' if clear_adopts else 'A retry'} of this task {again}"
+            )
+        elif generation_ids and not isinstance(error, HedraWaitTimeoutError):
+            error.remedy = join_sentences(
+                error.remedy, paid_sentence(generation_ids), adopted_sentence(clear_adopts=clear_adopts)
+            )
+        lost = run.not_found_again(generation_ids) if error.retryable else []
+        if lost:
+            error.retryable = False
+            error.message = join_sentences(
+                error.message,
+                f"Not retried: a retry would not find generation {', '.join(lost)} and might pay again: "
+                "Hedra gave it an id of its own, or the API key was rotated",
+            )
+            error.remedy = "Wait for it by HedraGenerationSensor, fetch it by HedraDownloadOperator."
+        raise
+
+
+def paid_sentence(generation_ids: Sequence[str]) -> str:
+    """Say what is paid for."""
+    if len(generation_ids) > 1:
+        return f"Generations {', '.join(generation_ids)} are paid for"
+    return f"Generation {generation_ids[0]} is paid for"
+
+
+def adopted_sentence(*, clear_adopts: bool) -> str:
+    """Say how it is had without paying again."""
+    return (
+        f"{'A retry or a clear' if clear_adopts else 'A retry'} of this task adopts it without paying again"
+    )
+
+
+def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
+    """
+    Log which rule chose a generation, and how to get another.
+
+    :param is_shared: Whether the key is the user's ``idempotency_key``.
+    """
+    from hedra_provider.api.plan import Rule
+
+    another = "Another idempotency_key" if is_shared else 'A clear with on_clear="new"'
+    fields = ", ".join(plan.differing)
+    adopting = f"Adopting generation {plan.generation_id} ({plan.found.status if plan.found else None})"
+    if plan.rule is Rule.SAME:
+        log.info("%s: it has this request and is paid for. %s pays for a new one.", adopting, another)
+    elif plan.rule is Rule.PAID_BY_US and not fields:
+        log.info(
+            "%s: an earlier try of this task paid for it. A retry does not make the request again; clear the "
+            "task to pay for a request that has changed.",
+            adopting,
+        )
+    elif plan.rule is Rule.PAID_BY_US:
+        log.warning(
+            "%s: this task run paid for it, although the request now reads differently in %s. "
+            "Clear the task to pay for the new request.",
+            adopting,
+            fields,
+        )
+    elif plan.rule is Rule.NOT_COMPARABLE:
+        log.warning(
+            "%s: Hedra did not tell its request, so it was not compared. %s pays for a new one.",
+            adopting,
+            another,
+        )
+    elif plan.rule is Rule.CHANGED:
+        log.info("The request changed in %s: another generation is submitted.", fields)
+    elif plan.rule is Rule.FAILED_BEFORE:
+        log.info("The generation before this one failed: another is submitted.")
+
+
+def log_submission(submission: Submission, log: Any) -> None:
+    """Log what became of a submit."""
+    generation, plan = submission.generation, submission.plan
+    if submission.id_mismatch:
+        log.error(
+            "Hedra made generation %s although %s was asked for: it does not keep to our ids. Going on with "
+            "the one that is paid for. If this task fails now, it is not retried: a retry would pay again.",
+            generation.id,
+            plan.generation_id,
+        )
+    elif submission.answered:
+        log.info("Submitted generation %s.", generation.id)
+    elif plan.must_submit:
+        log.info("Generation %s exists: the submit whose answer was lost had succeeded.", generation.id)
+
+
+def log_result(result: Mapping[str, Any], *, waited: bool, log: Any) -> None:
+    """
+    Log where a generation's file is, what the generation cost, and who paid.
+
+    :param result: Of :func:`hedra_provider.xcom.generation_result`.
+    :param waited: Whether it is complete; else it has only been submitted.
+    """
+    cost, paid = result["credit_cost"], result["credits_paid"]
+    cost_words = "an unknown number of credits" if cost is None else f"{cost} credits"
+    if not waited:
+        log.info(
+            "Generation %s costs %s. This task does not wait for it.", result["generation_id"], cost_words
+        )
+        return
+    if paid == 0 and cost:
+        cost_words += ", paid by another task: 0 credits here"
+    elif result["adopted"]:
+        cost_words += ", paid once, by an earlier try"
+    where = f"Stored {result['uri']} ({result['bytes']} bytes)."
+    if not result["uri"]:
+        where = "Complete; its file stays at Hedra, as no destination is set."
+    log.info("%s Generation %s, cost %s.", where, result["generation_id"], cost_words)
