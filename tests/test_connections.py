@@ -14,7 +14,7 @@ from hedra_provider import connections
 from hedra_provider.api.errors import HedraConfigurationError
 from hedra_provider.connections import read_connection
 from hedra_provider.hooks import HedraHook, HedraSettings
-from tests.polling import CONNECTION, TASK, tasks, until
+from tests.polling.over_http import CONNECTION, TASK, tasks, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
