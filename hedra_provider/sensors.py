@@ -127,7 +127,7 @@ class HedraGenerationSensor(HedraSensor):
     Wait until a generation is complete.
 
     A generation that failed fails the sensor at once: its own retries can't help, the task that submitted it
-    must be cleared. For production prefer an operator that waits itself, whose retry submits anew.
+    must be cleared. For production prefer an operator that waits itself, whose retry submits another.
 
     Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.results.generation_result`.
 
@@ -201,7 +201,7 @@ class HedraGenerationSensor(HedraSensor):
         elapsed = self._elapsed_seconds(context)
         try:
             require_id(self.generation_id, "generation_id")
-            # Nothing tells a sensor that is rescheduled whether Hedra has known it before.
+            # A sensor that is rescheduled does not know whether Hedra has known the generation before.
             is_new = elapsed <= UNKNOWN_GRACE_SECONDS
             poll = calls.get_status(self._id) if is_new else retry_unknown(lambda: get_known_status(self._id))
             generation = self.hook.get_conn().run(poll)

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from hedra_provider.events import EVENT_VERSION, failed, told
+from hedra_provider.events import EVENT_VERSION, failed, generation_facts
 from hedra_provider.hooks import HedraHook
 from hedra_provider.poller import wait_for_generation
 
@@ -41,7 +41,7 @@ class HedraGenerationTrigger(BaseTrigger):
     Wait until generations are complete or failed: one, or all the variations of a batch.
 
     Fires one event: ``{"version", "generation_ids", "outcome", "generations", "failure"}``. ``outcome`` is
-    ``finished`` (then ``generations`` holds what Hedra said of each, without URLs), ``timeout`` or ``failed``
+    ``finished`` (then ``generations`` holds the facts about each, without URLs), ``timeout`` or ``failed``
     (then ``failure`` holds ``kind``, ``message``, ``retryable``, ``retry_after`` and ``generation_id``).
 
     :param generation_ids: The generations.
@@ -91,7 +91,7 @@ class HedraGenerationTrigger(BaseTrigger):
         event |= {"generations": [], "failure": None}
         generations, failure = await _outcome(self._wait())
         if generations is not None:
-            facts = [told(generation) for generation in generations]
+            facts = [generation_facts(generation) for generation in generations]
             yield TriggerEvent(event | {"outcome": "finished", "generations": facts})
         else:
             yield TriggerEvent(event | failure)

@@ -38,7 +38,7 @@ def retry_unknown(make_call: Callable[[], Call[T]]) -> Call[T]:
     Hedra answers 404 for a moment after a submit (observed), and always for a wrong id: a wrong id is to be
     reported soon, not after the two minutes that a wait allows.
 
-    :param make_call: Makes the call anew for each attempt.
+    :param make_call: Makes a new call for each attempt.
     :raises HedraNotFoundError: If Hedra still does not know it.
     """
     for pause in RETRY_UNKNOWN_AFTER_SECONDS:
