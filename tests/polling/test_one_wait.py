@@ -114,6 +114,15 @@ def test_no_poll_is_sent_before_retry_after_not_even_at_the_deadline(driver: str
     assert "rate-limited" in str(outcome.result)
 
 
+@pytest.mark.parametrize("driver", list(DRIVERS))
+def test_failures_are_counted_in_a_row_whatever_429s_come_in_between(driver: str):
+    """Ten 429s and seven failures end no wait."""
+    answers = iter([*[limited] * 10, *[down] * 7])
+    outcome = play(lambda now: next(answers, lambda: status("complete"))(), driver)
+    assert outcome.result.is_complete
+    assert [line.partition("failure ")[2][:6] for line in outcome.lines if "failure " in line][-1] == "7 of 8"
+
+
 # Nothing is silent
 
 TROUBLES = {

@@ -17,7 +17,7 @@ from hedra_provider.api.errors import (
 )
 from hedra_provider.polling.batches import BatchStrategy
 from hedra_provider.polling.poll import Poll, PollKind
-from hedra_provider.polling.tracked import Ended, Progressed, Subscription
+from hedra_provider.polling.tracked import Ended, Progressed, Subscription, Warned
 from tests.polling.worlds import answers, many, polls_of
 
 # One alone
@@ -302,6 +302,22 @@ def test_ids_that_nobody_knows_end_after_their_grace_without_another():
     assert len(world.ended) == 30
     assert all(isinstance(result, HedraNotFoundError) for _, result in world.ended.values())
     assert world.planner.strategy is BatchStrategy.BATCHES
+
+
+def test_each_that_the_list_does_not_show_yet_is_warned_of_at_once():
+    """The list is asked for all together, the status endpoint for one of them; none of them is silent."""
+    world = World()
+    ids = [world.make(number, begins=60, seconds=20) for number in range(30)]
+    for one in ids:
+        world.wait(one, poll_interval=10)
+    world.run()
+    for one in ids:
+        at, first = world.updates[one][0]
+        assert at < 5
+        assert isinstance(first, Warned)
+        assert f"Hedra does not list generation {one}" in first.message or "404" in first.message
+        assert sum(isinstance(update, Warned) for _, update in world.updates[one]) <= 3
+        assert isinstance(world.ended[one][1], Generation)
 
 
 def test_an_id_that_is_no_uuid_is_never_put_into_a_list():

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.simulation import World, generation_id
+from hedra_provider.api.answers import Generation
 from hedra_provider.api.errors import HedraServerError
 from hedra_provider.polling import tracked
+from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PollKind
 from hedra_provider.polling.tracked import TRANSITIONS, PollState, Subscription, TrackedGeneration
 from tests.polling.worlds import answers, many
@@ -122,6 +124,39 @@ def test_every_step_of_the_planner_is_in_the_table_and_every_step_of_the_table_i
     table = {(state, following) for state, all_of_them in TRANSITIONS.items() for following in all_of_them}
     assert steps - table == set()
     assert table - steps == set()
+
+
+def test_an_answer_to_a_poll_that_nobody_waits_for_any_more_moves_nothing(steps: set[Step]):
+    planner = Planner(lambda: 0.5)
+
+    def subscribe() -> list[Subscription]:
+        made = [
+            Subscription(generation_id(n), lambda update: None, began=0.0, deadline=9e9, poll_interval=1.0)
+            for n in range(3)
+        ]
+        for one in made:
+            planner.add(one, 0.0)
+        return made
+
+    first = subscribe()
+    older = planner.next_poll(0.0)
+    for one in first:
+        planner.drop(one)
+    subscribe()
+    newer = planner.next_poll(1.0)
+    assert older is not None
+    assert newer is not None
+    assert len(older.ids) == len(newer.ids) == 3
+    # The list shows one of three: the others get a status request each, and no second one.
+    row = Generation(id=generation_id(0), status="processing")
+    planner.on_answer(older, [row], 1.0)
+    planner.on_answer(newer, [row], 1.1)
+    planner.on_error(older, HedraServerError("down", status_code=503, retryable=True), 1.2)
+    table = {(state, following) for state, all_of_them in TRANSITIONS.items() for following in all_of_them}
+    assert steps <= table
+    polls = [poll for now in range(2, 8) if (poll := planner.next_poll(now)) is not None]
+    asked = [poll.ids for poll in polls if poll.ids != (generation_id(0),)]
+    assert asked == [(generation_id(1),), (generation_id(2),)]
 
 
 def test_the_docstring_shows_the_same_table():
