@@ -301,6 +301,7 @@ class Poller:
     async def _send(self, client: AsyncHedraClient, poll: Poll) -> None:
         """Send one poll. A slow one holds up only the generations that it is for."""
         from hedra_provider.api import errors
+        from hedra_provider.polling.batches import BatchStrategy
 
         seconds = WHOLE_POLL_SECONDS + (self.settings.timeout or 0.0)
         strategy = self._planner.strategy
@@ -324,12 +325,11 @@ class Poller:
             odd = errors.HedraProtocolError(f"{type(error).__name__} in a poll.")
             self._planner.on_error(poll, odd, CLOCK.now())
             raise
-        if self._planner.strategy is not strategy:
+        if strategy is BatchStrategy.BATCHES and self._planner.strategy is BatchStrategy.PAGES:
             log.warning(
-                "Hedra's list of generations does not answer to `ids` as expected; up to %d generations at a "
-                "time are now polled by %s. Waits go on.",
+                "Hedra's list of generations does not honour `ids`. For ten minutes the newest pages of the "
+                "list are read instead; generations that no page shows are polled one by one. Waiting: %d.",
                 len(self._planner),
-                self._planner.strategy.value,
             )
 
     async def _on_rejected_key(self, poll: Poll, error: HedraError) -> None:

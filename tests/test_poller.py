@@ -47,7 +47,9 @@ def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False, batch=False)
-def test_300_are_read_from_pages_where_ids_are_ignored(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_300_are_read_from_pages_where_ids_are_ignored(
+    hedra_sandbox: Sandbox, clock: MovedClock, caplog: pytest.LogCaptureFixture
+):
     submit(50)
     hedra_sandbox.advance(100)
     ids = submit(300)
@@ -59,6 +61,7 @@ def test_300_are_read_from_pages_where_ids_are_ignored(hedra_sandbox: Sandbox, c
     assert any("created_after=" in row["query"] for row in asked)
     # One by one it would be 6,000.
     assert len(asked) <= 20 * 10
+    assert [line for line in caplog.messages if "does not honour `ids`" in line]
 
 
 @pytest.mark.hedra_sandbox(seconds=100, media=False, rate=2)
@@ -299,7 +302,7 @@ def test_each_tells_of_its_own_in_its_own_context(hedra_sandbox: Sandbox, clock:
 
 
 @pytest.mark.hedra_sandbox(seconds=10, media=False)
-def test_two_who_wait_for_the_same_share_its_looks(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_two_who_wait_for_the_same_share_its_polls(hedra_sandbox: Sandbox, clock: MovedClock):
     (one,) = submit(1)
     results = asyncio.run(all_of([one, one.upper()], poll_interval=5.0, first_poll_after=5.0))
     assert [result.is_complete for result in results] == [True, True]

@@ -34,7 +34,7 @@ def clock(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> MovedClock
 
 
 class Rotation:
-    """The key changes when everybody has come with the old one; then the first look is sent."""
+    """The key changes when everybody has come with the old one; then the first poll is sent."""
 
     def __init__(
         self, sandbox: Sandbox, clock: MovedClock, patch: pytest.MonkeyPatch, waiting: int, **connections: str

@@ -179,10 +179,11 @@ def test_the_sensor_warns_of_an_unknown_status_at_once(
     mode: str,
 ):
     (one,) = submit(1)
-    hedra_sandbox.faults({"on": STATUS, "times": 2, "patch": {"status": "moderated"}})
+    hedra_sandbox.faults({"on": STATUS, "times": 5, "patch": {"status": "moderated"}})
     assert wait(sensor(one, **MODES[mode]))["status"] == "complete"
-    # Deferred, the sensor and its trigger warn once each: they are different processes.
-    assert told().count("does not know: moderated") == (2 if mode == "deferred" else 1)
+    # Once for five polls. Deferred, the sensor and its trigger warn: they are different processes. Airflow 3.0
+    # writes each line twice here.
+    assert 1 <= told().count("does not know: moderated") <= 4
 
 
 @pytest.mark.parametrize("mode", list(MODES))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class World:
-    """A clock, an API whose answer depends on it, and what was told meanwhile."""
+    """A clock, an API whose answer depends on it, and what was logged meanwhile."""
 
     def __init__(self, answer: Callable[[float], httpx.Response]) -> None:
         self.now = 1_000_000.0
@@ -61,13 +61,13 @@ def status(name: str, **fields: Any) -> httpx.Response:
     return httpx.Response(200, json={"id": "gen", "status": name} | fields)
 
 
-def test_it_looks_at_the_interval_until_complete():
+def test_it_polls_at_the_interval_until_complete():
     world = World(lambda now: status("complete" if now >= 40 else "processing"))
     assert world.wait().is_complete
     assert world.polls == [0, 15, 30, 45]
 
 
-def test_the_first_look_may_come_later():
+def test_the_first_poll_may_come_later():
     world = World(lambda now: status("complete"))
     world.wait(first_poll_after=3.0)
     assert world.polls == [3]
@@ -76,7 +76,7 @@ def test_the_first_look_may_come_later():
     assert world.polls == [1]
 
 
-def test_an_estimate_brings_the_look_forward():
+def test_an_estimate_brings_the_poll_forward():
     world = World(lambda now: status("complete" if now >= 40 else "processing", eta_sec=max(40 - now, 0)))
     world.wait()
     assert world.polls == [0, 15, 30, 40]
@@ -111,7 +111,7 @@ def test_a_failed_generation_is_returned_to_the_caller():
     assert world.wait().is_failed
 
 
-def test_the_log_tells_changes_only():
+def test_the_log_shows_changes_only():
     world = World(lambda now: status("complete" if now >= 300 else "queued", progress=0))
     world.wait()
     assert len(world.polls) == 21

@@ -15,20 +15,20 @@ jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
 @given(intervals, ages, etas, jitters)
-def test_a_look_comes_within_the_interval(poll_interval: float, age: float, eta: float | None, jitter: float):
+def test_a_poll_comes_within_the_interval(poll_interval: float, age: float, eta: float | None, jitter: float):
     pause = pacing.next_poll_seconds(poll_interval=poll_interval, age=age, eta=eta, jitter=jitter)
     assert 0 < pause <= poll_interval
     assert pause >= min(poll_interval, pacing.FLOOR_SECONDS) * (1 - pacing.JITTER)
 
 
 @given(intervals, ages, jitters)
-def test_an_estimate_never_delays_a_look(poll_interval: float, age: float, jitter: float):
+def test_an_estimate_never_delays_a_poll(poll_interval: float, age: float, jitter: float):
     without = pacing.next_poll_seconds(poll_interval=poll_interval, age=age, eta=None, jitter=jitter)
     late = pacing.next_poll_seconds(poll_interval=poll_interval, age=age, eta=1e6, jitter=jitter)
     assert late <= without
 
 
-def test_near_its_end_a_generation_is_looked_at_sooner():
+def test_near_its_end_a_generation_is_polled_sooner():
     assert pacing.next_poll_seconds(poll_interval=15, age=10, eta=3, jitter=0) == 3
 
 

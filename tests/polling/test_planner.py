@@ -23,7 +23,7 @@ from tests.polling.worlds import answers, many, polls_of
 # One alone
 
 
-def test_one_alone_is_asked_for_by_the_status_endpoint_at_its_interval():
+def test_one_alone_is_polled_by_the_status_endpoint_at_its_interval():
     world = World()
     one = world.make(0, seconds=40)
     world.wait(one, poll_interval=15)
@@ -33,7 +33,7 @@ def test_one_alone_is_asked_for_by_the_status_endpoint_at_its_interval():
     assert world.ended[one][0] == pytest.approx(45.2)
 
 
-def test_an_estimate_brings_its_look_forward():
+def test_an_estimate_brings_its_poll_forward():
     world = World(latency=0.0, eta=True)
     one = world.make(0, seconds=50)
     world.wait(one, poll_interval=15)
@@ -113,7 +113,7 @@ def test_poll_interval_is_the_ceiling(waits: list[tuple[float, float, float]], e
     for number, (poll_interval, _, begin) in enumerate(waits):
         times = [begin, *polls_of(world, generation_id(number))]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        # Where looks meet they are spread, at 25 a second, and the line of four connections is short.
+        # Where polls meet they are spread, at 25 a second, and the line of four connections is short.
         assert max(gaps) <= poll_interval + 2.0
         assert sum(gaps) / len(gaps) <= poll_interval + 0.1 + 2.0 / len(gaps)
     assert len(world.polls) <= sum(seconds / (0.7 * min(p, 1 if eta else p)) + 8 for p, seconds, _ in waits)
@@ -134,26 +134,26 @@ def test_a_short_interval_beside_long_ones_keeps_its_own():
 # Several waits for one
 
 
-def test_several_who_wait_for_one_share_its_looks_and_hear_what_is_news_to_them():
+def test_several_waits_for_one_share_its_polls_and_get_their_own_updates():
     world = World()
     one = world.make(0, seconds=20)
-    told: list[list[object]] = [[], []]
+    lines: list[list[object]] = [[], []]
     for number, begin in enumerate((0.0, 7.0)):
 
         def start(number: int = number) -> None:
             wait = Subscription(
-                one.upper(), told[number].append, began=world.now, deadline=9e9, poll_interval=5.0
+                one.upper(), lines[number].append, began=world.now, deadline=9e9, poll_interval=5.0
             )
             world.planner.add(wait, world.now, 5.0)
 
         world.at(begin, start)
     world.run()
     assert polls_of(world, one) == [5, 10, 15, 20]
-    for news in told:
+    for news in lines:
         assert [type(item) for item in news] == [Progressed, Ended]
 
 
-def test_who_leaves_is_not_asked_for_any_more():
+def test_a_wait_that_was_dropped_is_not_polled_any_more():
     world = World()
     one, two = world.make(0, seconds=50), world.make(1, seconds=20)
     wait = Subscription(one, lambda update: None, began=0.0, deadline=9e9, poll_interval=5.0)
@@ -169,7 +169,7 @@ def test_who_leaves_is_not_asked_for_any_more():
 # Deadlines
 
 
-def test_the_last_look_falls_on_the_deadline():
+def test_the_last_poll_falls_on_the_deadline():
     world = World()
     late, done = world.make(0, seconds=1000), world.make(1, seconds=99)
     for one in (late, done):
@@ -180,7 +180,7 @@ def test_the_last_look_falls_on_the_deadline():
     assert 100 <= polls_of(world, late)[-1] < 100.5
 
 
-def test_a_deadline_that_has_passed_leaves_one_look():
+def test_a_deadline_that_has_passed_leaves_one_poll():
     world = World()
     done, late = world.make(0, seconds=0), world.make(1, seconds=9)
     for one in (done, late):
