@@ -181,8 +181,8 @@ def test_the_sensor_warns_of_an_unknown_status_at_once(
     (one,) = submit(1)
     hedra_sandbox.faults({"on": STATUS, "times": 5, "patch": {"status": "moderated"}})
     assert wait(sensor(one, **MODES[mode]))["status"] == "complete"
-    # Once for five polls. Deferred, the sensor and its trigger warn: they are different processes. Airflow 3.0
-    # writes each line twice here.
+    # Once for five polls. Deferred, the sensor and its trigger warn: different processes. Airflow 3.0 writes
+    # each line twice here.
     assert 1 <= told().count("does not know: moderated") <= 4
 
 
