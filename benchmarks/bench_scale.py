@@ -2,10 +2,10 @@
 
     python benchmarks/bench_scale.py [--counts 1000,10000,100000]
 
-The decisions of the poller (:mod:`hedra_provider.api.polling`) run as they are; the API, its 200 ms and the
-clock are simulated, so an hour takes seconds and the figures are the same on every machine but for the
-processor time. Generations take 5 to 15 minutes; those that wait do so at 30 s. "At most" is what as many
-fixed intervals would ask for. A hundred thousand at 30 s are 3,333 looks a second: 17 requests of 200 ids.
+The decisions of the poller (:mod:`hedra_provider.polling.planner`) run as they are; the API, its 200 ms
+and the clock are simulated, so an hour takes seconds and the figures are the same on every machine but for
+the processor time. Generations take 5 to 15 minutes; those that wait do so at 30 s. "At most" is what as many
+fixed intervals would ask for. A hundred thousand at 30 s are 3,333 polls a second: 17 requests of 200 ids.
 
 Memory is what Python allocated for the poller and its waits, without the simulated API, in a second run.
 
@@ -29,8 +29,8 @@ from typing import Any
 
 from benchmarks.report import publish, text_table
 from benchmarks.simulation import World, generation_id
-from hedra_provider.api.looks import Ended, News, Wait
-from hedra_provider.api.polling import Polling
+from hedra_provider.polling.planner import Planner
+from hedra_provider.polling.tracked import Ended, Subscription, Update
 
 COUNTS = "1000,10000,100000"
 POLL_INTERVAL_SECONDS = 30.0
@@ -48,7 +48,7 @@ def crowd(count: int) -> dict[str, Any]:
         begin = chance.uniform(0, ARRIVING_SECONDS)
         seconds = chance.uniform(*TAKES_SECONDS)
         one = world.make(number, begins=begin, seconds=seconds)
-        world.wait(one, poll_interval=POLL_INTERVAL_SECONDS, begin=begin, first_look_after=3.0)
+        world.wait(one, poll_interval=POLL_INTERVAL_SECONDS, begin=begin, first_poll_after=3.0)
         fixed += 1 + seconds // POLL_INTERVAL_SECONDS
     began = time.process_time()
     world.run()
@@ -72,17 +72,18 @@ def memory(count: int) -> int:
     """Return the bytes that a poller with so many waits holds."""
     ids = [generation_id(number) for number in range(count)]
 
-    def tell(news: News) -> None:
-        assert not isinstance(news, Ended)
+    def tell(update: Update) -> None:
+        assert not isinstance(update, Ended)
 
     gc.collect()
     tracemalloc.start()
-    polling = Polling(random.Random(1).random)
+    planner = Planner(random.Random(1).random)
     for number, one in enumerate(ids):
-        polling.add(Wait(one, 1e9, POLL_INTERVAL_SECONDS, 0.0, tell), 0.0, number / count)
+        wait = Subscription(one, tell, began=0.0, deadline=1e9, poll_interval=POLL_INTERVAL_SECONDS)
+        planner.add(wait, 0.0, number / count)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(polling) == count
+    assert len(planner) == count
     return held
 
 
@@ -94,11 +95,11 @@ def alone(*, eta: bool, runs: int = 300) -> dict[str, Any]:
         world = World(latency=0.0, eta=eta, seed=seed)
         world.wait(world.make(0, seconds=seconds), poll_interval=ALONE_INTERVAL_SECONDS)
         world.run()
-        requests += len(world.looks)
+        requests += len(world.polls)
         late += world.delays()[0]
-        looks = -(-seconds // ALONE_INTERVAL_SECONDS)
-        fixed += 1 + looks
-        fixed_late += looks * ALONE_INTERVAL_SECONDS - seconds
+        polls = -(-seconds // ALONE_INTERVAL_SECONDS)
+        fixed += 1 + polls
+        fixed_late += polls * ALONE_INTERVAL_SECONDS - seconds
         equal += 1 + seconds
     mean_late = late / runs
     return {

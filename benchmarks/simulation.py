@@ -14,8 +14,9 @@ from uuid import UUID
 
 from hedra_provider.api.answers import Asset, Generation
 from hedra_provider.api.errors import HedraError, HedraRateLimitError
-from hedra_provider.api.looks import PAGE_ROWS, Ended, Kind, Look, News, Wait
-from hedra_provider.api.polling import Polling
+from hedra_provider.polling.planner import Planner
+from hedra_provider.polling.poll import PAGE_ROWS, Poll, PollKind
+from hedra_provider.polling.tracked import Ended, Subscription, Update
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,21 +59,21 @@ class World:
     rate: float | None = None
     retry_after: float | None = None
     eta: bool = False
-    trouble: Callable[[Look], HedraError | None] = lambda look: None
+    trouble: Callable[[Poll], HedraError | None] = lambda poll: None
     seed: int = 1
     now: float = 0.0
     made: dict[str, Made] = field(default_factory=dict)
-    looks: list[Look] = field(default_factory=list)
-    news: dict[str, list[tuple[float, News]]] = field(default_factory=dict)
+    polls: list[Poll] = field(default_factory=list)
+    updates: dict[str, list[tuple[float, Update]]] = field(default_factory=dict)
     ended: dict[str, tuple[float, object]] = field(default_factory=dict)
-    refused: int = 0
+    rate_limited: int = 0
     keep: bool = True
-    """Whether looks and news are kept; the totals are in any case."""
-    requests: Counter[Kind] = field(default_factory=Counter)
+    """Whether polls and updates are kept; the totals are in any case."""
+    requests: Counter[PollKind] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed).random
-        self.polling = Polling(self.chance)
+        self.planner = Planner(self.chance)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._in_flight = 0
@@ -94,30 +95,30 @@ class World:
         poll_interval: float,
         deadline: float = 86_400.0,
         begin: float = 0.0,
-        first_look_after: float = 0.0,
+        first_poll_after: float = 0.0,
     ) -> None:
-        """Let somebody wait from `begin` on."""
+        """Let a wait begin at `begin`."""
 
-        def tell(news: News) -> None:
+        def tell(update: Update) -> None:
             if self.keep:
-                self.news.setdefault(id_, []).append((self.now, news))
-            if isinstance(news, Ended):
-                self.ended[id_] = (self.now, news.result)
+                self.updates.setdefault(id_, []).append((self.now, update))
+            if isinstance(update, Ended):
+                self.ended[id_] = (self.now, update.result)
 
         def start() -> None:
-            wait = Wait(id_, deadline, poll_interval, self.now, tell)
-            self.polling.add(wait, self.now, first_look_after)
+            wait = Subscription(id_, tell, began=self.now, deadline=deadline, poll_interval=poll_interval)
+            self.planner.add(wait, self.now, first_poll_after)
 
         self.at(begin, start)
 
     def run(self, until: float = math.inf) -> None:
-        """Let time pass until nobody waits any more, or until then."""
+        """Let time pass until no wait is left, or until then."""
         while True:
-            while self._in_flight < IN_FLIGHT and (look := self.polling.next_look(self.now)):
-                self._send(look)
+            while self._in_flight < IN_FLIGHT and (poll := self.planner.next_poll(self.now)):
+                self._send(poll)
             times = [self._events[0][0]] if self._events else []
-            if self._in_flight < IN_FLIGHT and len(self.polling):
-                times.append(self.polling.next_time(self.now))
+            if self._in_flight < IN_FLIGHT and len(self.planner):
+                times.append(self.planner.next_time(self.now))
             following = min(times, default=math.inf)
             if following > until or following == math.inf:
                 return
@@ -125,20 +126,20 @@ class World:
             while self._events and self._events[0][0] <= self.now:
                 heapq.heappop(self._events)[2]()
 
-    def _send(self, look: Look) -> None:
+    def _send(self, poll: Poll) -> None:
         self._in_flight += 1
-        self.requests[look.kind] += 1
+        self.requests[poll.kind] += 1
         if self.keep:
-            self.looks.append(look)
+            self.polls.append(poll)
         answer: list[Generation] | HedraError
-        answer = self._limit() or self.trouble(look) or self._rows(look)
+        answer = self._limit() or self.trouble(poll) or self._rows(poll)
 
         def arrive() -> None:
             self._in_flight -= 1
             if isinstance(answer, HedraError):
-                self.polling.failed(look, answer, self.now)
+                self.planner.on_error(poll, answer, self.now)
             else:
-                self.polling.saw(look, answer, self.now)
+                self.planner.on_answer(poll, answer, self.now)
 
         self.at(self.now + self.latency, arrive)
 
@@ -150,19 +151,19 @@ class World:
         if self._tokens >= 1.0:
             self._tokens -= 1.0
             return None
-        self.refused += 1
+        self.rate_limited += 1
         return HedraRateLimitError("slow down", status_code=429, retryable=True, retry_after=self.retry_after)
 
-    def _rows(self, look: Look) -> list[Generation]:
-        if look.kind is Kind.STATUS or (look.kind is Kind.BATCH and self.honours_ids):
-            ids = [one for one in look.ids if one in self.made and self.made[one].begins <= self.now]
-            return [self.row(one) for one in ids if look.kind is Kind.STATUS or self.shows(one)]
+    def _rows(self, poll: Poll) -> list[Generation]:
+        if poll.kind is PollKind.STATUS or (poll.kind is PollKind.BATCH and self.honours_ids):
+            ids = [one for one in poll.ids if one in self.made and self.made[one].begins <= self.now]
+            return [self.row(one) for one in ids if poll.kind is PollKind.STATUS or self.shows(one)]
         there = [(made.begins, one) for one, made in self.made.items() if made.begins <= self.now]
         newest = sorted(((begins, one) for begins, one in there if self.shows(one)), reverse=True)
-        if look.created_after is not None:
-            after = datetime.fromisoformat(look.created_after).timestamp() - EPOCH
+        if poll.created_after is not None:
+            after = datetime.fromisoformat(poll.created_after).timestamp() - EPOCH
             newest = [(begins, one) for begins, one in newest if begins >= after]
-        return [self.row(one) for _, one in newest[look.offset : look.offset + PAGE_ROWS]]
+        return [self.row(one) for _, one in newest[poll.offset : poll.offset + PAGE_ROWS]]
 
     def row(self, id_: str) -> Generation:
         """Return what the API says of a generation now."""

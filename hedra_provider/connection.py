@@ -130,7 +130,7 @@ def _require_conn_id(value: Any) -> str:
     return value
 
 
-async def read_connection(hedra_conn_id: str, *, anew: bool = False) -> HedraSettings:
+async def read_connection(hedra_conn_id: str, *, again: bool = False) -> HedraSettings:
     """
     Return what a connection says now, in a triggerer. Callers that come while it is read share the reading.
 
@@ -138,14 +138,14 @@ async def read_connection(hedra_conn_id: str, *, anew: bool = False) -> HedraSet
     backends, all of them through the one supervisor of the triggerer.
 
     :param hedra_conn_id: The Airflow connection.
-    :param anew: Whether a reading that began before does not count: Hedra has refused the key that it brings.
+    :param again: Whether a reading that began before does not count: Hedra rejected its key.
     :raises HedraConfigurationError: If there is none, it can't work, or it could not be read.
     """
     from hedra_provider.api.errors import HedraError
 
     readings = _READING.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     reading = readings.get(hedra_conn_id)
-    if reading is None or anew:
+    if reading is None or again:
         # Nobody's task: whoever began it may be cancelled, and its context says whose log a line goes to.
         reading = readings[hedra_conn_id] = asyncio.create_task(
             _read(hedra_conn_id), name="hedra-connection", context=contextvars.Context()

@@ -1,4 +1,4 @@
-"""What triggers tell tasks: versioned dicts that go through Airflow's database, so without URLs and keys."""
+"""The events that triggers fire: versioned dicts. They go through Airflow's database: no URLs, no keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OUTCOMES = ("finished", "enough", "turn", "timeout", "failed")
 
 
 def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
-    """Return what an event says of an error: ``outcome`` and ``failure``."""
+    """Return the part of an event about an error: ``outcome`` and ``failure``."""
     from hedra_provider.api.errors import MAX_ERROR_LENGTH
 
     failure = {
@@ -31,18 +31,18 @@ def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
     return {"outcome": outcome, "failure": failure}
 
 
-def told(generation: Generation) -> dict[str, Any]:
-    """Return what an event says of a generation."""
+def generation_facts(generation: Generation) -> dict[str, Any]:
+    """Return the part of an event about a finished generation."""
     from hedra_provider.api.cleaning import cleaned
 
     facts = {"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"}
-    said: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))
-    return said
+    found: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))
+    return found
 
 
 def read_event(event: Mapping[str, Any] | None) -> list[Generation]:
     """
-    Return the finished generations that an event tells of.
+    Return the finished generations of an event.
 
     :param event: What :class:`hedra_provider.triggers.HedraGenerationTrigger` fired.
     :return: The generations in the order of the trigger's ids; their status is ``complete`` or ``error``.
@@ -61,7 +61,7 @@ def read_event(event: Mapping[str, Any] | None) -> list[Generation]:
 
 def read_credits_event(event: Mapping[str, Any] | None) -> int:
     """
-    Return the credits that an event tells of.
+    Return the available credits of an event.
 
     :param event: What :class:`hedra_provider.triggers.HedraCreditsTrigger` fired.
     :raises HedraError: What the trigger could not get past, e.g. a deadline.
@@ -87,7 +87,7 @@ def read_turn_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[s
 
 
 def outcome_of(event: Mapping[str, Any] | None) -> str | None:
-    """Return the outcome that an event tells of; None if no trigger of this version fires such an event."""
+    """Return the outcome of an event; None if no trigger of this version fires such an event."""
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
         return None
     outcome = event.get("outcome")
@@ -95,13 +95,13 @@ def outcome_of(event: Mapping[str, Any] | None) -> str | None:
 
 
 def told_ids(event: Mapping[str, Any] | None) -> list[str]:
-    """Return the generations that an event is about; empty where it does not say."""
+    """Return the ids of the generations that an event is about; empty where it names none."""
     ids = event.get("generation_ids") if isinstance(event, Mapping) else None
     return [str(one).lower() for one in ids] if isinstance(ids, list) else []
 
 
 def _known(event: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return an event of this version; raise the error that it tells of."""
+    """Return an event of this version; raise the error that it carries."""
     from hedra_provider.api import errors
 
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:

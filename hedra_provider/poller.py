@@ -1,11 +1,12 @@
 """One poller for all generations that are waited for on an event loop with one key.
 
-Triggers call :func:`wait_for_generation`. The first one starts the poller, the last one ends it; between them
-it holds one client with few connections and asks for all generations together. What is asked when is decided
-by :mod:`hedra_provider.api.polling`.
+Triggers call :func:`wait_for_generation`. The first wait starts the poller, the last one ends it. Meanwhile
+the poller holds one client with few connections and polls all generations together. It makes no decisions:
+:mod:`hedra_provider.polling.planner` decides what to poll when, :mod:`hedra_provider.polling.wait` what an
+answer means.
 
-The poller's task starts with an empty context: in Airflow the context says whose log a line goes to. What a
-wait has to say is therefore said by the coroutine that waits.
+The poller's task starts with an empty context: in Airflow the context says whose log a line goes to. Each
+wait therefore logs in its own coroutine, from the updates in its :class:`Mailbox`.
 """
 
 from __future__ import annotations
@@ -27,33 +28,30 @@ if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import AsyncHedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.looks import Look, News, Wait
-    from hedra_provider.api.polling import Polling
-    from hedra_provider.api.waiting import ProgressLog
     from hedra_provider.connection_fields import HedraSettings
+    from hedra_provider.polling.planner import Planner
+    from hedra_provider.polling.poll import Poll
+    from hedra_provider.polling.tracked import Subscription, Update
 
 MAX_CONNECTIONS = 4
 
-LOOK_SECONDS = 20.0
-"""How long a look may wait for a byte, where the connection does not set a ``timeout``."""
+POLL_TIMEOUT_SECONDS = 20.0
+"""How long a poll may wait for a byte, where the connection does not set a ``timeout``."""
 
-WHOLE_LOOK_SECONDS = 60.0
-"""How much longer than that a look may take in all: it holds one of few connections."""
+WHOLE_POLL_SECONDS = 60.0
+"""How much longer than that a poll may take in all: it holds one of few connections."""
 
 KEEP_ALIVE_SECONDS = 4.0
 """Many servers close a connection that was idle for 5 s; a request that crosses with that is lost."""
 
-LAST_LOOK_SECONDS = 60.0
-"""How long after its deadline a wait still hopes for its last look, where the API is slow or says 429."""
-
 WOKEN_TOGETHER = 10
-"""What each of them does then takes a fraction of a millisecond, in which the loop stands still."""
+"""How many waits wake at a time: each takes a fraction of a millisecond, in which the loop stands still."""
 
 log = logging.getLogger(__name__)
 
 
 class Clock:
-    """Time, as the poller sees it; a test puts another in its place."""
+    """The poller's time; a test puts another in its place."""
 
     def now(self) -> float:
         """Return seconds that never jump."""
@@ -75,7 +73,7 @@ CLOCK = Clock()
 _POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, Poller]] = (
     weakref.WeakKeyDictionary()
 )
-"""By loop and by the fingerprint of the connection. Who waits keeps a poller alive, not this."""
+"""By loop and by the fingerprint of the connection. Waits keep a poller alive, this does not."""
 
 
 async def wait_for_generation(
@@ -84,51 +82,59 @@ async def wait_for_generation(
     *,
     deadline: float,
     poll_interval: float,
-    log: ProgressLog,
+    log: Callable[[str], None],
     warn: Callable[[str], None],
-    first_look_after: float = 0.0,
+    first_poll_after: float = 0.0,
+    time_limit: str | None = None,
 ) -> Generation:
     """
     Wait until a generation is complete or failed, by the poller of the running loop.
 
     :param hedra_conn_id: The Airflow connection.
     :param generation_id: The generation.
-    :param deadline: Epoch seconds after which the wait is given up.
-    :param poll_interval: Seconds between two looks at the most.
-    :param log: Is shown what is news; called in the context of this coroutine.
-    :param warn: Receives a line for each failed look; the same.
-    :param first_look_after: Seconds until the first look.
+    :param deadline: Epoch seconds at which the wait ends.
+    :param poll_interval: Seconds between two polls at most.
+    :param log: Receives a line for each change of the state; called in the context of this coroutine.
+    :param warn: Receives a line for whatever goes wrong while the wait goes on; the same.
+    :param first_poll_after: Seconds until the first poll, 0 by default.
+    :param time_limit: What set the deadline, for messages: ``"timeout"`` by default.
     :return: The finished generation: its status is ``complete`` or ``error``.
     :raises HedraWaitTimeoutError: At the deadline; the generation runs on.
     :raises HedraNotFoundError: If Hedra has not known the id for two minutes.
-    :raises HedraError: An error that can't get better, or the last of too many failures in a row.
+    :raises HedraError: An error that is not retryable, or the last of eight failures in a row.
     """
-    from hedra_provider.api.looks import Ended, Seen
-    from hedra_provider.api.waiting import timed_out
+    from hedra_provider.polling.progress import progress_line
+    from hedra_provider.polling.tracked import Ended, Progressed, Subscription
 
     settings = await read_connection(hedra_conn_id)
     began, left = CLOCK.now(), deadline - time.time()
-    waiter = Waiter(hedra_conn_id)
-    poller_of(settings).add(
-        waiter, generation_id, began + left, poll_interval, first_look_after=first_look_after
+    mailbox = Mailbox(hedra_conn_id)
+    subscription = Subscription(
+        generation_id,
+        mailbox.put,
+        began=began,
+        deadline=began + left,
+        poll_interval=poll_interval,
+        time_limit=time_limit,
     )
+    poller_of(settings).add(mailbox, subscription, first_poll_after)
     try:
-        async with asyncio.timeout(max(left, 0.0) + LAST_LOOK_SECONDS):
+        async with asyncio.timeout(subscription.gives_up_at - began):
             while True:
-                news = await waiter.next_news()
-                if isinstance(news, Seen):
-                    log.saw(news.generation, CLOCK.now() - began, news.next_look_seconds)
-                elif isinstance(news, Ended):
-                    if isinstance(news.result, BaseException):
-                        raise news.result
-                    log.saw(news.result, CLOCK.now() - began)
-                    return news.result
+                update = await mailbox.next_update()
+                if isinstance(update, Progressed):
+                    log(progress_line(update.generation, CLOCK.now() - began, update.next_poll_seconds))
+                elif isinstance(update, Ended):
+                    if isinstance(update.result, BaseException):
+                        raise update.result
+                    log(progress_line(update.result, CLOCK.now() - began))
+                    return update.result
                 else:
-                    warn(news.message)
+                    warn(update.message)
     except TimeoutError:
-        raise timed_out(generation_id, CLOCK.now() - began) from None
+        raise subscription.timed_out(CLOCK.now()) from None
     finally:
-        waiter.leave()
+        mailbox.leave()
 
 
 def poller_of(settings: HedraSettings) -> Poller:
@@ -143,91 +149,76 @@ def poller_of(settings: HedraSettings) -> Poller:
     return poller
 
 
-class Waiter:
+class Mailbox:
     """
-    One who waits, and the news that have come for it.
+    The updates for one coroutine that waits.
 
-    :param hedra_conn_id: The connection that it came with.
+    :param hedra_conn_id: The connection that it waits with.
     """
 
     def __init__(self, hedra_conn_id: str) -> None:
         self.hedra_conn_id = hedra_conn_id
         self.poller: Poller | None = None
-        self.wait: Wait | None = None
-        self._news: list[News] = []
+        self.subscription: Subscription | None = None
+        self._updates: list[Update] = []
         self._arrived: asyncio.Future[None] | None = None
 
-    def tell(self, news: News) -> None:
-        """Receive news."""
-        self._news.append(news)
+    def put(self, update: Update) -> None:
+        """Receive an update."""
+        self._updates.append(update)
         if self.poller is not None:
             self.poller.wake(self)
 
     def wake(self) -> None:
-        """Let it see what has come."""
+        """Wake the coroutine that waits for an update."""
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
-    async def next_news(self) -> News:
-        """Wait for news."""
-        while not self._news:
+    async def next_update(self) -> Update:
+        """Wait for an update."""
+        while not self._updates:
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
-        return self._news.pop(0)
+        return self._updates.pop(0)
 
     def leave(self) -> None:
-        """Wait no more."""
+        """End the wait."""
         if self.poller is not None:
             self.poller.drop(self)
 
 
 class Poller:
     """
-    Ask for the generations of all who wait with one key on one loop. Ends when nobody waits.
+    Poll the generations of all waits with one key on one loop. Ends with the last wait.
 
     :param settings: What their connection says.
-    :param key_was_read_anew: Whether the connection was just read anew because Hedra refused the key.
     """
 
-    def __init__(self, settings: HedraSettings, *, key_was_read_anew: bool = False) -> None:
-        from hedra_provider.api.polling import Polling
+    def __init__(self, settings: HedraSettings) -> None:
+        from hedra_provider.polling.planner import Planner
 
         self.settings = settings
         self.has_ended = False
-        self._polling: Polling = Polling(random.random)
-        self._waiters: dict[Wait, Waiter] = {}
-        self._to_wake: deque[Waiter] = deque()
+        self._planner: Planner = Planner(random.random)
+        self._mailboxes: dict[Subscription, Mailbox] = {}
+        self._to_wake: deque[Mailbox] = deque()
         self._changed = asyncio.Event()
-        self._asking: set[asyncio.Task[None]] = set()
-        self._key_was_read_anew = key_was_read_anew
+        self._sending: set[asyncio.Task[None]] = set()
+        self._key_was_read_again = False
         self._reading = False
         self._read_at = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
-    def add(
-        self,
-        waiter: Waiter,
-        generation_id: str,
-        deadline: float,
-        poll_interval: float,
-        *,
-        first_look_after: float = 0.0,
-    ) -> None:
+    def add(self, mailbox: Mailbox, subscription: Subscription, first_poll_after: float = 0.0) -> None:
         """
-        Begin a wait.
+        Begin a wait, or go on with one that another poller had.
 
-        :param deadline: On the poller's clock.
+        :param mailbox: Where the updates of the subscription go.
+        :param first_poll_after: Seconds until the first poll, 0 by default.
         """
-        from hedra_provider.api.looks import Wait
-
-        now = CLOCK.now()
-        wait = Wait(generation_id, deadline, poll_interval, now, waiter.tell)
-        self._take(waiter, wait, first_look_after)
-
-    def _take(self, waiter: Waiter, wait: Wait, first_look_after: float) -> None:
-        waiter.poller, waiter.wait = self, wait
-        self._waiters[wait] = waiter
-        self._polling.add(wait, CLOCK.now(), first_look_after)
+        mailbox.poller, mailbox.subscription = self, subscription
+        self._mailboxes[subscription] = mailbox
+        self._planner.add(subscription, CLOCK.now(), first_poll_after)
         self._changed.set()
         if self._task is None:
             # A task made in a trigger would inherit its context, and log into the log of its task.
@@ -235,16 +226,16 @@ class Poller:
                 self._run(), name="hedra-poller", context=contextvars.Context()
             )
 
-    def drop(self, waiter: Waiter) -> None:
-        """End a wait without a word."""
-        wait = waiter.wait
-        if wait is not None and self._waiters.pop(wait, None) is not None:
-            self._polling.drop(wait)
+    def drop(self, mailbox: Mailbox) -> None:
+        """End a wait without an update."""
+        subscription = mailbox.subscription
+        if subscription is not None and self._mailboxes.pop(subscription, None) is not None:
+            self._planner.drop(subscription)
             self._changed.set()
 
-    def wake(self, waiter: Waiter) -> None:
-        """Wake one for whom there is news: a few at a time, as an answer may end hundreds of waits."""
-        self._to_wake.append(waiter)
+    def wake(self, mailbox: Mailbox) -> None:
+        """Wake a wait that has an update: a few at a time, as an answer may end hundreds of waits."""
+        self._to_wake.append(mailbox)
         if len(self._to_wake) == 1:
             asyncio.get_running_loop().call_soon(self._wake_some)
 
@@ -262,114 +253,125 @@ class Poller:
                 try:
                     await self._poll(client)
                 finally:
-                    for task in self._asking:
+                    for task in self._sending:
                         task.cancel()
-                    await asyncio.gather(*self._asking, return_exceptions=True)
+                    await asyncio.gather(*self._sending, return_exceptions=True)
         except asyncio.CancelledError:
-            self._polling.fail_all(HedraError("The poller was cancelled.", retryable=True))
+            self._planner.fail_all(HedraError("The poller was cancelled.", retryable=True))
             raise
         except Exception as error:
-            # Whoever waits must hear of it: nobody else awaits this task.
+            # The waits must learn of it: nobody awaits this task.
             log.exception("The poller of Hedra's generations failed.")
             what = f"The poller failed: {type(error).__name__}."
             failure = error if isinstance(error, HedraError) else HedraError(what, retryable=True)
-            self._polling.fail_all(failure)
+            self._planner.fail_all(failure)
         finally:
             self.has_ended = True
 
     async def _poll(self, client: AsyncHedraClient) -> None:
-        while len(self._polling):
+        while len(self._planner):
             self._changed.clear()
-            while len(self._asking) < MAX_CONNECTIONS and not self._reading:
-                look = self._polling.next_look(CLOCK.now())
-                if look is None:
+            while len(self._sending) < MAX_CONNECTIONS and not self._reading:
+                poll = self._planner.next_poll(CLOCK.now())
+                if poll is None:
                     break
-                task = asyncio.create_task(self._ask(client, look), name="hedra-look")
-                self._asking.add(task)
-                task.add_done_callback(self._asked)
+                task = asyncio.create_task(self._send(client, poll), name="hedra-poll")
+                self._sending.add(task)
+                task.add_done_callback(self._sent)
             now = CLOCK.now()
-            is_free = len(self._asking) < MAX_CONNECTIONS and not self._reading
-            at = self._polling.next_time(now) if is_free else float("inf")
+            is_free = len(self._sending) < MAX_CONNECTIONS and not self._reading
+            at = self._planner.next_time(now) if is_free else float("inf")
             await CLOCK.wait(self._changed, at - now)
-        # From here on whoever comes gets another poller; there is no await in between.
+        # From here on a new wait gets another poller; there is no await in between.
         self.has_ended = True
 
-    def _asked(self, task: asyncio.Task[None]) -> None:
-        self._asking.discard(task)
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("A look failed in a way that nobody thought of.", exc_info=error)
+            log.error(
+                "A poll raised an unexpected exception; its generations are polled again.", exc_info=error
+            )
 
-    async def _ask(self, client: AsyncHedraClient, look: Look) -> None:
-        """Send one look. A slow one holds up nobody but those whom it is for."""
+    async def _send(self, client: AsyncHedraClient, poll: Poll) -> None:
+        """Send one poll. A slow one holds up only the generations that it is for."""
         from hedra_provider.api import errors
+        from hedra_provider.polling.batches import BatchStrategy
 
-        seconds = WHOLE_LOOK_SECONDS + (self.settings.timeout or 0.0)
+        seconds = WHOLE_POLL_SECONDS + (self.settings.timeout or 0.0)
+        strategy = self._planner.strategy
         try:
             async with asyncio.timeout(seconds):
-                rows = await client.run(look.call())
-            # What has come was read at length, and goes through many waits now: let others do theirs between.
+                rows = await client.run(poll.call())
+            # Reading the answer took long, and many waits are notified now: let other tasks run in between.
             await asyncio.sleep(0)
-            self._key_was_read_anew = False
-            self._polling.saw(look, rows, CLOCK.now())
+            self._key_was_read_again = False
+            self._planner.on_answer(poll, rows, CLOCK.now())
         except errors.HedraAuthenticationError as error:
-            await self._refused(look, error)
+            await self._on_rejected_key(poll, error)
         except errors.HedraError as error:
-            self._polling.failed(look, error, CLOCK.now())
+            self._planner.on_error(poll, error, CLOCK.now())
         except TimeoutError:
             slow = errors.HedraTransportError(f"No whole answer within {seconds:.0f} s.")
-            self._polling.failed(look, slow, CLOCK.now())
+            self._planner.on_error(poll, slow, CLOCK.now())
         except Exception as error:
-            # Like an answer that can't be read: it is found out which row it is, and nobody is left behind.
-            odd = errors.HedraProtocolError(f"{type(error).__name__} in a look.")
-            self._polling.failed(look, odd, CLOCK.now())
+            # Treat an unexpected exception like an unreadable answer: batches shrink until the bad row is
+            # isolated, and its waits get the error.
+            odd = errors.HedraProtocolError(f"{type(error).__name__} in a poll.")
+            self._planner.on_error(poll, odd, CLOCK.now())
             raise
+        if strategy is BatchStrategy.BATCHES and self._planner.strategy is BatchStrategy.PAGES:
+            log.warning(
+                "Hedra's list of generations does not honour `ids`. For ten minutes the newest pages of the "
+                "list are read instead; generations that no page shows are polled one by one. Waiting: %d.",
+                len(self._planner),
+            )
 
-    async def _refused(self, look: Look, error: HedraError) -> None:
-        """Read the connection anew, once: its key may have been rotated."""
-        if self._reading or look.sent_at < self._read_at:
-            self._polling.again(look, CLOCK.now())
+    async def _on_rejected_key(self, poll: Poll, error: HedraError) -> None:
+        """Read the connection again, once: its key may have been rotated."""
+        if self._reading or poll.sent_at < self._read_at:
+            self._planner.requeue(poll, CLOCK.now())
             return
-        if self._key_was_read_anew:
-            self._polling.fail_all(error)
+        if self._key_was_read_again:
+            self._planner.fail_all(error)
             return
-        self._key_was_read_anew = self._reading = True
+        self._key_was_read_again = self._reading = True
         try:
-            for conn_id in {waiter.hedra_conn_id for waiter in self._waiters.values()}:
-                await self._read_anew(conn_id)
+            for conn_id in {mailbox.hedra_conn_id for mailbox in self._mailboxes.values()}:
+                await self._read_again(conn_id)
         finally:
             self._reading = False
             self._read_at = CLOCK.now()
-            self._polling.again(look, CLOCK.now())
+            self._planner.requeue(poll, CLOCK.now())
 
-    async def _read_anew(self, hedra_conn_id: str) -> None:
-        """Let those who came with a connection go on with what it says now."""
+    async def _read_again(self, hedra_conn_id: str) -> None:
+        """Let the waits with a connection go on with what the connection says now."""
         from hedra_provider.api.errors import HedraError
-        from hedra_provider.api.looks import Ended, Trouble, for_one
+        from hedra_provider.polling.tracked import Ended, Warned, for_one
 
         found: HedraSettings | HedraError
         try:
-            found = await read_connection(hedra_conn_id, anew=True)
+            found = await read_connection(hedra_conn_id, again=True)
         except HedraError as error:
             found = error
-        except Exception as error:  # noqa: BLE001  handed to those who wait
+        except Exception as error:  # noqa: BLE001  handed to the waits
             what = f"Connection {hedra_conn_id} could not be read: {type(error).__name__}."
             found = HedraError(what, retryable=True)
-        theirs = [pair for pair in self._waiters.items() if pair[1].hedra_conn_id == hedra_conn_id]
-        for wait, waiter in theirs:
-            waiter.tell(Trouble(f"Hedra refused the key; connection {hedra_conn_id} was read anew."))
+        theirs = [pair for pair in self._mailboxes.items() if pair[1].hedra_conn_id == hedra_conn_id]
+        for subscription, mailbox in theirs:
+            mailbox.put(Warned(f"Hedra rejected the API key; connection {hedra_conn_id} was read again."))
             if isinstance(found, HedraError):
-                self.drop(waiter)
-                waiter.tell(Ended(for_one(found, wait.generation_id)))
+                self.drop(mailbox)
+                mailbox.put(Ended(for_one(found, subscription.generation_id)))
             elif found.fingerprint != self.settings.fingerprint:
-                self.drop(waiter)
+                self.drop(mailbox)
                 successor = poller_of(found)
-                successor._key_was_read_anew |= not successor._waiters
-                successor._take(waiter, wait, 0.0)
+                successor._key_was_read_again |= not successor._mailboxes
+                successor.add(mailbox, subscription)
 
 
 async def _client(settings: HedraSettings) -> AsyncHedraClient:
-    """Make the client, which leaves repeating to the poller: a look that repeats itself would hide a 429."""
+    """Make the client, which leaves repeating to the poller: a poll that repeats itself would hide a 429."""
     import httpx
 
     limits = httpx.Limits(
@@ -379,5 +381,5 @@ async def _client(settings: HedraSettings) -> AsyncHedraClient:
     )
     options: dict[str, Any] = {"limits": limits, "repeat": False}
     if settings.timeout is None:
-        options["timeout"] = httpx.Timeout(LOOK_SECONDS, connect=10.0)
+        options["timeout"] = httpx.Timeout(POLL_TIMEOUT_SECONDS, connect=10.0)
     return await open_async_client(settings, **options)

@@ -34,6 +34,7 @@ from hedra_provider.triggers import (
     HedraGenerationTrigger,
     deferral,
     patience_seconds,
+    time_limit,
 )
 from hedra_provider.xcom import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.waiting import ProgressLog
+    from hedra_provider.polling.wait import GenerationWait
 
 
 DEFAULT_DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -113,17 +114,22 @@ class HedraSensor(BaseSensorOperator):
         """
         Return what waits in the triggerer.
 
-        :param end_time: Epoch seconds at which it gives up.
+        :param end_time: Epoch seconds at which its wait ends.
         """
         raise NotImplementedError
 
     @property
     def _poll_interval(self) -> float:
-        """Seconds; of 0, which Airflow takes, a second is made: who waits in the triggerer asks on and on."""
+        """``poke_interval`` in seconds; 1 for 0, which Airflow allows and which would poll in a busy loop."""
         return float(self.poke_interval) or 1.0
 
+    @property
+    def _next(self) -> str:
+        """When the next poll comes, in words."""
+        return f"{float(self.poke_interval):.0f} s"
+
     def execute(self, context: Context) -> Any:
-        """Look once; if it is not there yet, wait as the mode says."""
+        """Poll once; then wait as the mode says."""
         self.read_arguments()
         with self.hook:
             if not self.deferrable:
@@ -146,7 +152,7 @@ class HedraSensor(BaseSensorOperator):
         raise AssertionError("defer() raises")
 
     def _fail(self, error: HedraError) -> NoReturn:
-        """Fail for good with what can't get better by itself."""
+        """Fail, for good with what is not retryable."""
         from hedra_provider.api.errors import (
             TRY_AGAIN,
             HedraGenerationError,
@@ -173,15 +179,15 @@ class HedraGenerationSensor(HedraSensor):
     Wait until a generation is complete.
 
     A generation that failed fails the sensor at once: its own retries can't help, the task that submitted it
-    must be cleared. For production prefer an operator that waits itself, whose retry submits anew.
+    must be cleared. For production prefer an operator that waits itself, whose retry submits another.
 
     Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`.
 
     :param generation_id: The generation: its id, or any dict with ``generation_id``, as the operators return.
     :param hedra_conn_id: The Airflow connection.
     :param deferrable: Whether to wait in the triggerer, without a worker. Else ``mode`` says how to wait.
-    :param poke_interval: Seconds between two looks; at the most, where the sensor is deferred.
-    :param timeout: Seconds to wait.
+    :param poke_interval: Seconds between two polls, 15 by default; at most, where the sensor is deferred.
+    :param timeout: Seconds to wait, 6 hours by default.
     """
 
     template_fields: Sequence[str] = ("generation_id", *HedraSensor.template_fields)
@@ -207,10 +213,17 @@ class HedraGenerationSensor(HedraSensor):
         self.generation_id: Any = generation_id
 
     @cached_property
-    def _progress(self) -> ProgressLog:
-        from hedra_provider.api.waiting import ProgressLog
+    def _wait(self) -> GenerationWait:
+        """Decides what a status means for the log; Airflow's loop decides when to poll again and to end."""
+        from hedra_provider.polling.wait import GenerationWait
 
-        return ProgressLog(self.log.info)
+        return GenerationWait(
+            self.generation_id,
+            began=0.0,
+            deadline=float("inf"),
+            poll_interval=self._poll_interval,
+            time_limit=time_limit(self),
+        )
 
     @cached_property
     def _began(self) -> float:
@@ -223,41 +236,57 @@ class HedraGenerationSensor(HedraSensor):
             end_time=end_time,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self._poll_interval,
+            time_limit=time_limit(self),
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """
-        Look once.
+        Poll once.
 
-        A look that failed for a moment counts as "still running": the next one comes after the interval.
+        A poll that fails for a moment counts as "still running": the next one comes after the interval.
 
-        :raises AirflowFailException: If the generation failed, is unknown, or Hedra refuses the key.
+        :raises AirflowFailException: If the generation failed, is unknown, or Hedra rejects the key.
         """
         from hedra_provider.api import calls
         from hedra_provider.api.errors import HedraError
-        from hedra_provider.api.waiting import UNKNOWN_GRACE_SECONDS, asked_again, known_status
+        from hedra_provider.api.lookups import get_known_status, retry_unknown
+        from hedra_provider.polling.progress import progress_line
+        from hedra_provider.polling.wait import UNKNOWN_GRACE_SECONDS, PollAgain
 
         elapsed = self._elapsed_seconds(context)
         try:
-            # Nothing tells a sensor that is rescheduled whether Hedra has known it before.
+            # A sensor that is rescheduled does not know whether Hedra has known the generation before.
             is_new = elapsed <= UNKNOWN_GRACE_SECONDS
-            look = (
+            poll = (
                 calls.get_status(self.generation_id)
                 if is_new
-                else asked_again(lambda: known_status(self.generation_id))
+                else retry_unknown(lambda: get_known_status(self.generation_id))
             )
-            generation = self.hook.get_conn().run(look)
+            generation = self.hook.get_conn().run(poll)
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)
-            self.log.warning("A look at generation %s failed: %s", self.generation_id, error)
+            self.log.warning(
+                "Poll of generation %s failed, next poll in %s: %s", self.generation_id, self._next, error
+            )
             return PokeReturnValue(is_done=False)
         if generation is None:
-            self.log.info("Hedra does not know generation %s yet.", self.generation_id)
+            self.log.warning(
+                "Hedra answers 404 for generation %s, as it may for a moment after a submit. Next poll in "
+                "%s; the sensor fails if Hedra does not know the generation %.0f s after the sensor began.",
+                self.generation_id,
+                self._next,
+                UNKNOWN_GRACE_SECONDS,
+            )
             return PokeReturnValue(is_done=False)
-        self._progress.saw(generation, elapsed)
-        if not generation.is_finished:
+        decision = self._wait.on_status(generation, polled_at=elapsed, now=elapsed, jitter=0.0)
+        if isinstance(decision, PollAgain):
+            if decision.is_news:
+                self.log.info(progress_line(generation, elapsed))
+            if decision.warning:
+                self.log.warning(decision.warning)
             return PokeReturnValue(is_done=False)
+        self.log.info(progress_line(generation, elapsed))
         return PokeReturnValue(is_done=True, xcom_value=self._result(context, generation))
 
     def execute_complete(
@@ -269,7 +298,11 @@ class HedraGenerationSensor(HedraSensor):
         self.read_arguments()
         if outcome_of(event) and told_ids(event) != [self.generation_id]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
-            self.log.warning("An event tells of another wait (%s); this one goes on.", told_ids(event))
+            self.log.warning(
+                "Ignored an event about another wait (%s); still waiting for generation %s.",
+                ", ".join(told_ids(event)) or "no generation",
+                self.generation_id,
+            )
             self._defer(end_time)
         with self.hook:
             try:
@@ -291,6 +324,9 @@ class HedraGenerationSensor(HedraSensor):
         context["ti"].xcom_push(key=XCOM_RESULT, value=result)
         if generation.is_failed:
             self._fail(generation_error(generation.id, generation.error, generation.error_message))
+        self.log.info(
+            "Generation %s is complete; it cost %s.", generation.id, _credits(result["credit_cost"])
+        )
         return outputs(context, result)
 
     def _elapsed_seconds(self, context: Context) -> float:
@@ -307,10 +343,10 @@ class HedraCreditsSensor(HedraSensor):
 
     Returns, and pushes key by key, ``{"available", "minimum", "workspace_id"}``.
 
-    :param minimum: Credits that shall be there.
+    :param minimum: The credits to wait for.
     :param workspace_id: Whose, in place of the connection's workspace.
-    :param poke_interval: Seconds between two looks.
-    :param timeout: Seconds to wait.
+    :param poke_interval: Seconds between two polls, 300 by default.
+    :param timeout: Seconds to wait, a day by default.
     """
 
     template_fields: Sequence[str] = ("minimum", "workspace_id", *HedraSensor.template_fields)
@@ -347,15 +383,16 @@ class HedraCreditsSensor(HedraSensor):
             workspace_id=self._workspace,
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self._poll_interval,
+            time_limit=time_limit(self),
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """
-        Look once.
+        Poll once.
 
-        A look that failed for a moment counts as "not yet": the next one comes after the interval.
+        A poll that fails for a moment counts as "not yet": the next one comes after the interval.
 
-        :raises AirflowFailException: If Hedra refuses the key, or it knows no such workspace.
+        :raises AirflowFailException: If Hedra rejects the key, or the key has no such workspace.
         """
         from hedra_provider.api import calls
         from hedra_provider.api.cleaning import clean
@@ -369,10 +406,10 @@ class HedraCreditsSensor(HedraSensor):
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)
-            self.log.warning("A look at the balance failed: %s", error)
+            self.log.warning("Poll of the balance failed, next poll in %s: %s", self._next, error)
             return PokeReturnValue(is_done=False)
         available = balance.available(workspace_id)
-        self.log.info("%s credits are there, %s are waited for.", available, self.minimum)
+        self.log.info("Waiting for %s; available: %s.", _credits(self.minimum), _credits(available))
         if available is None or available < self.minimum:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(context, available))
@@ -386,17 +423,31 @@ class HedraCreditsSensor(HedraSensor):
         self.read_arguments()
         # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
         if outcome_of(event) == "turn" or (outcome_of(event) and told_ids(event)):
-            self.log.warning("An event tells of another wait (%s); this one goes on.", told_ids(event))
+            self.log.warning(
+                "Ignored an event about another wait (%s); still waiting for %s.",
+                ", ".join(told_ids(event)) or "no generation",
+                _credits(self.minimum),
+            )
             self._defer(end_time)
         try:
             available = read_credits_event(event)
         except HedraError as error:
             self._fail(error)
         if available < self.minimum:
-            self.log.warning("An event tells of %d credits, which are too few; the wait goes on.", available)
+            self.log.warning(
+                "Ignored an event about %s; still waiting for %s.",
+                _credits(available),
+                _credits(self.minimum),
+            )
             self._defer(end_time)
         return self._result(context, available)
 
     def _result(self, context: Context, available: int) -> dict[str, Any]:
         result = {"available": available, "minimum": self.minimum, "workspace_id": self._workspace}
         return outputs(context, result)
+
+
+def _credits(number: int | None) -> str:
+    if number is None:
+        return "an unknown number of credits"
+    return "1 credit" if number == 1 else f"{number} credits"

@@ -52,14 +52,14 @@ def store_result(
     """
     from hedra_provider.api.cleaning import clean, fit_cause
     from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
+    from hedra_provider.api.lookups import retry_unknown
     from hedra_provider.api.transfer import RemoteFile, asset_file, download, generation_file
-    from hedra_provider.api.waiting import asked_again
 
     def look() -> RemoteFile:
         if not generation_id:
-            return client.run(asked_again(lambda: asset_file(str(asset_id), str(asset_type))))
+            return client.run(retry_unknown(lambda: asset_file(str(asset_id), str(asset_type))))
         try:
-            return client.run(asked_again(lambda: generation_file(generation_id)))
+            return client.run(retry_unknown(lambda: generation_file(generation_id)))
         except HedraNotFoundError as error:
             error.retryable = error.retryable or seen_complete
             raise

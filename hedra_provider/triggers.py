@@ -14,25 +14,25 @@ from weakref import WeakKeyDictionary
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from hedra_provider.connection import open_async_client, read_connection
-from hedra_provider.events import EVENT_VERSION, failed, told
+from hedra_provider.events import EVENT_VERSION, failed, generation_facts
 from hedra_provider.poller import wait_for_generation
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
     from hedra_provider.api.calls import Call
-    from hedra_provider.api.pacing import Turns
+    from hedra_provider.polling.rate_limit import RetrySlots
 
 T = TypeVar("T")
 
-FIRST_LOOK_SECONDS = 3.0
-"""How long the trigger waits before its first look. The task has just looked; and a scheduler under load
-may fail a task that is back from the triggerer before it noticed that the task went there (seen on 3.3.2).
+FIRST_POLL_SECONDS = 3.0
+"""How long the trigger waits before its first poll. The task has just polled; and a scheduler under load may
+fail a task that is back from the triggerer before it noticed that the task went there (seen on 3.3.2).
 """
 
 DEFER_GRACE_SECONDS = 300.0
 """How much later than the trigger's own deadline Airflow's cruder one strikes."""
 
-_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Turns]] = WeakKeyDictionary()
+_RETRY_SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RetrySlots]] = WeakKeyDictionary()
 
 
 class HedraGenerationTrigger(BaseTrigger):
@@ -40,15 +40,16 @@ class HedraGenerationTrigger(BaseTrigger):
     Wait until generations are complete or failed: one, or all the variations of a batch.
 
     Fires one event: ``{"version", "generation_ids", "outcome", "generations", "failure"}``. ``outcome`` is
-    ``finished`` (then ``generations`` holds what Hedra said of each, without URLs), ``timeout`` or ``failed``
+    ``finished`` (then ``generations`` holds the facts about each, without URLs), ``timeout`` or ``failed``
     (then ``failure`` holds ``kind``, ``message``, ``retryable``, ``retry_after`` and ``generation_id``).
 
     :param generation_ids: The generations.
     :param hedra_conn_id: The Airflow connection.
-    :param poll_interval: Seconds between two looks at the most.
-    :param end_time: Epoch seconds at which the wait is given up. Not a monotonic time: another triggerer, on
-        another machine, may go on with it.
-    :param cost: What they cost, for the log; None where that can't be told.
+    :param poll_interval: Seconds between two polls at most, 15 by default.
+    :param end_time: Epoch seconds at which the wait ends. Not a monotonic time: another triggerer, on another
+        machine, may go on with it.
+    :param cost: What they cost, for the log; None where that is not known.
+    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class HedraGenerationTrigger(BaseTrigger):
         hedra_conn_id: str = "hedra_default",
         poll_interval: float = 15.0,
         cost: str | None = None,
+        time_limit: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.generation_ids = list(generation_ids)
@@ -66,6 +68,7 @@ class HedraGenerationTrigger(BaseTrigger):
         self.hedra_conn_id = hedra_conn_id
         self.poll_interval = poll_interval
         self.cost = cost
+        self.time_limit = time_limit
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make this trigger again."""
@@ -77,6 +80,7 @@ class HedraGenerationTrigger(BaseTrigger):
                 "hedra_conn_id": self.hedra_conn_id,
                 "poll_interval": self.poll_interval,
                 "cost": self.cost,
+                "time_limit": self.time_limit,
             },
         )
 
@@ -86,15 +90,13 @@ class HedraGenerationTrigger(BaseTrigger):
         event |= {"generations": [], "failure": None}
         generations, failure = await _outcome(self._wait())
         if generations is not None:
-            facts = [told(generation) for generation in generations]
+            facts = [generation_facts(generation) for generation in generations]
             yield TriggerEvent(event | {"outcome": "finished", "generations": facts})
         else:
             yield TriggerEvent(event | failure)
 
     async def _wait(self) -> list[Generation]:
         """Wait for all of them together; the first error is that of all."""
-        from hedra_provider.api.waiting import ProgressLog
-
         waits = [
             asyncio.create_task(
                 wait_for_generation(
@@ -102,9 +104,10 @@ class HedraGenerationTrigger(BaseTrigger):
                     generation_id,
                     deadline=self.end_time,
                     poll_interval=self.poll_interval,
-                    log=ProgressLog(self.log.info),
+                    log=self.log.info,
                     warn=self.log.warning,
-                    first_look_after=min(self.poll_interval, FIRST_LOOK_SECONDS),
+                    time_limit=self.time_limit,
+                    first_poll_after=min(self.poll_interval, FIRST_POLL_SECONDS),
                 )
             )
             for generation_id in self.generation_ids
@@ -116,11 +119,18 @@ class HedraGenerationTrigger(BaseTrigger):
                 wait.cancel()
 
     async def on_kill(self) -> None:
-        """Say what runs on when the deferred task is cleared or marked by hand; Airflow 3.3 calls this."""
-        self.log.warning(
-            "The task is being stopped. Generation %s runs on at Hedra and costs %s. Clear the task that "
-            'submitted it: it adopts that generation without paying again, unless its on_clear is "new".',
+        """
+        Say what runs on.
+
+        Airflow 3.3 calls this when the deferred task is cleared or marked by hand, and also when another
+        triggerer takes it over (seen on 3.3.2); it does not say which.
+        """
+        self.log.info(
+            "This triggerer stops polling generation %s: %s The generation runs on at Hedra and costs %s. "
+            "After a clear, the task that submitted it adopts it without paying again, unless its on_clear "
+            'is "new".',
             ", ".join(self.generation_ids),
+            _WHY_STOPPED,
             self.cost or "what Hedra charges",
         )
 
@@ -134,10 +144,11 @@ class HedraCreditsTrigger(BaseTrigger):
     and ``retryable``).
 
     :param minimum: Credits that shall be there.
-    :param end_time: Epoch seconds at which the wait is given up.
+    :param end_time: Epoch seconds at which the wait ends.
     :param workspace_id: Whose credits; None: those of the key's default pool.
     :param hedra_conn_id: The Airflow connection.
-    :param poll_interval: Seconds between two looks.
+    :param poll_interval: Seconds between two polls, 300 by default.
+    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it.
     """
 
     def __init__(
@@ -148,6 +159,7 @@ class HedraCreditsTrigger(BaseTrigger):
         workspace_id: str | None = None,
         hedra_conn_id: str = "hedra_default",
         poll_interval: float = 300.0,
+        time_limit: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.minimum = minimum
@@ -155,6 +167,7 @@ class HedraCreditsTrigger(BaseTrigger):
         self.workspace_id = workspace_id
         self.hedra_conn_id = hedra_conn_id
         self.poll_interval = poll_interval
+        self.time_limit = time_limit
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make this trigger again."""
@@ -166,12 +179,13 @@ class HedraCreditsTrigger(BaseTrigger):
                 "workspace_id": self.workspace_id,
                 "hedra_conn_id": self.hedra_conn_id,
                 "poll_interval": self.poll_interval,
+                "time_limit": self.time_limit,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the one event."""
-        from hedra_provider.api.waiting import wait_for_credits
+        from hedra_provider.polling.blocking import wait_for_credits
 
         def wait() -> Call[int]:
             return wait_for_credits(
@@ -179,8 +193,9 @@ class HedraCreditsTrigger(BaseTrigger):
                 self.workspace_id,
                 deadline=self.end_time,
                 poll_interval=self.poll_interval,
-                told=self.log.info,
+                log=self.log.info,
                 warn=self.log.warning,
+                time_limit=self.time_limit,
             )
 
         available, failure = await _outcome(_with_client(self, wait))
@@ -190,20 +205,21 @@ class HedraCreditsTrigger(BaseTrigger):
 
 class HedraTurnTrigger(BaseTrigger):
     """
-    Wait until it is a task's turn to submit again, after Hedra refused it for its rate limit.
+    Wait for a task's retry slot, after Hedra rate-limited its submit (429).
 
-    Tasks that were refused together do not come back together: one triggerer lets one task of a connection go
-    every second. Asks Hedra nothing. Fires one event: ``{"version", "outcome", "first_id", "request", "cost",
-    "refused_since", "in_doubt"}``, ``outcome`` being ``turn``; the others are what the task left here.
+    Tasks that were rate-limited together do not come back together: one triggerer lets one task of a
+    connection go every second. Sends Hedra nothing. Fires one event: ``{"version", "outcome", "first_id",
+    "request", "cost", "refused_since", "in_doubt"}``. ``outcome`` is ``turn``; the others are what the task
+    left here.
 
-    :param resume_at: Epoch seconds before which it is not this task's turn.
-    :param end_time: Epoch seconds at which it is its turn in any case, however many others wait.
-    :param refused_since: Epoch seconds of the first refusal.
-    :param first_id: The first generation id of the task's key, which tells whose turn it is.
+    :param resume_at: Epoch seconds of the earliest slot.
+    :param end_time: Epoch seconds of the latest slot, however many others wait.
+    :param refused_since: Epoch seconds of the first 429.
+    :param first_id: The first generation id of the task's key; it tells whose slot it is.
     :param request: The body to submit, as JSON text: an event goes into columns that do not take every text
-        (a NUL on PostgreSQL). None: it is to be made anew.
+        (a NUL on PostgreSQL). None: it is made again.
     :param cost: What it costs by the estimate.
-    :param in_doubt: Whether a submit before may have been taken, and is to be searched for.
+    :param in_doubt: Whether the outcome of an earlier submit is unknown, so that it is searched for.
     :param hedra_conn_id: The Airflow connection.
     """
 
@@ -246,49 +262,57 @@ class HedraTurnTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the turn, and fire the one event."""
+        """Wait for the slot, and fire the one event."""
         await asyncio.sleep(max(0.0, self.resume_at - time.time()))
-        turn = _turns(self.hedra_conn_id).take(time.monotonic())
-        # Beyond its end Airflow would fail the task, and not say why.
-        await asyncio.sleep(min(turn, max(0.0, self.end_time - time.time())))
+        slot = _retry_slots(self.hedra_conn_id).take(time.monotonic())
+        # After its end Airflow would fail the task, and not say why.
+        await asyncio.sleep(min(slot, max(0.0, self.end_time - time.time())))
         event = {"version": EVENT_VERSION, "outcome": "turn", "refused_since": self.refused_since}
         left = {"first_id": self.first_id, "request": self.request, "cost": self.cost}
         yield TriggerEvent(event | left | {"in_doubt": self.in_doubt})
 
     async def on_kill(self) -> None:
-        """Say what may be paid when the task is cleared or marked by hand; Airflow 3.3 calls this."""
-        self.log.warning(
-            "The task is being stopped while it waits for its turn. %s",
-            "A submit whose answer was lost may have been taken, and paid for. Clear the task: it looks for "
-            'that first, unless its on_clear is "new".'
+        """Say what may be paid for. Airflow 3.3 calls this as it does for a generation."""
+        self.log.info(
+            "This triggerer stops waiting for a retry slot after a 429: %s %s",
+            _WHY_STOPPED,
+            "The answer to a submit was lost, so a generation may be paid for. After a clear, the task looks "
+            'for it first, unless its on_clear is "new".'
             if self.in_doubt
-            else "What Hedra refused costs nothing.",
+            else "A rate-limited submit costs nothing.",
         )
 
 
-def _turns(hedra_conn_id: str) -> Turns:
-    """Return the turns of a connection on the running loop."""
-    from hedra_provider.api.pacing import Turns
+_WHY_STOPPED = (
+    "the task was cleared or marked, or another triggerer goes on with it (Airflow does not say which)."
+)
 
-    of_this_loop = _TURNS.setdefault(asyncio.get_running_loop(), {})
-    return of_this_loop.setdefault(hedra_conn_id, Turns())
+
+def _retry_slots(hedra_conn_id: str) -> RetrySlots:
+    """Return the retry slots of a connection on the running loop."""
+    from hedra_provider.polling.rate_limit import RetrySlots
+
+    of_this_loop = _RETRY_SLOTS.setdefault(asyncio.get_running_loop(), {})
+    return of_this_loop.setdefault(hedra_conn_id, RetrySlots())
 
 
 async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]) -> T:
-    """Wait over one client; a key that was rotated meanwhile is read anew, once."""
+    """Wait over one client; a key that was rotated meanwhile is read again, once."""
     from hedra_provider.api.errors import HedraAuthenticationError
 
-    key_was_read_anew = False
+    key_was_read_again = False
     while True:
-        settings = await read_connection(trigger.hedra_conn_id, anew=key_was_read_anew)
+        settings = await read_connection(trigger.hedra_conn_id, again=key_was_read_again)
         try:
             async with await open_async_client(settings) as client:
                 return await client.run(wait())
         except HedraAuthenticationError:
-            if key_was_read_anew:
+            if key_was_read_again:
                 raise
-            key_was_read_anew = True
-            trigger.log.warning("Hedra refused the key; reading connection %s anew.", trigger.hedra_conn_id)
+            key_was_read_again = True
+            trigger.log.warning(
+                "Hedra rejected the API key; reading connection %s again.", trigger.hedra_conn_id
+            )
 
 
 async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, Any]]:
@@ -315,6 +339,18 @@ def patience_seconds(task: Any) -> float:
     return float(min(task.timeout, limit.total_seconds()) if limit else task.timeout)
 
 
+def time_limit(task: Any) -> str:
+    """
+    Return what ends the wait of a task, for messages, e.g. ``"execution_timeout (600 s)"``.
+
+    :param task: As for :func:`patience_seconds`, whose result it names.
+    """
+    limit = task.execution_timeout
+    is_execution_timeout = limit is not None and limit.total_seconds() < task.timeout
+    name = "execution_timeout" if is_execution_timeout else "timeout"
+    return f"{name} ({patience_seconds(task):.0f} s)"
+
+
 def deferral(
     trigger: HedraGenerationTrigger | HedraCreditsTrigger | HedraTurnTrigger,
     *,
@@ -324,8 +360,8 @@ def deferral(
     """
     Return the arguments of ``defer()`` for a trigger: Airflow's own time limit is the later one.
 
-    :param end_time: Epoch seconds at which the trigger gives up, or has fired. The method is told: what it
-        has to wait for again ends then too.
+    :param end_time: Epoch seconds at which the trigger's wait ends. The method receives it too: a wait that
+        goes on ends at the same time.
     :param method_name: Where the task goes on.
     """
     patience = max(0.0, end_time - time.time())

@@ -38,8 +38,8 @@ import hedra_provider.api.error_answers
 import hedra_provider.api.requests
 import hedra_provider.api.submit
 import hedra_provider.api.transfer
-import hedra_provider.api.waiting
 import hedra_provider.operators
+import hedra_provider.polling.blocking
 """
 """What each worker would spend a second on loading. Workers are forks of the scheduler, which has it then."""
 

@@ -13,7 +13,7 @@ import pytest
 from hedra_provider import connection
 from hedra_provider.api.errors import HedraConfigurationError
 from hedra_provider.connection import read_connection
-from tests.polling import CONNECTION, TASK, tasks, until
+from tests.polling.over_http import CONNECTION, TASK, tasks, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,9 +86,9 @@ async def test_what_was_read_is_not_kept(reading: Reading, monkeypatch: pytest.M
     assert (await read_connection("hedra_default")).api_key == "the-second-key"
 
 
-async def test_anew_is_not_what_a_reading_before_brings(reading: Reading, monkeypatch: pytest.MonkeyPatch):
+async def test_again_is_not_what_a_reading_before_brings(reading: Reading, monkeypatch: pytest.MonkeyPatch):
     (before,) = await asked(reading, 1)
-    anew = asyncio.ensure_future(read_connection("hedra_default", anew=True))
+    anew = asyncio.ensure_future(read_connection("hedra_default", again=True))
     await until(lambda: len(reading.read) == 2)
     reading.gates[0].set()
     await before

@@ -13,10 +13,9 @@ import pytest
 
 from hedra_provider import poller
 from hedra_provider.api import calls
-from hedra_provider.api.waiting import ProgressLog
 from hedra_provider.hooks import HedraHook
 from hedra_provider.triggers import HedraGenerationTrigger
-from tests.polling import STATUS, TASK, MovedClock, all_of, looks, submit, tasks, until, wait
+from tests.polling.over_http import STATUS, TASK, MovedClock, all_of, polls, submit, tasks, until, wait
 
 if TYPE_CHECKING:
     from hedra_provider.api.answers import Generation
@@ -38,7 +37,7 @@ def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
     results = asyncio.run(all_of(ids))
     assert [result.id for result in results] == ids
     assert all(result.is_complete and result.asset_id for result in results)
-    asked = looks(hedra_sandbox, began)
+    asked = polls(hedra_sandbox, began)
     # The last one may be alone.
     assert sum(row["path"] != "/generations" for row in asked) <= 2
     assert {row["status"] for row in asked} == {200}
@@ -48,18 +47,21 @@ def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False, batch=False)
-def test_300_are_read_from_pages_where_ids_are_ignored(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_300_are_read_from_pages_where_ids_are_ignored(
+    hedra_sandbox: Sandbox, clock: MovedClock, caplog: pytest.LogCaptureFixture
+):
     submit(50)
     hedra_sandbox.advance(100)
     ids = submit(300)
     began = len(hedra_sandbox.ledger()["requests"])
     results = asyncio.run(all_of(ids))
     assert [result.id for result in results] == ids
-    asked = looks(hedra_sandbox, began)
+    asked = polls(hedra_sandbox, began)
     assert sum("ids=" in row["query"] for row in asked) <= 4
     assert any("created_after=" in row["query"] for row in asked)
     # One by one it would be 6,000.
     assert len(asked) <= 20 * 10
+    assert [line for line in caplog.messages if "does not honour `ids`" in line]
 
 
 @pytest.mark.hedra_sandbox(seconds=100, media=False, rate=2)
@@ -68,9 +70,9 @@ def test_a_rate_limit_slows_all_and_fails_nobody(hedra_sandbox: Sandbox, clock: 
     hedra_sandbox.faults({"on": "GET /generations", "status": 429, "headers": {"Retry-After": "5"}})
     began = len(hedra_sandbox.ledger()["requests"])
     told: list[str] = []
-    results = asyncio.run(all_of(ids, told=told))
+    results = asyncio.run(all_of(ids, lines=told))
     assert [result.id for result in results] == ids
-    asked = looks(hedra_sandbox, began)
+    asked = polls(hedra_sandbox, began)
     first = next(number for number, row in enumerate(asked) if row["status"] == 429)
     assert asked[first + 1]["at"] - asked[first]["at"] >= 5
     assert sum(row["status"] == 429 for row in asked) <= 3
@@ -81,7 +83,7 @@ def test_a_rate_limit_slows_all_and_fails_nobody(hedra_sandbox: Sandbox, clock: 
 def test_one_alone_is_asked_for_by_the_status_endpoint(hedra_sandbox: Sandbox, clock: MovedClock):
     (one,) = submit(1)
     told: list[str] = []
-    result = asyncio.run(asyncio.wait_for(wait(one, poll_interval=15.0, told=told), 60))
+    result = asyncio.run(asyncio.wait_for(wait(one, poll_interval=15.0, lines=told), 60))
     assert result.is_complete
     assert len(hedra_sandbox.requests("GET", STATUS)) == 3
     assert not hedra_sandbox.requests("GET", "/generations")
@@ -123,7 +125,7 @@ def test_one_answer_that_ends_many_waits_wakes_a_few_at_a_time(hedra_sandbox: Sa
 
     async def one(generation_id: str) -> None:
         nonlocal ended
-        await wait(generation_id, first_look_after=0.05, poll_interval=60.0)
+        await wait(generation_id, first_poll_after=0.05, poll_interval=60.0)
         ended += 1
 
     async def all_of_them() -> None:
@@ -153,8 +155,8 @@ def test_one_who_is_cancelled_takes_nobody_along(hedra_sandbox: Sandbox):
     one, two = submit(2)
 
     async def cancelled() -> Generation:
-        first = asyncio.ensure_future(wait(one, poll_interval=0.05, first_look_after=0.0))
-        second = asyncio.ensure_future(wait(two, poll_interval=0.05, first_look_after=0.0))
+        first = asyncio.ensure_future(wait(one, poll_interval=0.05, first_poll_after=0.0))
+        second = asyncio.ensure_future(wait(two, poll_interval=0.05, first_poll_after=0.0))
         await until(lambda: bool(hedra_sandbox.requests("GET", "/generations")))
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -189,7 +191,7 @@ def test_it_ends_when_nobody_waits_and_closes_its_connections(
     began = len(hedra_sandbox.requests())
 
     async def all_leave() -> None:
-        waiting = asyncio.ensure_future(all_of(ids, first_look_after=0.0, poll_interval=60.0))
+        waiting = asyncio.ensure_future(all_of(ids, first_poll_after=0.0, poll_interval=60.0))
         if is_asking:
             await until(lambda: len(hedra_sandbox.requests()) > began)
         else:
@@ -202,7 +204,7 @@ def test_it_ends_when_nobody_waits_and_closes_its_connections(
         # The next one gets a poller that lives.
         hedra_sandbox.faults()
         hedra_sandbox.advance(3600)
-        assert (await wait(ids[0], first_look_after=0.0)).is_complete
+        assert (await wait(ids[0], first_poll_after=0.0)).is_complete
         assert len(clients) == 2
 
     asyncio.run(all_leave())
@@ -225,9 +227,9 @@ def test_who_comes_while_it_closes_its_connections_gets_another(
     monkeypatch.setattr(AsyncHedraClient, "aclose", slowly)
 
     async def one_after_the_other() -> None:
-        await wait(ids[0], first_look_after=0.0)
+        await wait(ids[0], first_poll_after=0.0)
         await until(lambda: len(closing) == 1)
-        result = await asyncio.wait_for(wait(ids[1], first_look_after=0.0), 20)
+        result = await asyncio.wait_for(wait(ids[1], first_poll_after=0.0), 20)
         assert result.is_complete
 
     asyncio.run(one_after_the_other())
@@ -262,7 +264,7 @@ def test_a_loop_that_ends_in_the_middle_is_not_held_either(hedra_sandbox: Sandbo
 
     async def killed() -> None:
         loops.append(weakref.ref(asyncio.get_running_loop()))
-        waiting = asyncio.ensure_future(wait(one, first_look_after=0.0))
+        waiting = asyncio.ensure_future(wait(one, first_poll_after=0.0))
         await until(lambda: bool(hedra_sandbox.requests("GET", STATUS)))
         assert not waiting.done()
 
@@ -282,7 +284,7 @@ def test_each_tells_of_its_own_in_its_own_context(hedra_sandbox: Sandbox, clock:
         def tell(line: str) -> None:
             told.append((TASK.get(), line))
 
-        await wait(generation_id, log=ProgressLog(tell), warn=tell)
+        await wait(generation_id, log=tell, warn=tell)
 
     async def all_tasks() -> None:
         await asyncio.gather(*(one_task(one) for one in ids))
@@ -292,7 +294,7 @@ def test_each_tells_of_its_own_in_its_own_context(hedra_sandbox: Sandbox, clock:
     for one in ids:
         own = [line for task, line in told if task == one]
         assert all(one in line for line in own)
-        failed += "Look 1 of 8" in own[0]
+        failed += "failure 1 of 8" in own[0]
         assert "complete" in own[-1]
     # The first one may have been asked for alone, before the others came.
     assert failed >= 2
@@ -300,9 +302,9 @@ def test_each_tells_of_its_own_in_its_own_context(hedra_sandbox: Sandbox, clock:
 
 
 @pytest.mark.hedra_sandbox(seconds=10, media=False)
-def test_two_who_wait_for_the_same_share_its_looks(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_two_who_wait_for_the_same_share_its_polls(hedra_sandbox: Sandbox, clock: MovedClock):
     (one,) = submit(1)
-    results = asyncio.run(all_of([one, one.upper()], poll_interval=5.0, first_look_after=5.0))
+    results = asyncio.run(all_of([one, one.upper()], poll_interval=5.0, first_poll_after=5.0))
     assert [result.is_complete for result in results] == [True, True]
     assert len(hedra_sandbox.requests("GET", STATUS)) <= 3
 

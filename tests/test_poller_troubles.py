@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hedra_provider import connection, poller
+from hedra_provider import connection
 from hedra_provider.api.errors import (
     HedraAuthenticationError,
     HedraConfigurationError,
@@ -19,7 +19,7 @@ from hedra_provider.api.errors import (
     HedraTransportError,
     HedraWaitTimeoutError,
 )
-from tests.polling import CONNECTION, STATUS, TASK, MovedClock, all_of, looks, submit, until, wait
+from tests.polling.over_http import CONNECTION, STATUS, TASK, MovedClock, all_of, polls, submit, until, wait
 
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
@@ -34,7 +34,7 @@ def clock(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> MovedClock
 
 
 class Rotation:
-    """The key changes when everybody has come with the old one; then the first look is sent."""
+    """The key changes when everybody has come with the old one; then the first poll is sent."""
 
     def __init__(
         self, sandbox: Sandbox, clock: MovedClock, patch: pytest.MonkeyPatch, waiting: int, **connections: str
@@ -96,7 +96,7 @@ def test_a_key_that_stays_refused_fails_all(
     results = asyncio.run(all_of(ids))
     assert {type(result) for result in results} == {HedraAuthenticationError}
     assert [result.generation_id for result in results] == ids
-    assert [row["status"] for row in looks(hedra_sandbox, began)] == [401, 401]
+    assert [row["status"] for row in polls(hedra_sandbox, began)] == [401, 401]
     assert len(rotation.read) == 2
 
 
@@ -119,7 +119,7 @@ def test_only_those_of_a_rotated_connection_move(
     stayed, moved = asyncio.run(both())
     assert {type(result) for result in stayed} == {HedraAuthenticationError}
     assert [result.id for result in moved] == ids[2:]
-    first = looks(hedra_sandbox, began)[0]
+    first = polls(hedra_sandbox, began)[0]
     assert [one in first["query"] for one in ids] == [True] * 4
 
 
@@ -141,10 +141,10 @@ def test_a_broken_answer_is_survived(hedra_sandbox: Sandbox, clock: MovedClock, 
     ids = submit(4)
     told: list[str] = []
     hedra_sandbox.faults({"on": "GET /generations", "times": 1, **fault})
-    results = asyncio.run(all_of(ids, told=told))
+    results = asyncio.run(all_of(ids, lines=told))
     assert [result.id for result in results] == ids
     # Whoever shared the broken request hears of it.
-    assert any("Look 1 of 8" in line for line in told)
+    assert any("failure 1 of 8" in line for line in told)
 
 
 @pytest.mark.hedra_sandbox(seconds=9e9, media=False)
@@ -163,7 +163,7 @@ def test_an_endless_outage_reaches_all_who_wait(
     hedra_sandbox.faults({"on": "*", "times": None, **fault})
     results = asyncio.run(all_of(ids, deadline=time.time() + 90_000))
     assert {type(result) for result in results} == {kind}
-    assert all("8 looks in a row" in str(result) for result in results)
+    assert all("8 polls in a row" in str(result) for result in results)
     assert [result.generation_id for result in results] == ids
 
 
@@ -173,9 +173,9 @@ def test_a_slow_request_holds_up_nobody_else(hedra_sandbox: Sandbox):
     hedra_sandbox.faults({"on": f"GET /generations/{slow}/status", "delay_seconds": 20.0})
 
     async def race() -> None:
-        first = asyncio.ensure_future(wait(slow, first_look_after=0.0))
+        first = asyncio.ensure_future(wait(slow, first_poll_after=0.0))
         await until(lambda: bool(hedra_sandbox.requests("GET", STATUS)))
-        result = await wait(quick, first_look_after=0.0)
+        result = await wait(quick, first_poll_after=0.0)
         assert result.is_complete
         assert not first.done()
         first.cancel()
@@ -186,12 +186,14 @@ def test_a_slow_request_holds_up_nobody_else(hedra_sandbox: Sandbox):
 def test_a_wait_ends_at_its_deadline_though_nothing_may_be_asked(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(poller, "LAST_LOOK_SECONDS", 0.05)
+    from hedra_provider.polling import wait as wait_module
+
+    monkeypatch.setattr(wait_module, "LAST_POLL_SECONDS", 0.05)
     (one,) = submit(1)
     hedra_sandbox.faults(
         {"on": "*", "times": None, "status": 429, "headers": {"Retry-After": "3600"}, "body": {}}
     )
-    (result,) = asyncio.run(all_of([one], deadline=time.time() + 0.05, first_look_after=0.0))
+    (result,) = asyncio.run(all_of([one], deadline=time.time() + 0.05, first_poll_after=0.0))
     assert isinstance(result, HedraWaitTimeoutError)
     assert result.generation_id == one
 
@@ -199,12 +201,12 @@ def test_a_wait_ends_at_its_deadline_though_nothing_may_be_asked(
 def test_an_error_that_nobody_thought_of_reaches_those_who_wait(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
-    from hedra_provider.api.polling import Polling
+    from hedra_provider.polling.planner import Planner
 
-    def broken(self: Polling, now: float) -> None:
+    def broken(self: Planner, now: float) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(Polling, "next_look", broken)
+    monkeypatch.setattr(Planner, "next_poll", broken)
     results = asyncio.run(all_of(submit(2)))
     assert ["The poller failed: ZeroDivisionError" in str(result) for result in results] == [True, True]
     assert all(isinstance(result, HedraError) and result.retryable for result in results)
@@ -227,17 +229,17 @@ def test_a_number_that_counts_nothing_is_survived(
 def test_an_answer_that_breaks_us_ends_no_wait_and_leaves_nobody_behind(
     hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
 ):
-    from hedra_provider.api.polling import Polling
+    from hedra_provider.polling.planner import Planner
 
     ids = submit(20)
-    settle = Polling._settle
+    settle = Planner._settle
 
-    def broken(self: Polling, watched: Any, row: Any, *rest: Any) -> None:
+    def broken(self: Planner, watched: Any, row: Any, *rest: Any) -> None:
         if row.id == ids[7] and not row.is_finished:
             raise ZeroDivisionError("a bug")
         settle(self, watched, row, *rest)
 
-    monkeypatch.setattr(Polling, "_settle", broken)
+    monkeypatch.setattr(Planner, "_settle", broken)
     results = asyncio.run(asyncio.wait_for(all_of(ids), 20))
     assert [result.id for result in results] == ids
 

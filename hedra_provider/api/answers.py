@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 COMPLETE = "complete"
 ERROR = "error"
+RUNNING_STATUSES = frozenset({"queued", "processing", "finalizing"})
+"""The statuses of a running generation (documented)."""
 
 
 class _OrNone:
@@ -126,8 +128,9 @@ class Generation(Answer):
     """
     A generation, as the submit, the status endpoint or the list shows it.
 
-    Status values are queued, processing, finalizing, complete and error; whatever else comes means that it
-    still runs. Fields that an endpoint lacks are None: only the list has ``input`` and ``credit_cost``.
+    Documented statuses are queued, processing, finalizing, complete and error. Another status counts as
+    running, unless the answer has an error: then it counts as ``error``. Fields that an endpoint lacks are
+    None: only the list has ``input`` and ``credit_cost``.
     """
 
     id: ShownId
@@ -153,9 +156,22 @@ class Generation(Answer):
         return self.status == COMPLETE
 
     @property
+    def is_running(self) -> bool:
+        """Whether it has a status that is known to be that of a running generation."""
+        return self.status in RUNNING_STATUSES
+
+    @property
     def is_failed(self) -> bool:
-        """Whether it ended in an error."""
-        return self.status == ERROR
+        """Whether it ended in an error: status ``error``, or an unknown status that comes with an error."""
+        if self.status == ERROR:
+            return True
+        return not (self.is_complete or self.is_running) and self._has_error
+
+    @property
+    def _has_error(self) -> bool:
+        """Whether the answer names an error; an object whose fields are all empty names none."""
+        error = self.error
+        return bool(any(error.values()) if isinstance(error, dict) else error) or bool(self.error_message)
 
     @property
     def is_finished(self) -> bool:

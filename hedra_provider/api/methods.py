@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from hedra_provider.api import calls
-from hedra_provider.api.waiting import known_status
+from hedra_provider.api.lookups import get_known_status
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -59,7 +59,7 @@ class SyncMethods:
         :raises HedraNotFoundError: If Hedra does not know it (yet: seen for a moment after a submit).
         :raises HedraError: If Hedra could not be asked.
         """
-        return self.run(known_status(generation_id))
+        return self.run(get_known_status(generation_id))
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
         """
@@ -93,7 +93,7 @@ class AsyncMethods:
 
     def get_generation(self, generation_id: str) -> Awaitable[Generation]:
         """Return the status of one generation."""
-        return self.run(known_status(generation_id))
+        return self.run(get_known_status(generation_id))
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> Awaitable[list[Generation]]:
         """Return generations with what their status lacks."""

@@ -24,7 +24,7 @@ from hedra_provider.api.errors import (
     HedraTransferError,
 )
 from hedra_provider.api.files import CHUNK_BYTES, SizedFile
-from hedra_provider.api.waiting import known_status
+from hedra_provider.api.lookups import get_known_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -205,7 +205,7 @@ def generation_file(generation_id: str) -> Call[RemoteFile]:
     :raises HedraGenerationError: If the generation failed.
     :raises HedraTransferError: If it is not complete yet, or has no file.
     """
-    generation = yield from known_status(generation_id)
+    generation = yield from get_known_status(generation_id)
     if generation.is_failed:
         raise generation_error(generation_id, generation.error, generation.error_message)
     if not generation.is_complete:

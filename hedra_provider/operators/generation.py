@@ -31,7 +31,13 @@ from hedra_provider.operators.payment import estimate_cost, log_result, naming_p
 from hedra_provider.operators.task_run import TaskRun
 from hedra_provider.storage import check_destination
 from hedra_provider.transfers import store_result
-from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
+from hedra_provider.triggers import (
+    HedraGenerationTrigger,
+    HedraTurnTrigger,
+    deferral,
+    patience_seconds,
+    time_limit,
+)
 from hedra_provider.xcom import (
     XCOM_ADOPTED,
     XCOM_ESTIMATE,
@@ -351,11 +357,13 @@ class GeneratingOperator(HedraOperator):
     ) -> None:
         """Wait in the triggerer for a retry slot, unless the time for that is over."""
         from hedra_provider.api.errors import join_sentences
-        from hedra_provider.api.pacing import turn_delay_seconds
+        from hedra_provider.polling.rate_limit import retry_slot_delay_seconds
 
         now = time.time()
-        chance = random.random()  # noqa: S311
-        delay = turn_delay_seconds(waited=now - refused_since, retry_after=error.retry_after, chance=chance)
+        jitter = random.random()  # noqa: S311
+        delay = retry_slot_delay_seconds(
+            waited=now - refused_since, retry_after=error.retry_after, jitter=jitter
+        )
         end_time = refused_since + patience_seconds(self)
         if not (self.deferrable and error.retryable) or now + delay > end_time:
             return
@@ -379,6 +387,7 @@ class GeneratingOperator(HedraOperator):
             hedra_conn_id=self.hedra_conn_id,
             poll_interval=self.poll_interval,
             cost=self._paid.cost if self._paid else None,
+            time_limit=time_limit(self),
         )
         self.defer(**deferral(trigger, end_time=end_time))
         raise AssertionError("defer() raises")
@@ -419,14 +428,15 @@ class GeneratingOperator(HedraOperator):
             report_input(self.hook, source)
 
     def _wait_here(self, client: HedraClient, generation_id: str, end_time: float) -> Generation:
-        from hedra_provider.api.waiting import ProgressLog, wait_until_finished
+        from hedra_provider.polling.blocking import wait_until_finished
 
         wait = wait_until_finished(
             generation_id,
             deadline=end_time,
             poll_interval=self.poll_interval,
-            log=ProgressLog(self.log.info),
+            log=self.log.info,
             warn=self.log.warning,
+            time_limit=time_limit(self),
         )
         return client.run(wait)
 

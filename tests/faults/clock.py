@@ -65,7 +65,7 @@ class MovedPollerClock(poller.Clock):
             await event.wait()
         # Those who wait may have something to say first.
         await self._pause(0)
-        while not event.is_set() and any(task.get_name() == "hedra-look" for task in asyncio.all_tasks()):
+        while not event.is_set() and any(task.get_name() == "hedra-poll" for task in asyncio.all_tasks()):
             await self._pause(0.001)
         if not event.is_set():
             self._clock.sleep(max(seconds, 0.0))
@@ -74,7 +74,8 @@ class MovedPollerClock(poller.Clock):
 @contextmanager
 def moved_clock() -> Iterator[MovedClock]:
     """Put the clock in, and take chance out of the waits: what is asked is then the same each time."""
-    from hedra_provider.api import client, submit, waiting
+    from hedra_provider.api import client, submit
+    from hedra_provider.polling import blocking
 
     clock, real_sleep, here = MovedClock(), asyncio.sleep, threading.get_ident()
 
@@ -87,7 +88,7 @@ def moved_clock() -> Iterator[MovedClock]:
 
     # Defaults of arguments are bound when a function is made.
     instead: dict[Any, Any] = {time.time: clock.time, random.random: lambda: 0.0}
-    made = {**vars(submit), **vars(waiting)}.values()
+    made = {**vars(submit), **vars(blocking)}.values()
     waits = [one for one in made if getattr(one, "__kwdefaults__", None)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(client.HedraClient.__init__.__kwdefaults__, "sleep", clock.sleep)

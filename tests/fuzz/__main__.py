@@ -40,8 +40,9 @@ def main() -> None:
         sys.exit("Fuzzing needs atheris: pip install atheris")
     import atheris
 
-    with atheris.instrument_imports(include=["hedra_provider.api"]):
-        from hedra_provider.api import client, error_answers, submit, transfer, waiting  # noqa: F401
+    with atheris.instrument_imports(include=["hedra_provider.api", "hedra_provider.polling"]):
+        from hedra_provider.api import client, error_answers, submit, transfer  # noqa: F401
+        from hedra_provider.polling import blocking  # noqa: F401
 
     target = _Target(options.flow)
     with tempfile.TemporaryDirectory(prefix="hedra-fuzz-") as fresh:

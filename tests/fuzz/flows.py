@@ -21,12 +21,13 @@ import httpx
 import pydantic
 
 from hedra_provider import identity
-from hedra_provider.api import budget, calls, transfer, waiting
+from hedra_provider.api import budget, calls, transfer
 from hedra_provider.api.answers import Generation
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import MAX_ERROR_LENGTH, HedraError
 from hedra_provider.api.files import SizedFile
 from hedra_provider.api.submit import submit_once
+from hedra_provider.polling import blocking
 
 KEY = "sekret-key-0123456789"
 ID = "11111111-1111-4111-8111-111111111111"
@@ -118,27 +119,27 @@ def _wait(world: World) -> Any:
         assert not {"Cc", "Zl", "Zp", "Cs"} & set(map(unicodedata.category, line)), line
         lines.append(line)
 
-    return waiting.wait_until_finished(
+    return blocking.wait_until_finished(
         ID,
         deadline=world.now + 3_600,
         poll_interval=60,
-        log=waiting.ProgressLog(tell),
+        log=tell,
         warn=tell,
         clock=world.clock,
-        chance=lambda: 0.5,
+        jitter=lambda: 0.5,
     )
 
 
 def _credits(world: World) -> Any:
-    return waiting.wait_for_credits(
+    return blocking.wait_for_credits(
         10,
         None,
         deadline=world.now + 3_600,
         poll_interval=60,
-        told=str,
+        log=str,
         warn=str,
         clock=world.clock,
-        chance=lambda: 0.5,
+        jitter=lambda: 0.5,
     )
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedra_provider.api import pacing
 from hedra_provider.api.client import HedraClient
+from hedra_provider.polling import rate_limit
 from hedra_provider.testing import Sandbox, Sandboxes
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
@@ -301,8 +301,8 @@ def test_a_connection_that_can_not_work_any_more_fails_at_once(
 @pytest.mark.parametrize(
     ("in_doubt", "says"),
     [
-        (False, "What Hedra refused costs nothing."),
-        (True, "may have been taken, and paid for. Clear the task"),
+        (False, "A rate-limited submit costs nothing."),
+        (True, "may be paid for. After a clear, the task looks for it first"),
     ],
 )
 def test_who_is_stopped_while_it_waits_says_what_may_be_paid(told: Told, in_doubt: bool, says: str):
@@ -374,7 +374,7 @@ def test_however_many_wait_a_turn_comes_before_its_end(slept: list[float]):
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0.1, 10))
 def test_turns_are_apart_and_in_order(arrivals: list[float], gap: float):
-    turns = pacing.Turns(gap)
+    turns = rate_limit.RetrySlots(gap)
     times = [now + turns.take(now) for now in sorted(arrivals)]
     assert all(time >= now for time, now in zip(times, sorted(arrivals), strict=True))
     assert all(later - earlier >= gap * 0.999 for earlier, later in pairwise(times))
@@ -382,5 +382,5 @@ def test_turns_are_apart_and_in_order(arrivals: list[float], gap: float):
 
 @given(st.floats(0, 1e6), st.none() | st.floats(0, 86_400), st.floats(0, 1, exclude_max=True))
 def test_a_delay_is_never_shorter_than_asked_for(waited: float, retry_after: float | None, chance: float):
-    delay = pacing.turn_delay_seconds(waited=waited, retry_after=retry_after, chance=chance)
+    delay = rate_limit.retry_slot_delay_seconds(waited=waited, retry_after=retry_after, jitter=chance)
     assert max(15.0, retry_after or 0.0) <= delay <= 1.25 * max(300.0, retry_after or 0.0)

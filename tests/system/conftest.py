@@ -58,7 +58,7 @@ def quick_database(airflow_database: Path) -> Path:
 def run_dag(quick_database: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run a DAG as ``dag.test()`` does; return its run."""
     # There is no scheduler that a trigger could outrun.
-    monkeypatch.setattr("hedra_provider.triggers.FIRST_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("hedra_provider.triggers.FIRST_POLL_SECONDS", 0.0)
 
     def run(file: str, dag_id: str, **conf: Any) -> Any:
         try:

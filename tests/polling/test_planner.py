@@ -15,30 +15,31 @@ from hedra_provider.api.errors import (
     HedraNotFoundError,
     HedraWaitTimeoutError,
 )
-from hedra_provider.api.listing import Way
-from hedra_provider.api.looks import Ended, Kind, Look, Seen, Wait
-from tests.api.worlds import answers, looks_at, many
+from hedra_provider.polling.batches import BatchStrategy
+from hedra_provider.polling.poll import Poll, PollKind
+from hedra_provider.polling.tracked import Ended, Progressed, Subscription, Warned
+from tests.polling.worlds import answers, many, polls_of
 
 # One alone
 
 
-def test_one_alone_is_asked_for_by_the_status_endpoint_at_its_interval():
+def test_one_alone_is_polled_by_the_status_endpoint_at_its_interval():
     world = World()
     one = world.make(0, seconds=40)
     world.wait(one, poll_interval=15)
     world.run()
-    assert looks_at(world, one) == [0, 15, 30, 45]
-    assert {look.kind for look in world.looks} == {Kind.STATUS}
+    assert polls_of(world, one) == [0, 15, 30, 45]
+    assert {poll.kind for poll in world.polls} == {PollKind.STATUS}
     assert world.ended[one][0] == pytest.approx(45.2)
 
 
-def test_an_estimate_brings_its_look_forward():
+def test_an_estimate_brings_its_poll_forward():
     world = World(latency=0.0, eta=True)
     one = world.make(0, seconds=50)
     world.wait(one, poll_interval=15)
     world.run()
     assert world.delays()[0] < 1.5
-    assert len(world.looks) <= 6
+    assert len(world.polls) <= 6
 
 
 def test_progress_tells_when_it_ends():
@@ -48,7 +49,7 @@ def test_progress_tells_when_it_ends():
     world.row = lambda id_: plain(id_).model_copy(update={"progress": min(world.now / 40, 1.0)})  # type: ignore[method-assign]
     world.wait(one, poll_interval=15, begin=1)
     world.run()
-    assert looks_at(world, one) == [1, 16, 31, 40]
+    assert polls_of(world, one) == [1, 16, 31, 40]
 
 
 # Many
@@ -59,7 +60,7 @@ def test_many_share_requests(count: int, per_tick: int):
     world = World()
     many(world, count, seconds=8)
     world.run(until=8)
-    steady = [look.sent_at for look in world.looks if 3 <= look.sent_at < 8]
+    steady = [poll.sent_at for poll in world.polls if 3 <= poll.sent_at < 8]
     assert len(steady) <= 5 * per_tick
     # Spread over the tick: no 250 ms hold twice their share.
     if count == 1000:
@@ -73,7 +74,7 @@ def test_many_that_end_together_are_noticed_within_the_interval():
     world = World()
     for number in range(4000):
         one = world.make(number, seconds=10)
-        world.wait(one, poll_interval=2.0, begin=number / 2000, first_look_after=2.0)
+        world.wait(one, poll_interval=2.0, begin=number / 2000, first_poll_after=2.0)
     world.run()
     assert len(world.ended) == 4000
     assert world.delays()[-1] < 2.0 + 0.5
@@ -83,7 +84,7 @@ def test_large_loads_take_larger_batches():
     world = World()
     many(world, 4000, poll_interval=2.0)
     world.run(until=10)
-    sizes = [len(look.ids) for look in world.looks if look.sent_at > 5]
+    sizes = [len(poll.ids) for poll in world.polls if poll.sent_at > 5]
     assert max(sizes) == 200
     assert len(sizes) <= 5 * 12
 
@@ -110,12 +111,12 @@ def test_poll_interval_is_the_ceiling(waits: list[tuple[float, float, float]], e
     world.run()
     assert len(world.ended) == len(waits)
     for number, (poll_interval, _, begin) in enumerate(waits):
-        times = [begin, *looks_at(world, generation_id(number))]
+        times = [begin, *polls_of(world, generation_id(number))]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        # Where looks meet they are spread, at 25 a second, and the line of four connections is short.
+        # Where polls meet they are spread, at 25 a second, and the line of four connections is short.
         assert max(gaps) <= poll_interval + 2.0
         assert sum(gaps) / len(gaps) <= poll_interval + 0.1 + 2.0 / len(gaps)
-    assert len(world.looks) <= sum(seconds / (0.7 * min(p, 1 if eta else p)) + 8 for p, seconds, _ in waits)
+    assert len(world.polls) <= sum(seconds / (0.7 * min(p, 1 if eta else p)) + 8 for p, seconds, _ in waits)
 
 
 def test_a_short_interval_beside_long_ones_keeps_its_own():
@@ -125,48 +126,50 @@ def test_a_short_interval_beside_long_ones_keeps_its_own():
     quick = world.make(99, seconds=300)
     world.wait(quick, poll_interval=2)
     world.run()
-    times = looks_at(world, quick)
+    times = polls_of(world, quick)
     assert 150 <= len(times) <= 190
-    assert len(looks_at(world, generation_id(0))) <= 9
+    assert len(polls_of(world, generation_id(0))) <= 9
 
 
 # Several waits for one
 
 
-def test_several_who_wait_for_one_share_its_looks_and_hear_what_is_news_to_them():
+def test_several_waits_for_one_share_its_polls_and_get_their_own_updates():
     world = World()
     one = world.make(0, seconds=20)
-    told: list[list[object]] = [[], []]
+    lines: list[list[object]] = [[], []]
     for number, begin in enumerate((0.0, 7.0)):
 
         def start(number: int = number) -> None:
-            wait = Wait(one.upper(), 9e9, 5.0, world.now, told[number].append)
-            world.polling.add(wait, world.now, 5.0)
+            wait = Subscription(
+                one.upper(), lines[number].append, began=world.now, deadline=9e9, poll_interval=5.0
+            )
+            world.planner.add(wait, world.now, 5.0)
 
         world.at(begin, start)
     world.run()
-    assert looks_at(world, one) == [5, 10, 15, 20]
-    for news in told:
-        assert [type(item) for item in news] == [Seen, Ended]
+    assert polls_of(world, one) == [5, 10, 15, 20]
+    for news in lines:
+        assert [type(item) for item in news] == [Progressed, Ended]
 
 
-def test_who_leaves_is_not_asked_for_any_more():
+def test_a_wait_that_was_dropped_is_not_polled_any_more():
     world = World()
     one, two = world.make(0, seconds=50), world.make(1, seconds=20)
-    wait = Wait(one, 9e9, 5.0, 0.0, lambda news: None)
-    world.polling.add(wait, 0.0)
+    wait = Subscription(one, lambda update: None, began=0.0, deadline=9e9, poll_interval=5.0)
+    world.planner.add(wait, 0.0)
     world.wait(two, poll_interval=5)
-    world.at(8.0, lambda: world.polling.drop(wait))
+    world.at(8.0, lambda: world.planner.drop(wait))
     world.run()
-    assert max(looks_at(world, one)) < 8
+    assert max(polls_of(world, one)) < 8
     assert list(world.ended) == [two]
-    assert len(world.polling) == 0
+    assert len(world.planner) == 0
 
 
 # Deadlines
 
 
-def test_the_last_look_falls_on_the_deadline():
+def test_the_last_poll_falls_on_the_deadline():
     world = World()
     late, done = world.make(0, seconds=1000), world.make(1, seconds=99)
     for one in (late, done):
@@ -174,19 +177,19 @@ def test_the_last_look_falls_on_the_deadline():
     world.run()
     assert isinstance(world.ended[late][1], HedraWaitTimeoutError)
     assert isinstance(world.ended[done][1], Generation)
-    assert 100 <= looks_at(world, late)[-1] < 100.5
+    assert 100 <= polls_of(world, late)[-1] < 100.5
 
 
-def test_a_deadline_that_has_passed_leaves_one_look():
+def test_a_deadline_that_has_passed_leaves_one_poll():
     world = World()
     done, late = world.make(0, seconds=0), world.make(1, seconds=9)
     for one in (done, late):
-        world.wait(one, poll_interval=30, deadline=-5, first_look_after=3)
+        world.wait(one, poll_interval=30, deadline=-5, first_poll_after=3)
     world.run()
     assert isinstance(world.ended[done][1], Generation)
     assert isinstance(world.ended[late][1], HedraWaitTimeoutError)
     # A batch, and the status of the one that it showed as running.
-    assert [look.kind for look in world.looks] == [Kind.BATCH, Kind.STATUS]
+    assert [poll.kind for poll in world.polls] == [PollKind.BATCH, PollKind.STATUS]
 
 
 def test_a_list_that_is_behind_does_not_have_the_last_word():
@@ -194,7 +197,9 @@ def test_a_list_that_is_behind_does_not_have_the_last_word():
     old = {"status": "processing", "asset": None}
     answers(
         world,
-        lambda look, rows: rows if look.kind is Kind.STATUS else [row.model_copy(update=old) for row in rows],
+        lambda poll, rows: (
+            rows if poll.kind is PollKind.STATUS else [row.model_copy(update=old) for row in rows]
+        ),
     )
     for number in range(3):
         world.wait(world.make(number, seconds=100), poll_interval=15, deadline=3600)
@@ -211,10 +216,10 @@ def test_a_list_that_ignores_ids_is_found_out_at_once_and_read_by_pages():
         world.make(number, begins=-1000 - number, seconds=1)
     many(world, 300)
     world.run(until=15)
-    assert world.polling.way is Way.PAGES
-    steady = [look for look in world.looks if 5 <= look.sent_at < 15]
+    assert world.planner.strategy is BatchStrategy.PAGES
+    steady = [poll for poll in world.polls if 5 <= poll.sent_at < 15]
     assert len(steady) <= 10 * 5
-    assert sum(look.kind is Kind.BATCH for look in world.looks) <= 4
+    assert sum(poll.kind is PollKind.BATCH for poll in world.polls) <= 4
     world.run()
     assert len(world.ended) == 300
 
@@ -225,9 +230,9 @@ def test_pages_begin_where_those_that_are_waited_for_do():
         world.make(number, begins=-50_000 + number, seconds=1)
     many(world, 50)
     world.run()
-    pages = [look for look in world.looks if look.kind is Kind.PAGE]
+    pages = [poll for poll in world.polls if poll.kind is PollKind.PAGE]
     assert pages[-1].created_after is not None
-    assert max(look.offset for look in pages[2:]) == 0
+    assert max(poll.offset for poll in pages[2:]) == 0
 
 
 def test_what_no_page_shows_is_asked_for_one_by_one_and_no_faster_than_agreed():
@@ -239,11 +244,11 @@ def test_what_no_page_shows_is_asked_for_one_by_one_and_no_faster_than_agreed():
         world.wait(one, poll_interval=5)
     world.run()
     assert len(world.ended) == 60
-    assert sum(look.kind is not Kind.STATUS for look in world.looks) < 12
-    status = [look.sent_at for look in world.looks if look.kind is Kind.STATUS]
+    assert sum(poll.kind is not PollKind.STATUS for poll in world.polls) < 12
+    status = [poll.sent_at for poll in world.polls if poll.kind is PollKind.STATUS]
     assert max(sum(at <= other < at + 10 for other in status) for at in status) <= 52
     # Round-robin: nobody is asked for twice before everybody was asked for once.
-    assert max(Counter(look.ids for look in world.looks[:70] if look.kind is Kind.STATUS).values()) <= 2
+    assert max(Counter(poll.ids for poll in world.polls[:70] if poll.kind is PollKind.STATUS).values()) <= 2
 
 
 def test_one_that_the_list_does_not_show_is_confirmed_and_spoils_nothing():
@@ -252,17 +257,17 @@ def test_one_that_the_list_does_not_show_is_confirmed_and_spoils_nothing():
     many(world, 50)
     world.run()
     assert len(world.ended) == 50
-    assert world.polling.way is Way.BATCHES
+    assert world.planner.strategy is BatchStrategy.BATCHES
     assert isinstance(world.ended[hidden][1], Generation)
-    assert world.requests[Kind.STATUS] < 40
-    assert world.requests[Kind.BATCH] < 60
+    assert world.requests[PollKind.STATUS] < 40
+    assert world.requests[PollKind.BATCH] < 60
 
 
 def test_a_list_that_shows_nothing_of_what_is_there_is_not_believed():
     world = World(shows=lambda one: False)
     many(world, 20)
     world.run(until=10)
-    assert world.polling.way is Way.PAGES
+    assert world.planner.strategy is BatchStrategy.PAGES
     world.run()
     assert len(world.ended) == 20
 
@@ -273,9 +278,9 @@ def test_right_after_the_submit_a_list_may_show_nothing():
     for one in ids:
         world.wait(one, poll_interval=5)
     world.run()
-    assert world.polling.way is Way.BATCHES
+    assert world.planner.strategy is BatchStrategy.BATCHES
     assert len(world.ended) == 20
-    assert world.requests[Kind.STATUS] < 10
+    assert world.requests[PollKind.STATUS] < 10
 
 
 def test_what_nobody_knows_ends_after_its_grace_alone():
@@ -296,7 +301,23 @@ def test_ids_that_nobody_knows_end_after_their_grace_without_another():
     world.run()
     assert len(world.ended) == 30
     assert all(isinstance(result, HedraNotFoundError) for _, result in world.ended.values())
-    assert world.polling.way is Way.BATCHES
+    assert world.planner.strategy is BatchStrategy.BATCHES
+
+
+def test_each_that_the_list_does_not_show_yet_is_warned_of_at_once():
+    """The list is asked for all together, the status endpoint for one of them; none of them is silent."""
+    world = World()
+    ids = [world.make(number, begins=60, seconds=20) for number in range(30)]
+    for one in ids:
+        world.wait(one, poll_interval=10)
+    world.run()
+    for one in ids:
+        at, first = world.updates[one][0]
+        assert at < 5
+        assert isinstance(first, Warned)
+        assert f"Hedra does not list generation {one}" in first.message or "404" in first.message
+        assert sum(isinstance(update, Warned) for _, update in world.updates[one]) <= 3
+        assert isinstance(world.ended[one][1], Generation)
 
 
 def test_an_id_that_is_no_uuid_is_never_put_into_a_list():
@@ -305,7 +326,7 @@ def test_an_id_that_is_no_uuid_is_never_put_into_a_list():
     world.made["a,b"] = world.made[generation_id(0)]
     world.wait("a,b", poll_interval=1)
     world.run()
-    assert {look.kind for look in world.looks if "a,b" in look.ids} == {Kind.STATUS}
+    assert {poll.kind for poll in world.polls if "a,b" in poll.ids} == {PollKind.STATUS}
     assert isinstance(world.ended["a,b"][1], Generation)
 
 
@@ -314,11 +335,11 @@ def test_a_finished_row_without_its_asset_is_confirmed_by_the_status_endpoint():
     ids = many(world, 3)
     plain, asked = world._rows, []
 
-    def rows(look: Look) -> list[Generation]:
-        if look.kind is Kind.STATUS:
-            asked.extend(look.ids)
-            return [row.model_copy(update={"asset": None, "asset_id": "a"}) for row in plain(look)]
-        return [row.model_copy(update={"asset": None}) for row in plain(look)]
+    def rows(poll: Poll) -> list[Generation]:
+        if poll.kind is PollKind.STATUS:
+            asked.extend(poll.ids)
+            return [row.model_copy(update={"asset": None, "asset_id": "a"}) for row in plain(poll)]
+        return [row.model_copy(update={"asset": None}) for row in plain(poll)]
 
     world._rows = rows  # type: ignore[method-assign]
     world.run()

@@ -6,42 +6,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedra_provider.api import pacing
+from hedra_provider.polling import pacing, rate_limit
 
 intervals = st.floats(min_value=0.01, max_value=3600)
 ages = st.floats(min_value=0, max_value=1e6)
 etas = st.none() | st.floats(min_value=-100, max_value=1e6)
-chances = st.floats(min_value=0, max_value=1, exclude_max=True)
+jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
 
 
-@given(intervals, ages, etas, chances)
-def test_a_look_comes_within_the_interval(poll_interval: float, age: float, eta: float | None, chance: float):
-    pause = pacing.next_look_seconds(poll_interval=poll_interval, age=age, eta=eta, chance=chance)
+@given(intervals, ages, etas, jitters)
+def test_a_poll_comes_within_the_interval(poll_interval: float, age: float, eta: float | None, jitter: float):
+    pause = pacing.next_poll_seconds(poll_interval=poll_interval, age=age, eta=eta, jitter=jitter)
     assert 0 < pause <= poll_interval
     assert pause >= min(poll_interval, pacing.FLOOR_SECONDS) * (1 - pacing.JITTER)
 
 
-@given(intervals, ages, chances)
-def test_an_estimate_never_delays_a_look(poll_interval: float, age: float, chance: float):
-    without = pacing.next_look_seconds(poll_interval=poll_interval, age=age, eta=None, chance=chance)
-    late = pacing.next_look_seconds(poll_interval=poll_interval, age=age, eta=1e6, chance=chance)
+@given(intervals, ages, jitters)
+def test_an_estimate_never_delays_a_poll(poll_interval: float, age: float, jitter: float):
+    without = pacing.next_poll_seconds(poll_interval=poll_interval, age=age, eta=None, jitter=jitter)
+    late = pacing.next_poll_seconds(poll_interval=poll_interval, age=age, eta=1e6, jitter=jitter)
     assert late <= without
 
 
-def test_near_its_end_a_generation_is_looked_at_sooner():
-    assert pacing.next_look_seconds(poll_interval=15, age=10, eta=3, chance=0) == 3
+def test_near_its_end_a_generation_is_polled_sooner():
+    assert pacing.next_poll_seconds(poll_interval=15, age=10, eta=3, jitter=0) == 3
 
 
 def test_an_estimate_that_keeps_saying_now_is_believed_less():
-    assert pacing.next_look_seconds(poll_interval=15, age=100, eta=0, chance=0) == 10
+    assert pacing.next_poll_seconds(poll_interval=15, age=100, eta=0, jitter=0) == 10
 
 
-@given(intervals, st.integers(min_value=1, max_value=10_000), st.floats(min_value=0, max_value=1e5), chances)
+@given(intervals, st.integers(min_value=1, max_value=10_000), st.floats(min_value=0, max_value=1e5), jitters)
 def test_backing_off_never_undercuts_what_the_api_asked(
-    poll_interval: float, failures: int, retry_after: float, chance: float
+    poll_interval: float, failures: int, retry_after: float, jitter: float
 ):
     pause = pacing.back_off_seconds(
-        poll_interval=poll_interval, failures=failures, retry_after=retry_after, chance=chance
+        poll_interval=poll_interval, failures=failures, retry_after=retry_after, jitter=jitter
     )
     assert retry_after <= pause <= max(retry_after, 300.0)
 
@@ -51,7 +51,7 @@ def test_an_estimate_is_believed_less_the_more_often_it_was_wrong():
     now, pauses = 0.0, []
     for _ in range(40):
         pause = estimate.pause_seconds(
-            poll_interval=15, now=now, began=-100, eta=0.5, progress=None, chance=0
+            poll_interval=15, now=now, began=-100, eta=0.5, progress=None, jitter=0
         )
         pauses.append(pause)
         now += pause
@@ -68,19 +68,19 @@ def test_the_pace_of_its_progress_makes_an_estimate():
 
 
 def test_before_a_429_it_is_the_most():
-    rate = pacing.RequestRate(25.0)
+    rate = rate_limit.RequestRate(25.0)
     assert rate.free_at < 0
     rate.sent(1.0)
     assert rate.free_at == pytest.approx(1.04)
 
 
 def test_a_429_halves_the_rate_that_was_too_much_and_it_recovers():
-    rate = pacing.RequestRate(25.0)
-    pause = rate.refused(100.0, sent_at=99.8, recent_rate=8.0, retry_after=None, chance=0.0)
+    rate = rate_limit.RequestRate(25.0)
+    pause = rate.limited(100.0, sent_at=99.8, recent_rate=8.0, retry_after=None, jitter=0.0)
     assert pause == 0.25
     assert rate.per_second(100.0) == 4.0
     # One that was under way together with it says nothing new; a Retry-After counts all the same.
-    assert rate.refused(100.1, sent_at=99.9, recent_rate=8.0, retry_after=7.0, chance=0.0) == 7.0
+    assert rate.limited(100.1, sent_at=99.9, recent_rate=8.0, retry_after=7.0, jitter=0.0) == 7.0
     assert rate.per_second(100.1) == pytest.approx(4.0, abs=0.1)
     rate.sent(200.0)
     assert rate.free_at == pytest.approx(200.0 + 1 / rate.per_second(200.0))
@@ -90,16 +90,16 @@ def test_a_429_halves_the_rate_that_was_too_much_and_it_recovers():
 
 @given(
     st.lists(
-        st.tuples(st.floats(0, 100), st.floats(0, 25), st.none() | st.floats(0, 1e5), chances), min_size=1
+        st.tuples(st.floats(0, 100), st.floats(0, 25), st.none() | st.floats(0, 1e5), jitters), min_size=1
     )
 )
 def test_the_rate_never_stops_for_good(
     refusals: list[tuple[float, float, float | None, float]],
 ):
-    rate, now = pacing.RequestRate(25.0), 0.0
-    for step, recent, retry_after, chance in refusals:
+    rate, now = rate_limit.RequestRate(25.0), 0.0
+    for step, recent, retry_after, jitter in refusals:
         now += step
-        pause = rate.refused(now, sent_at=now, recent_rate=recent, retry_after=retry_after, chance=chance)
+        pause = rate.limited(now, sent_at=now, recent_rate=recent, retry_after=retry_after, jitter=jitter)
         assert pause >= (retry_after or 0.0) - 1e-6
         assert rate.LEAST <= rate.per_second(now) <= 25.0
     assert rate.free_at <= now + 1.1e5 + 11

@@ -19,17 +19,22 @@ from hedra_provider.api.errors import (
     HedraServerError,
     HedraTransportError,
 )
-from hedra_provider.api.listing import Way
-from hedra_provider.api.looks import Ended, Kind, Look, Trouble, Wait
-from hedra_provider.api.polling import Polling
-from hedra_provider.api.waiting import MAX_FAILURES
-from tests.api.worlds import answers, looks_at, many
+from hedra_provider.polling.batches import BatchStrategy
+from hedra_provider.polling.planner import Planner
+from hedra_provider.polling.poll import Poll, PollKind
+from hedra_provider.polling.tracked import Ended, Subscription, Warned
+from hedra_provider.polling.wait import MAX_FAILURES
+from tests.polling.worlds import answers, many, polls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def bad_request(look: Look) -> HedraError:
+def waiting(one: str, began: float) -> Subscription:
+    return Subscription(one, lambda update: None, began=began, deadline=9e9, poll_interval=15.0)
+
+
+def bad_request(poll: Poll) -> HedraError:
     return HedraBadRequestError("no", status_code=422, retryable=False)
 
 
@@ -37,18 +42,18 @@ def bad_request(look: Look) -> HedraError:
 
 
 def test_a_list_that_refuses_so_many_ids_is_asked_for_fewer():
-    world = World(trouble=lambda look: bad_request(look) if len(look.ids) > 30 else None)
+    world = World(trouble=lambda poll: bad_request(poll) if len(poll.ids) > 30 else None)
     many(world, 100)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
-    assert world.polling.way is Way.BATCHES
-    assert max(len(look.ids) for look in world.looks[2:]) == 25
-    assert not [news for told in world.news.values() for _, news in told if isinstance(news, Trouble)]
+    assert world.planner.strategy is BatchStrategy.BATCHES
+    assert max(len(poll.ids) for poll in world.polls[2:]) == 25
+    assert not [news for told in world.updates.values() for _, news in told if isinstance(news, Warned)]
 
 
-@pytest.mark.parametrize("refusal", [bad_request, lambda look: HedraPermissionError("no", status_code=403)])
-def test_a_list_that_refuses_everything_hurts_nobody(refusal: Callable[[Look], HedraError]):
-    world = World(trouble=lambda look: None if look.kind is Kind.STATUS else refusal(look))
+@pytest.mark.parametrize("refusal", [bad_request, lambda poll: HedraPermissionError("no", status_code=403)])
+def test_a_list_that_refuses_everything_hurts_nobody(refusal: Callable[[Poll], HedraError]):
+    world = World(trouble=lambda poll: None if poll.kind is PollKind.STATUS else refusal(poll))
     many(world, 40)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
@@ -57,30 +62,30 @@ def test_a_list_that_refuses_everything_hurts_nobody(refusal: Callable[[Look], H
 def test_a_generation_that_the_api_cannot_show_ends_alone():
     poison = generation_id(33)
     world = World(
-        trouble=lambda look: (
-            HedraServerError("oops", status_code=500, retryable=True) if poison in look.ids else None
+        trouble=lambda poll: (
+            HedraServerError("oops", status_code=500, retryable=True) if poison in poll.ids else None
         )
     )
     many(world, 100, seconds=300)
     world.run(until=250)
     failed = {one for one, (_, result) in world.ended.items() if isinstance(result, HedraError)}
     assert failed == {poison}
-    sizes = [len(look.ids) for look in world.looks if poison in look.ids]
+    sizes = [len(poll.ids) for poll in world.polls if poison in poll.ids]
     assert all(size <= max(1, 100 // 4**number) for number, size in enumerate(sizes)), sizes
-    assert "8 looks in a row" in str(world.ended[poison][1])
+    assert "8 polls in a row" in str(world.ended[poison][1])
     assert world.ended[poison][1].generation_id == poison  # type: ignore[attr-defined]
 
 
 def test_a_refused_status_ends_that_wait_at_once_and_no_other():
     locked = "locked"
     world = World(
-        trouble=lambda look: HedraPermissionError("no", status_code=403) if locked in look.ids else None
+        trouble=lambda poll: HedraPermissionError("no", status_code=403) if locked in poll.ids else None
     )
     many(world, 10)
     world.wait(locked, poll_interval=1)
     world.run()
     assert isinstance(world.ended[locked][1], HedraPermissionError)
-    assert looks_at(world, locked) == [0]
+    assert polls_of(world, locked) == [0]
     assert sum(isinstance(result, Generation) for _, result in world.ended.values()) == 10
 
 
@@ -90,33 +95,33 @@ def test_a_refused_status_ends_that_wait_at_once_and_no_other():
     ids=["cut", "503"],
 )
 def test_an_outage_is_survived(error: HedraError):
-    world = World(trouble=lambda look: error if 5 < look.sent_at < 50 else None)
+    world = World(trouble=lambda poll: error if 5 < poll.sent_at < 50 else None)
     many(world, 300, seconds=100)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
-    troubles = [n for told in world.news.values() for _, n in told if isinstance(n, Trouble)]
-    assert all("Look" in news.message for news in troubles)
+    troubles = [n for told in world.updates.values() for _, n in told if isinstance(n, Warned)]
+    assert all("Poll" in news.message for news in troubles)
     assert len(troubles) >= 300
     # It is asked less often meanwhile, not more.
-    assert sum(5 < look.sent_at < 50 for look in world.looks) < 45 * 3
+    assert sum(5 < poll.sent_at < 50 for poll in world.polls) < 45 * 3
 
 
 def test_a_list_that_is_down_alone_ends_no_wait():
     down = HedraServerError("down", status_code=503, retryable=True)
-    world = World(trouble=lambda look: None if look.kind is Kind.STATUS else down)
+    world = World(trouble=lambda poll: None if poll.kind is PollKind.STATUS else down)
     many(world, 40, poll_interval=15, seconds=1800)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
     assert world.delays()[-1] < 120
     # It rests in between.
-    assert sum(look.kind is not Kind.STATUS for look in world.looks) < 1800 / 15
+    assert sum(poll.kind is not PollKind.STATUS for poll in world.polls) < 1800 / 15
 
 
 def test_a_404_in_the_middle_is_not_the_end():
     world = World()
     one = world.make(0, seconds=900)
     world.wait(one, poll_interval=15)
-    answers(world, lambda look, rows: [] if 500 < world.now < 515 else rows)
+    answers(world, lambda poll, rows: [] if 500 < world.now < 515 else rows)
     world.run()
     assert isinstance(world.ended[one][1], Generation)
 
@@ -125,7 +130,7 @@ def test_what_is_gone_for_good_ends_after_the_grace():
     world = World()
     one = world.make(0, seconds=900)
     world.wait(one, poll_interval=15)
-    answers(world, lambda look, rows: [] if world.now > 500 else rows)
+    answers(world, lambda poll, rows: [] if world.now > 500 else rows)
     world.run()
     at, result = world.ended[one]
     assert isinstance(result, HedraNotFoundError)
@@ -134,39 +139,41 @@ def test_what_is_gone_for_good_ends_after_the_grace():
 
 def test_a_list_that_showed_nothing_for_a_while_is_tried_again():
     world = World()
-    answers(world, lambda look, rows: [] if look.kind is not Kind.STATUS and 100 < world.now < 140 else rows)
+    answers(
+        world, lambda poll, rows: [] if poll.kind is not PollKind.STATUS and 100 < world.now < 140 else rows
+    )
     many(world, 30, poll_interval=15, seconds=2000)
     world.run(until=150)
-    assert world.polling.way is Way.PAGES
+    assert world.planner.strategy is BatchStrategy.PAGES
     world.run(until=1000)
-    assert world.polling.way is Way.BATCHES
+    assert world.planner.strategy is BatchStrategy.BATCHES
 
 
 def test_one_that_comes_after_all_have_failed_is_asked_for():
-    polling = Polling(lambda: 0.5)
-    polling._list.ignores_ids(0.0)
+    planner = Planner(lambda: 0.5)
+    planner._list.ignores_ids(0.0)
     for number in range(5):
-        polling.add(Wait(generation_id(number), 9e9, 15.0, 0.0, lambda news: None), 0.0)
-    look = polling.next_look(0.0)
-    assert look is not None
-    assert look.kind is Kind.PAGE
-    polling.fail_all(HedraAuthenticationError("no", status_code=401))
-    polling.add(Wait(generation_id(9), 9e9, 15.0, 1.0, lambda news: None), 1.0)
-    assert polling.next_look(100.0) is not None
+        planner.add(waiting(generation_id(number), 0.0), 0.0)
+    poll = planner.next_poll(0.0)
+    assert poll is not None
+    assert poll.kind is PollKind.PAGE
+    planner.fail_all(HedraAuthenticationError("no", status_code=401))
+    planner.add(waiting(generation_id(9), 1.0), 1.0)
+    assert planner.next_poll(100.0) is not None
 
 
 def test_an_endless_outage_reaches_all_and_says_so():
-    world = World(trouble=lambda look: HedraServerError("down", status_code=503, retryable=True))
+    world = World(trouble=lambda poll: HedraServerError("down", status_code=503, retryable=True))
     ids = many(world, 50)
     world.run()
     results = [world.ended[one][1] for one in ids]
     assert all(
-        "8 looks in a row at generation" in str(result) and "down" in str(result) for result in results
+        "8 polls in a row of generation" in str(result) and "down" in str(result) for result in results
     )
     assert [result.generation_id for result in results] == ids  # type: ignore[attr-defined]
     assert len({id(result) for result in results}) == 50
     for one in ids:
-        assert sum(isinstance(news, Trouble) for _, news in world.news[one]) == MAX_FAILURES - 1
+        assert sum(isinstance(news, Warned) for _, news in world.updates[one]) == MAX_FAILURES - 1
 
 
 # 429
@@ -179,18 +186,18 @@ def test_a_rate_limit_slows_all_and_fails_nobody(honours_ids: bool, retry_after:
     many(world, 300, seconds=60)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
-    assert world.refused < 0.3 * len(world.looks)
+    assert world.rate_limited < 0.3 * len(world.polls)
 
 
 def test_after_a_429_nothing_is_sent_before_the_time_that_it_names():
     world = World(rate=2.0, retry_after=20.0)
     many(world, 1000, seconds=120)
     world.run()
-    assert world.refused
+    assert world.rate_limited
     first = next(
-        look.sent_at
-        for number, look in enumerate(world.looks)
-        if number and look.sent_at - world.looks[number - 1].sent_at >= 19
+        poll.sent_at
+        for number, poll in enumerate(world.polls)
+        if number and poll.sent_at - world.polls[number - 1].sent_at >= 19
     )
     assert first < 40
 
@@ -225,7 +232,7 @@ def test_whatever_happens_every_wait_ends_once_and_nothing_is_asked_for_nobody(
     seed: int,
 ):
     world = World(rate=rate, honours_ids=honours_ids, seed=seed)
-    world.trouble = lambda look: error if world.chance() < share * 0.5 else None
+    world.trouble = lambda poll: error if world.chance() < share * 0.5 else None
     world.shows = lambda one: int(one[-1], 16) % 5 != 0
     for number in range(count):
         one = generation_id(number)
@@ -234,10 +241,10 @@ def test_whatever_happens_every_wait_ends_once_and_nothing_is_asked_for_nobody(
         world.wait(one, poll_interval=poll_interval, begin=number % 13, deadline=300 + number % 3)
     world.run(until=2000)
     assert len(world.ended) == count
-    assert len(world.polling) == 0
-    for told in world.news.values():
+    assert len(world.planner) == 0
+    for told in world.updates.values():
         assert [type(news) for _, news in told].count(Ended) == 1
         assert isinstance(told[-1][1], Ended)
-    asked = len(world.looks)
+    asked = len(world.polls)
     world.run()
-    assert len(world.looks) == asked
+    assert len(world.polls) == asked

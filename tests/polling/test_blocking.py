@@ -14,28 +14,29 @@ from hedra_provider.api.errors import (
     HedraServerError,
     HedraWaitTimeoutError,
 )
-from hedra_provider.api.waiting import MAX_FAILURES, ProgressLog, wait_until_finished
+from hedra_provider.polling.blocking import wait_until_finished
+from hedra_provider.polling.wait import MAX_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class World:
-    """A clock, an API whose answer depends on it, and what was told meanwhile."""
+    """A clock, an API whose answer depends on it, and what was logged meanwhile."""
 
     def __init__(self, answer: Callable[[float], httpx.Response]) -> None:
         self.now = 1_000_000.0
         self.began = self.now
-        self.looks: list[float] = []
+        self.polls: list[float] = []
         self.told: list[str] = []
         self.warned: list[str] = []
         self._answer = answer
 
     def wait(
-        self, *, timeout: float = 3600.0, poll_interval: float = 15.0, first_look_after: float = 0.0
+        self, *, timeout: float = 3600.0, poll_interval: float = 15.0, first_poll_after: float = 0.0
     ) -> Any:
         def handler(request: httpx.Request) -> httpx.Response:
-            self.looks.append(self.now - self.began)
+            self.polls.append(self.now - self.began)
             return self._answer(self.now - self.began)
 
         def sleep(seconds: float) -> None:
@@ -47,11 +48,11 @@ class World:
                     "gen",
                     deadline=self.began + timeout,
                     poll_interval=poll_interval,
-                    log=ProgressLog(self.told.append),
+                    log=self.told.append,
                     warn=self.warned.append,
-                    first_look_after=first_look_after,
+                    first_poll_after=first_poll_after,
                     clock=lambda: self.now,
-                    chance=lambda: 0.0,
+                    jitter=lambda: 0.0,
                 )
             )
 
@@ -60,31 +61,31 @@ def status(name: str, **fields: Any) -> httpx.Response:
     return httpx.Response(200, json={"id": "gen", "status": name} | fields)
 
 
-def test_it_looks_at_the_interval_until_complete():
+def test_it_polls_at_the_interval_until_complete():
     world = World(lambda now: status("complete" if now >= 40 else "processing"))
     assert world.wait().is_complete
-    assert world.looks == [0, 15, 30, 45]
+    assert world.polls == [0, 15, 30, 45]
 
 
-def test_the_first_look_may_come_later():
+def test_the_first_poll_may_come_later():
     world = World(lambda now: status("complete"))
-    world.wait(first_look_after=3.0)
-    assert world.looks == [3]
+    world.wait(first_poll_after=3.0)
+    assert world.polls == [3]
     world = World(lambda now: status("complete"))
-    world.wait(first_look_after=3.0, timeout=1)
-    assert world.looks == [1]
+    world.wait(first_poll_after=3.0, timeout=1)
+    assert world.polls == [1]
 
 
-def test_an_estimate_brings_the_look_forward():
+def test_an_estimate_brings_the_poll_forward():
     world = World(lambda now: status("complete" if now >= 40 else "processing", eta_sec=max(40 - now, 0)))
     world.wait()
-    assert world.looks == [0, 15, 30, 40]
+    assert world.polls == [0, 15, 30, 40]
 
 
 def test_without_an_estimate_its_progress_makes_one():
     world = World(lambda now: status("complete" if now >= 40 else "processing", progress=min(now / 40, 1)))
     world.wait()
-    assert world.looks == [0, 15, 30, 40]
+    assert world.polls == [0, 15, 30, 40]
 
 
 @pytest.mark.parametrize("name", ["pending", "queued", "processing", "finalizing", "something-new"])
@@ -110,12 +111,12 @@ def test_a_failed_generation_is_returned_to_the_caller():
     assert world.wait().is_failed
 
 
-def test_the_log_tells_changes_only():
+def test_the_log_shows_changes_only():
     world = World(lambda now: status("complete" if now >= 300 else "queued", progress=0))
     world.wait()
-    assert len(world.looks) == 21
+    assert len(world.polls) == 21
     assert len(world.told) == 2
-    assert world.told[0] == "Generation gen: queued, 0%, after 0 s, next look in 15 s."
+    assert world.told[0] == "Generation gen: queued, 0%, after 0 s, next poll in 15 s."
     assert world.told[1] == "Generation gen: complete, after 300 s."
 
 
@@ -123,7 +124,7 @@ def test_the_deadline_says_what_runs_on_and_what_to_do():
     world = World(lambda now: status("processing"))
     with pytest.raises(HedraWaitTimeoutError, match=r"gen was still running.*100 s.*adopts it") as raised:
         world.wait(timeout=100)
-    assert world.looks[-1] == 100
+    assert world.polls[-1] == 100
     assert raised.value.retryable
     assert raised.value.generation_id == "gen"
 
@@ -146,7 +147,7 @@ def test_what_is_gone_for_good_ends_two_minutes_later():
     world = World(lambda now: status("processing") if now < 500 else httpx.Response(404))
     with pytest.raises(HedraNotFoundError):
         world.wait()
-    assert 600 < world.looks[-1] < 640
+    assert 600 < world.polls[-1] < 640
 
 
 def test_a_404_for_good_is_not():
@@ -175,4 +176,4 @@ def test_a_refused_key_ends_the_wait_at_once():
     world = World(lambda now: httpx.Response(401))
     with pytest.raises(HedraAuthenticationError):
         world.wait()
-    assert len(world.looks) == 1
+    assert len(world.polls) == 1

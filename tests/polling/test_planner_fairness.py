@@ -1,4 +1,4 @@
-"""Nobody's look is late for another's sake, on a simulated clock."""
+"""Nobody's poll is late for another's sake, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import pytest
 
 from benchmarks.simulation import World, generation_id
 from hedra_provider.api.answers import Generation
-from hedra_provider.api.listing import Way
-from tests.api.worlds import answers, looks_at
+from hedra_provider.polling.batches import BatchStrategy
+from tests.polling.worlds import answers, polls_of
 
 
 def test_one_with_a_long_interval_holds_nobody_up():
     world = World()
     world.wait(world.make(0, seconds=90_000), poll_interval=3600)
-    # It comes just after a look at the other.
+    # It comes just after a poll at the other.
     quick = world.make(1, begins=3600, seconds=20)
-    world.wait(quick, poll_interval=15, begin=3600.05, first_look_after=3, deadline=3700)
+    world.wait(quick, poll_interval=15, begin=3600.05, first_poll_after=3, deadline=3700)
     world.run(until=4000)
-    assert looks_at(world, quick)[0] < 3606
+    assert polls_of(world, quick)[0] < 3606
     assert isinstance(world.ended[quick][1], Generation)
 
 
@@ -27,7 +27,7 @@ def test_those_that_are_asked_alone_do_not_starve_the_batches(rate: float | None
     hidden = {generation_id(number) for number in range(0, 1000, 3)}
     world.shows = lambda one: one not in hidden
     for number in range(1000):
-        world.wait(world.make(number, seconds=60), poll_interval=15, first_look_after=3, deadline=1800)
+        world.wait(world.make(number, seconds=60), poll_interval=15, first_poll_after=3, deadline=1800)
     world.run(until=1790)
     assert max(world.ended[one][0] - 60 for one in world.made if one not in hidden) < 40
 
@@ -39,7 +39,7 @@ def test_whose_deadline_comes_goes_first_in_the_line():
     for number in range(1000):
         one = world.make(number, seconds=290)
         deadline = 3000 if number % 10 else 300
-        world.wait(one, poll_interval=15, first_look_after=3, deadline=deadline)
+        world.wait(one, poll_interval=15, first_poll_after=3, deadline=deadline)
         hurried += [one] if deadline == 300 else []
     world.run(until=2000)
     assert len(world.ended) == 1000
@@ -53,10 +53,10 @@ def test_the_deadlines_of_all_who_wait_for_one_count():
     hurried = []
     for number in range(1000):
         one = world.make(number, seconds=290)
-        world.wait(one, poll_interval=15, first_look_after=3, deadline=3000)
+        world.wait(one, poll_interval=15, first_poll_after=3, deadline=3000)
         if number % 10 == 0:
             # Comes while most stand in the line of those that are asked alone.
-            world.wait(one, poll_interval=15, begin=250, first_look_after=3, deadline=300)
+            world.wait(one, poll_interval=15, begin=250, first_poll_after=3, deadline=300)
             hurried.append(one)
     world.run(until=2000)
     assert max(world.ended[one][0] for one in hurried) < 310
@@ -68,9 +68,9 @@ def test_there_are_never_more_than_25_requests_a_second():
     # Half of them are not in the list, and all deadlines come at once.
     world.shows = lambda one: int(one[-1], 16) % 2 == 0
     for number in range(3000):
-        world.wait(world.make(number, seconds=1000), poll_interval=1, first_look_after=1, deadline=30)
+        world.wait(world.make(number, seconds=1000), poll_interval=1, first_poll_after=1, deadline=30)
     world.run()
-    at = [look.sent_at for look in world.looks]
+    at = [poll.sent_at for poll in world.polls]
     assert max(sum(one <= other < one + 1.0 - 1e-9 for other in at) for one in at) <= 25
 
 
@@ -80,17 +80,17 @@ def test_pages_of_hundreds_do_not_fill_the_memory():
     for number, interval in enumerate([3600] * 90 + [1] * 6 + [60]):
         world.wait(world.make(number, seconds=90_000), poll_interval=interval)
     world.run(until=200)
-    assert world.polling.way is Way.PAGES
-    assert len(world.polling._agenda._due._entries) < 1000
+    assert world.planner.strategy is BatchStrategy.PAGES
+    assert len(world.planner._queue._due._entries) < 1000
 
 
 def test_a_list_that_shows_a_page_at_most_is_asked_for_a_page():
     world = World()
-    answers(world, lambda look, rows: rows[:100])
+    answers(world, lambda poll, rows: rows[:100])
     for number in range(3200):
-        world.wait(world.make(number, seconds=15), poll_interval=2, begin=number / 1600, first_look_after=2)
+        world.wait(world.make(number, seconds=15), poll_interval=2, begin=number / 1600, first_poll_after=2)
     world.run()
     assert len(world.ended) == 3200
     assert world.delays()[-1] < 3
-    # One look found out.
-    assert sum(len(look.ids) > 100 for look in world.looks) <= 4
+    # One poll found out.
+    assert sum(len(poll.ids) > 100 for poll in world.polls) <= 4

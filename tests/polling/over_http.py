@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider import poller
 from hedra_provider.api import calls
-from hedra_provider.api.waiting import ProgressLog
 from hedra_provider.hooks import HedraHook
 from hedra_provider.poller import wait_for_generation
 
@@ -38,13 +37,13 @@ class MovedClock(poller.Clock):
         self._sandbox = sandbox
         self.announced = self.come = 0
         self.moves_when: Callable[[], bool] = lambda: self.come >= self.announced
-        take = poller.Poller._take
+        take = poller.Poller.add
 
         def counted(*arguments: Any) -> None:
             self.come += 1
             take(*arguments)
 
-        patch.setattr(poller.Poller, "_take", counted)
+        patch.setattr(poller.Poller, "add", counted)
         patch.setattr(poller, "CLOCK", self)
 
     def now(self) -> float:
@@ -55,7 +54,7 @@ class MovedClock(poller.Clock):
             await event.wait()
         # Those who wait may have something to say first.
         await asyncio.sleep(0)
-        while not self.moves_when() or "hedra-look" in tasks():
+        while not self.moves_when() or "hedra-poll" in tasks():
             if event.is_set():
                 return
             await asyncio.sleep(0.001)
@@ -78,14 +77,14 @@ def submit(count: int, sandbox: Sandbox | None = None) -> list[str]:
 
 
 def wait(generation_id: str, **changes: Any) -> Awaitable[Generation]:
-    told: list[str] = changes.pop("told", [])
+    lines: list[str] = changes.pop("lines", [])
     arguments = {
         "hedra_conn_id": "hedra_default",
         "deadline": time.time() + 3600,
         "poll_interval": 1.0,
-        "first_look_after": 1.0,
-        "log": ProgressLog(told.append),
-        "warn": told.append,
+        "first_poll_after": 1.0,
+        "log": lines.append,
+        "warn": lines.append,
     }
     return wait_for_generation(generation_id=generation_id, **(arguments | changes))
 
@@ -96,7 +95,7 @@ async def all_of(ids: list[str], **changes: Any) -> list[Any]:
     return await asyncio.gather(*(wait(one, **changes) for one in ids), return_exceptions=True)
 
 
-def looks(sandbox: Sandbox, since: int) -> list[dict[str, Any]]:
+def polls(sandbox: Sandbox, since: int) -> list[dict[str, Any]]:
     return sandbox.ledger()["requests"][since:]
 
 

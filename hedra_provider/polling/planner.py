@@ -1,0 +1,441 @@
+"""When to poll which of many generations, and together with which: decisions without I/O.
+
+A driver (:mod:`hedra_provider.poller`, or a simulated clock) asks :meth:`Planner.next_poll` what to send, and
+hands back what came: :meth:`Planner.on_answer` or :meth:`Planner.on_error`. What an answer means for a wait
+is decided by :mod:`hedra_provider.polling.wait`. Time is an argument throughout.
+
+One generation that is due is polled by the status endpoint, several by one ``GET /generations?ids=``.
+Where the API turns out not to honour ``ids`` (:mod:`hedra_provider.polling.batches`), the newest pages of the
+list are read while they serve; what they do not show is polled one by one, round robin, at
+:data:`STATUS_QUEUE_PER_SECOND`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from hedra_provider.api.errors import HedraError, HedraProtocolError
+from hedra_provider.polling.batches import (
+    BATCH_SIZES,
+    LIST_REST_SECONDS,
+    BatchStrategy,
+    ListCapabilities,
+    batches,
+    created_after,
+)
+from hedra_provider.polling.due_queue import DueQueue
+from hedra_provider.polling.pacing import FLOOR_SECONDS
+from hedra_provider.polling.poll import PAGE_ROWS, Poll, PollKind
+from hedra_provider.polling.rate_limit import REQUESTS_PER_SECOND, RequestRate
+from hedra_provider.polling.tracked import (
+    Ended,
+    PollState,
+    Progressed,
+    Subscription,
+    TrackedGeneration,
+    Warned,
+    for_one,
+    keys,
+    with_asset_id,
+)
+from hedra_provider.polling.wait import (
+    UNKNOWN_GRACE_SECONDS,
+    Decision,
+    Failed,
+    Finished,
+    PollAgain,
+    is_rate_limit,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hedra_provider.api.answers import Generation
+
+STATUS_QUEUE_PER_SECOND = 5.0
+"""How many are polled one by one where they can't share requests."""
+
+SPREAD = 1.5
+"""Requests follow each other so much faster than they must, in order to catch up after a delay."""
+
+LARGE_BATCHES_FROM = 1500.0
+"""Polls per second above which the largest batches are used."""
+
+PAGE_WORTH = 3
+"""How many generations a page must show to be worth its request."""
+
+_ROUND_OF_PAGES = 1000
+
+
+class Planner:
+    """
+    All polls of one driver.
+
+    :param jitter: Returns random numbers in [0, 1).
+    """
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        self._jitter = jitter
+        self._queue = DueQueue()
+        self._ready: deque[Poll] = deque()
+        self._rate = RequestRate(REQUESTS_PER_SECOND)
+        self._together_at = self._status_at = -math.inf
+        self._pace, self._pace_at = 0.0, -math.inf
+        self._list = ListCapabilities()
+        self._probe: TrackedGeneration | None = None
+        self._reads_pages = self._status_was_last = False
+
+    def __len__(self) -> int:
+        """Return how many generations are tracked."""
+        return len(self._queue)
+
+    @property
+    def strategy(self) -> BatchStrategy:
+        """How many generations are polled together."""
+        return self._list.strategy
+
+    def add(self, subscription: Subscription, now: float, first_poll_after: float = 0.0) -> None:
+        """
+        Begin a wait.
+
+        :param first_poll_after: Seconds until the first poll, 0 by default.
+        """
+        tracked = self._queue.subscribe(subscription)
+        due = min(now + max(first_poll_after, 0.0), max(subscription.deadline, now))
+        if due < tracked.due and tracked.state is PollState.SCHEDULED:
+            self._queue.schedule(tracked, due, due - now)
+
+    def drop(self, subscription: Subscription) -> None:
+        """End a wait without an update."""
+        self._queue.unsubscribe(subscription)
+
+    def fail_all(self, error: BaseException) -> None:
+        """End all waits in an error."""
+        self._reads_pages = False
+        for tracked in self._queue.all():
+            self._end(tracked, error)
+
+    # What to send
+
+    def next_poll(self, now: float) -> Poll | None:
+        """Return the request to send now, None where there is nothing to send before :meth:`next_time`."""
+        if now < self._rate.free_at:
+            return None
+        # Alternate: where few requests can be sent, neither queue holds the other up.
+        poll = None if self._status_was_last else self._poll_status_queue(now)
+        if poll is None and now >= self._together_at:
+            poll = self._poll_together(now)
+        # Planning may have put something into the status queue.
+        poll = poll or self._poll_status_queue(now)
+        if poll is not None:
+            self._status_was_last = poll.kind is PollKind.STATUS
+            self._rate.sent(now)
+        return poll
+
+    def next_time(self, now: float) -> float:
+        """Return when :meth:`next_poll` has something again; infinity: only after an answer or a new wait."""
+        first = self._queue.first_in_status_queue(now)
+        status = math.inf if first is None else self._status_from(first, now)
+        due = math.inf if self._reads_pages else self._queue.first_due()
+        together = max(self._together_at, now if self._ready else due)
+        return max(now, self._rate.free_at, min(status, together))
+
+    def _poll_status_queue(self, now: float) -> Poll | None:
+        tracked = self._queue.first_in_status_queue(now)
+        if tracked is None or now < self._status_from(tracked, now):
+            return None
+        self._queue.take_from_status_queue(tracked)
+        self._status_at = now + 1.0 / STATUS_QUEUE_PER_SECOND
+        return Poll(PollKind.STATUS, (tracked.key,), now)
+
+    def _status_from(self, tracked: TrackedGeneration, now: float) -> float:
+        """Return when its status may be requested: a last poll can't wait for the slower queue."""
+        return now if tracked.deadline <= now else self._status_at
+
+    def _poll_together(self, now: float) -> Poll | None:
+        if not self._ready:
+            self._plan(now)
+        while self._ready:
+            planned = self._ready.popleft()
+            left = [one for one in self._queue.of(planned.ids) if one.state is PollState.REQUESTED]
+            if not left:
+                self._reads_pages = self._reads_pages and planned.kind is not PollKind.PAGE
+                continue
+            self._together_at = now + self._gap_seconds(now, min(one.pause for one in left))
+            is_alone = planned.kind is PollKind.BATCH and len(left) == 1
+            kind = PollKind.STATUS if is_alone else planned.kind
+            return Poll(kind, keys(left), now, planned.offset, planned.created_after)
+        return None
+
+    def _gap_seconds(self, now: float, pause: float) -> float:
+        """Return the seconds to the next request: those of a round are spread over it."""
+        # When many end together, the others are due as before: the pace falls slower than their number.
+        fading = self._pace * 0.5 ** ((now - self._pace_at) / max(pause, FLOOR_SECONDS))
+        self._pace, self._pace_at = max(self._queue.polls_per_second, fading), now
+        size = self._batch_size if self.strategy is BatchStrategy.BATCHES else PAGE_ROWS
+        even = size / max(self._pace * SPREAD, 1e-9)
+        return min(even, 0.1 * pause, FLOOR_SECONDS)
+
+    @property
+    def _batch_size(self) -> int:
+        pace = max(self._pace, self._queue.polls_per_second)
+        usual = BATCH_SIZES[0 if pace > LARGE_BATCHES_FROM else 1]
+        return min(usual, self._list.largest_batch)
+
+    def _plan(self, now: float) -> None:
+        """Turn what is due into polls, or put it into the status queue."""
+        if self._reads_pages:
+            return
+        is_useful, pages = self._list.is_useful(now), self.strategy is BatchStrategy.PAGES
+        due = self._queue.take_due(now, _ROUND_OF_PAGES if pages else self._batch_size)
+        if len(due) == 1:
+            # Nothing else is due: no need to keep to the slower queue.
+            self._ready.append(Poll(PollKind.STATUS, keys(due), now))
+            return
+        together = [one for one in due if is_useful and now >= one.status_only_until and one.is_listable]
+        if pages and len(together) < PAGE_WORTH:
+            together = []
+        shared = {one.key for one in together}
+        for one in due:
+            if one.key not in shared:
+                self._queue.queue_status(one)
+        if pages and together:
+            self._reads_pages = True
+            self._ready.append(Poll(PollKind.PAGE, keys(together), now, 0, created_after(together)))
+        else:
+            self._ready.extend(Poll(PollKind.BATCH, ids, now) for ids in batches(together, self._batch_size))
+
+    # What came
+
+    def on_answer(self, poll: Poll, rows: Iterable[Generation], now: float) -> None:
+        """Take an answer, and notify those whom it concerns."""
+        found = {self._queue.key_of(row.id): row for row in rows}
+        # All of an answer get the same jitter: they stay together, and apart from the others.
+        jitter = self._jitter() if len(self._queue) > 1 else 0.0
+        missing = []
+        self._list.answered(poll.kind, bool(found), now)
+        for tracked in self._awaiting(poll):
+            if tracked.key in found:
+                self._settle(tracked, found[tracked.key], poll, now, jitter)
+            else:
+                missing.append(tracked)
+        if poll.kind is PollKind.BATCH:
+            self._after_batch(poll, found, missing, now)
+        elif poll.kind is PollKind.PAGE:
+            self._after_page(poll, found, missing, now, jitter)
+        else:
+            for tracked in missing:
+                self._on_unknown(tracked, poll, now)
+
+    def on_error(self, poll: Poll, error: HedraError, now: float) -> None:
+        """Take a failure, and notify those whom it concerns."""
+        if poll.kind is PollKind.PAGE:
+            self._reads_pages = False
+        if is_rate_limit(error):
+            self._on_rate_limit(poll, error, now)
+            return
+        if poll.kind is PollKind.PAGE:
+            self._list.pages_are_useless(now)
+        if poll.kind is not PollKind.STATUS and not error.retryable:
+            # Hedra rejected the list, not a generation.
+            if poll.kind is PollKind.BATCH:
+                self._list.rejected(len(poll.ids), now)
+            self.requeue(poll, now)
+            return
+        concerned = self._awaiting(poll)
+        for tracked in concerned:
+            self._on_failure(tracked, poll, error, now)
+        if poll.kind is not PollKind.STATUS and self._list.failed():
+            for tracked in [one for one in concerned if one.subscriptions][:1]:
+                tracked.status_only_until = tracked.due + LIST_REST_SECONDS
+
+    def requeue(self, poll: Poll, now: float) -> None:
+        """Take back a poll that came to nothing: its generations are due again."""
+        if poll.kind is PollKind.PAGE:
+            self._reads_pages = False
+        for tracked in self._awaiting(poll):
+            self._queue.schedule(tracked, now, tracked.pause)
+
+    def _awaiting(self, poll: Poll) -> list[TrackedGeneration]:
+        """
+        Return the generations that wait for the answer to a poll.
+
+        A subscriber may have left and come back since: its generation then waits for another poll.
+        """
+        states = {PollState.REQUESTED}
+        if poll.kind is PollKind.STATUS:
+            states.add(PollState.CONFIRMING)
+        return [one for one in self._queue.of(poll.ids) if one.state in states]
+
+    def _settle(
+        self, tracked: TrackedGeneration, row: Generation, poll: Poll, now: float, jitter: float
+    ) -> None:
+        tracked.remember_creation(row)
+        tracked.max_batch = min(tracked.max_batch * 2, BATCH_SIZES[0])
+        is_status = poll.kind is PollKind.STATUS
+        if is_status:
+            self._confirmed(tracked, now)
+        if row.is_finished:
+            row = with_asset_id(row)
+            is_whole = is_status or not (row.is_complete and row.asset_id is None)
+        else:
+            is_whole = is_status or poll.sent_at < tracked.deadline
+        if not is_whole:
+            # The list lacks the result, or may be behind: the status endpoint has the last word.
+            self._queue.queue_status(tracked)
+            return
+        decisions = [
+            (one, one.on_status(row, polled_at=poll.sent_at, now=now, jitter=jitter))
+            for one in tracked.subscriptions
+        ]
+        pause = self._carry_out(decisions, row)
+        if pause is not None:
+            # From poll to poll, whatever the answer took; but a slow API gets a rest.
+            self._queue.schedule(tracked, max(poll.sent_at + pause, now + pause / 2.0), pause)
+
+    def _confirmed(self, tracked: TrackedGeneration, now: float) -> None:
+        """Note that the status endpoint knows a generation; perhaps the list did not show it."""
+        tracked.status_polled_at = now
+        if tracked.state is not PollState.CONFIRMING:
+            return
+        tracked.status_only_until = now + LIST_REST_SECONDS
+        if tracked is self._probe:
+            self._probe = None
+            self._list.hid_existing(now)
+
+    def _on_unknown(self, tracked: TrackedGeneration, poll: Poll, now: float) -> None:
+        """Take a 404 of the status endpoint."""
+        tracked.status_polled_at = now
+        if tracked is self._probe:
+            self._probe = None
+        self._poll_unknown_again(tracked, poll, now, is_certain=True)
+
+    def _poll_unknown_again(
+        self, tracked: TrackedGeneration, poll: Poll, now: float, *, is_certain: bool
+    ) -> None:
+        decisions = [
+            (one, one.on_unknown(polled_at=poll.sent_at, now=now, is_certain=is_certain))
+            for one in tracked.subscriptions
+        ]
+        pause = self._carry_out(decisions)
+        if pause is not None:
+            self._queue.schedule(tracked, now + pause, pause)
+
+    def _after_batch(
+        self, poll: Poll, found: dict[str, Generation], missing: list[TrackedGeneration], now: float
+    ) -> None:
+        if self._list.may_hide(poll.ids, found.keys(), now):
+            for tracked in missing:
+                self._queue.schedule(tracked, now, tracked.pause)
+            return
+        if found:
+            self._list.showed_something()
+        else:
+            # One is enough to find out whether an answer that shows nothing is true.
+            self._probe = min(missing, key=lambda one: one.status_polled_at, default=None)
+        for tracked in missing:
+            overdue = now - tracked.began > UNKNOWN_GRACE_SECONDS or tracked.deadline <= poll.sent_at
+            if found or tracked is self._probe or overdue:
+                self._queue.queue_status(tracked, unconfirmed=True)
+            else:
+                self._poll_unknown_again(tracked, poll, now, is_certain=False)
+
+    def _after_page(
+        self,
+        poll: Poll,
+        found: dict[str, Generation],
+        missing: list[TrackedGeneration],
+        now: float,
+        jitter: float,
+    ) -> None:
+        shown = len(poll.ids) - len(missing)
+        for tracked in self._queue.of(found.keys() - set(poll.ids)):
+            if tracked.state is PollState.SCHEDULED:
+                shown += 1
+                self._settle(tracked, found[tracked.key], poll, now, jitter)
+        if missing and len(found) >= PAGE_ROWS and shown >= PAGE_WORTH:
+            offset = poll.offset + PAGE_ROWS
+            self._ready.append(Poll(PollKind.PAGE, keys(missing), now, offset, poll.created_after))
+            return
+        self._reads_pages = False
+        if poll.offset == 0 and shown < PAGE_WORTH:
+            self._list.pages_are_useless(now)
+        for tracked in missing:
+            tracked.status_only_until = now + LIST_REST_SECONDS
+            self._queue.queue_status(tracked)
+
+    def _on_rate_limit(self, poll: Poll, error: HedraError, now: float) -> None:
+        """Let all requests pause: a 429 says nothing about a generation."""
+        pause = self._rate.limited(
+            now,
+            sent_at=poll.sent_at,
+            recent_rate=self._rate.recent(now),
+            retry_after=error.retry_after,
+            jitter=self._jitter(),
+        )
+        for tracked in self._awaiting(poll):
+            decisions = [
+                (one, one.on_rate_limit(error, pause_seconds=pause, now=now)) for one in tracked.subscriptions
+            ]
+            after = self._carry_out(decisions)
+            if after is not None:
+                # What is due while all requests pause goes out in the order in which it became due.
+                due = now if after <= pause else now + after
+                self._queue.schedule(tracked, due, tracked.pause)
+
+    def _on_failure(self, tracked: TrackedGeneration, poll: Poll, error: HedraError, now: float) -> None:
+        if isinstance(error, HedraProtocolError) or error.status_code == 500:
+            # One row that the API can't show must not end the waits for all others of its batch.
+            tracked.max_batch = max(1, min(tracked.max_batch, len(poll.ids)) // 4)
+        decisions = [
+            (
+                one,
+                one.on_error(
+                    for_one(error, one.generation_id), polled_at=poll.sent_at, now=now, jitter=self._jitter()
+                ),
+            )
+            for one in tracked.subscriptions
+        ]
+        pause = self._carry_out(decisions)
+        if pause is not None:
+            self._queue.schedule(tracked, now + pause, pause)
+
+    # What it means
+
+    def _carry_out(
+        self, decisions: list[tuple[Subscription, Decision]], row: Generation | None = None
+    ) -> float | None:
+        """
+        End the waits that are over, and notify the others.
+
+        :param row: What the poll showed, if it showed the generation.
+        :return: Seconds until the next poll that the most urgent of them needs; None where all are over.
+        """
+        going_on: list[tuple[Subscription, PollAgain]] = []
+        for subscription, decision in decisions:
+            if isinstance(decision, Finished):
+                self._end_one(subscription, decision.result)
+            elif isinstance(decision, Failed):
+                self._end_one(subscription, decision.error)
+            else:
+                going_on.append((subscription, decision))
+        if not going_on:
+            return None
+        pause = min(decision.after_seconds for _, decision in going_on)
+        for subscription, decision in going_on:
+            if decision.is_news and row is not None:
+                subscription.notify(Progressed(row, pause))
+            if decision.warning is not None:
+                subscription.notify(Warned(decision.warning))
+        return pause
+
+    def _end(self, tracked: TrackedGeneration, error: BaseException) -> None:
+        for one in list(tracked.subscriptions):
+            own = for_one(error, one.generation_id) if isinstance(error, HedraError) else error
+            self._end_one(one, own)
+
+    def _end_one(self, subscription: Subscription, result: Generation | BaseException) -> None:
+        self._queue.unsubscribe(subscription)
+        subscription.notify(Ended(result))

@@ -1,0 +1,63 @@
+"""The state of a generation as a log shows it: when it is news, and in which words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hedra_provider.api.answers import RUNNING_STATUSES
+from hedra_provider.api.cleaning import clean
+
+if TYPE_CHECKING:
+    from hedra_provider.api.answers import Generation
+
+
+class State(NamedTuple):
+    """
+    What makes a poll news: another status, or a tenth more of progress.
+
+    :param status: Hedra's status, None where it gave none.
+    :param tenths: Progress in tenths, 0 to 10.
+    """
+
+    status: str | None
+    tenths: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows the status of a running generation."""
+        return self.status in RUNNING_STATUSES
+
+
+def state_of(generation: Generation) -> State:
+    """Return the state of a generation; two equal states are no news."""
+    return State(generation.status, int(progress_of(generation) * 10))
+
+
+def progress_of(generation: Generation) -> float:
+    """Return the progress, 0 to 1 whatever Hedra says."""
+    return min(max(generation.progress or 0.0, 0.0), 1.0)
+
+
+def describe_state(state: State) -> str:
+    """Return the status of a state in words."""
+    return clean(state.status) if state.status else "no status"
+
+
+def progress_line(
+    generation: Generation, elapsed_seconds: float, next_poll_seconds: float | None = None
+) -> str:
+    """
+    Return the line of a log about what a poll showed.
+
+    :param elapsed_seconds: Seconds since the wait began.
+    :param next_poll_seconds: Seconds until the next poll; None: the line says nothing of it.
+    """
+    parts = [f"Generation {generation.id}: {describe_state(state_of(generation))}"]
+    if not generation.is_finished:
+        parts.append(f"{progress_of(generation):.0%}")
+        if generation.eta_sec is not None:
+            parts.append(f"about {generation.eta_sec:.0f} s to go")
+    parts.append(f"after {max(elapsed_seconds, 0.0):.0f} s")
+    if next_poll_seconds is not None:
+        parts.append(f"next poll in {next_poll_seconds:.0f} s")
+    return ", ".join(parts) + "."

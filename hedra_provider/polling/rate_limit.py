@@ -1,0 +1,103 @@
+"""How fast requests may follow each other after a 429: status requests, and submits in the triggerer."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from hedra_provider.polling.pacing import JITTER
+
+REQUESTS_PER_SECOND = 25.0
+"""The most that one driver sends, however many generations it polls."""
+
+RETRY_SLOT_GAP_SECONDS = 1.0
+"""Seconds between two tasks that submit again: of many that wait, few find a free place at Hedra."""
+
+
+def retry_slot_delay_seconds(*, waited: float, retry_after: float | None, jitter: float) -> float:
+    """
+    Return how long a task whose submit was rate-limited waits before its next retry slot.
+
+    :param waited: Seconds since its first 429.
+    :param retry_after: Seconds the API asked for.
+    :param jitter: A random number in [0, 1).
+    :return: Seconds: from 15 on, longer the longer it has waited, up to five minutes; never less than the
+        API asked for.
+    """
+    return max(min(15.0 + 0.25 * waited, 300.0), retry_after or 0.0) * (1.0 + 0.25 * jitter)
+
+
+class RetrySlots:
+    """
+    Hands out retry slots one after the other.
+
+    :param gap_seconds: Seconds between two slots, 1 by default.
+    """
+
+    def __init__(self, gap_seconds: float = RETRY_SLOT_GAP_SECONDS) -> None:
+        self._gap = gap_seconds
+        self._next = float("-inf")
+
+    def take(self, now: float) -> float:
+        """
+        Take the next free slot.
+
+        :param now: Seconds of a monotonic clock.
+        :return: Seconds until the slot.
+        """
+        slot = max(now, self._next)
+        self._next = slot + self._gap
+        return slot - now
+
+
+class RequestRate:
+    """
+    How many requests per second one driver may send: the rate falls at a 429 and recovers by itself.
+
+    :param most: Requests per second without a 429.
+    """
+
+    RECOVERY_SECONDS = 300.0
+    LEAST = 0.1
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._limited_rate = most
+        self._limited_at = -math.inf
+        self._recent: deque[float] = deque(maxlen=20)
+        self.free_at = -math.inf
+        """When the next request may be sent."""
+
+    def per_second(self, now: float) -> float:
+        """Return the rate that is allowed now."""
+        recovered = (now - self._limited_at) / self.RECOVERY_SECONDS
+        return min(self._most, self._limited_rate + self._most * recovered)
+
+    def sent(self, now: float) -> None:
+        """Note a request."""
+        self._recent.append(now)
+        self.free_at = max(self.free_at, now + 1.0 / self.per_second(now))
+
+    def recent(self, now: float) -> float:
+        """Return the requests per second of the last five seconds."""
+        lately = [at for at in self._recent if at > now - 5.0]
+        return len(lately) / max(now - lately[0], 1.0) if lately else self._most
+
+    def limited(
+        self, now: float, *, sent_at: float, recent_rate: float, retry_after: float | None, jitter: float
+    ) -> float:
+        """
+        Note a 429: all requests pause, then go on at half the rate that was too much.
+
+        :param sent_at: When that request was sent. Several 429s that were under way together count as one.
+        :param recent_rate: Requests per second that were sent lately.
+        :param retry_after: Seconds the API asked for.
+        :param jitter: A random number in [0, 1): other processes may have got a 429 at the same moment.
+        :return: Seconds until the next request.
+        """
+        if sent_at >= self._limited_at:
+            self._limited_rate = max(self.LEAST, min(self.per_second(now), recent_rate) / 2.0)
+            self._limited_at = now
+        pause = max(retry_after or 0.0, 1.0 / self._limited_rate) * (1.0 + JITTER * jitter)
+        self.free_at = max(self.free_at, now + pause)
+        return self.free_at - now
