@@ -211,6 +211,20 @@ def local_path(uri: str) -> Path | None:
     return None if "://" in uri else Path(uri).expanduser().absolute()
 
 
+def worker_of(uri: str | None) -> str | None:
+    """
+    Return the name of this worker if a file lies on its own disk: another worker need not have that file.
+
+    :param uri: Where this worker stored a file; None if nothing was stored.
+    :return: The host name as Airflow shows it (``[core] hostname_callable``); None for object storage.
+    """
+    if uri is None or local_path(uri) is None:
+        return None
+    from airflow.utils.net import get_hostname
+
+    return str(get_hostname())
+
+
 def _remote(uri: str) -> ObjectStoragePath:
     from airflow.sdk import ObjectStoragePath
 

@@ -32,7 +32,7 @@ from hedra_provider.results import (
     outputs,
     read_rows,
 )
-from hedra_provider.storage import check_destination
+from hedra_provider.storage import check_destination, worker_of
 from hedra_provider.transfers import store_result
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger, deferral, patience_seconds
 
@@ -341,7 +341,7 @@ class GeneratingOperator(HedraOperator):
                         known=rows.get(generation.id),
                         seen_complete=True,
                     )
-                    result |= {"uri": stored.uri, "bytes": stored.size}
+                    result |= {"uri": stored.uri, "bytes": stored.size, "worker": worker_of(stored.uri)}
                     report_output(self.hook, stored.uri)
         finally:
             said = self._push(context, results)
