@@ -1,18 +1,20 @@
 """# From a text to a talking avatar
 
-Hedra can speak the text itself. One operator does it all: it uploads the portrait, submits the text with a
-voice, gives its worker back while Hedra works, and stores the video. The voice is picked from Hedra's list by
-what it sounds like, so that no voice id is written down anywhere.
+Hedra speaks the text itself. One operator does the whole work: it uploads the portrait, submits the text
+with a voice, waits without holding a worker, and stores the video. A first task picks the voice from
+Hedra's list by its language and gender.
 
-**Run it:** connection `hedra_default` (password = a Hedra v2 API key), then trigger this DAG; the form asks
-for the text.
+**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
 
-**If it fails**, clear it: what was already paid for is adopted, not bought again.
+**Result:** one new file in the destination for each run, named after the generation.
+
+**If it fails**, clear the failed task: it adopts a generation that is already paid for.
 """
 
 from __future__ import annotations
 
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
@@ -46,8 +48,8 @@ def choose_voice(language: str, gender: str) -> str:
 with DAG(
     dag_id="hedra_avatar_from_text",
     schedule=None,
-    # What passes by itself is tried again; no retry pays twice.
-    default_args={"retries": 2},
+    # A temporary failure is retried; a retry never pays twice.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["hedra", "example"],
     doc_md=__doc__,
     params={
@@ -57,32 +59,48 @@ with DAG(
             format="multiline",
             minLength=1,
             title="Text",
-            description="What the avatar says. The video gets as long as it takes to say it.",
+            description="What the avatar says. The video is as long as the speech.",
+            section="Speech",
         ),
         "language": Param(
             "English",
             type="string",
+            minLength=1,
             title="Language of the voice",
-            description="The label `language` of Hedra's voices.",
+            description="As Hedra labels its voices, e.g. English, German or Spanish.",
+            section="Speech",
         ),
         "gender": Param(
             "female",
             type="string",
             enum=["female", "male", "neutral"],
             title="Gender of the voice",
-            description="The label `gender` of Hedra's voices.",
+            description="As Hedra labels its voices.",
+            section="Speech",
         ),
         "image": Param(
             str(INPUTS / "portrait.jpg"),
             type="string",
+            minLength=1,
             title="Portrait",
             description="Who speaks: a path that the worker can read, or a URI such as s3://bucket/face.png.",
+            section="Look",
         ),
         "destination": Param(
-            f"{tempfile.gettempdir()}/hedra/avatar_from_text.mp4",
+            f"{tempfile.gettempdir()}/hedra/",
             type="string",
+            minLength=1,
             title="Destination",
-            description="Where the video goes: a path on the worker, or a URI such as s3://bucket/avatar.mp4.",
+            description="A folder that ends in /: each run adds a file. Or a file: each run replaces it.",
+            section="Result and cost",
+        ),
+        "max_credits": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget in credits",
+            description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
+            section="Result and cost",
         ),
     },
 ) as dag:
@@ -92,5 +110,6 @@ with DAG(
         text="{{ params.text }}",
         voice_id=choose_voice("{{ params.language }}", "{{ params.gender }}"),
         destination="{{ params.destination }}",
+        max_credits="{{ params.max_credits or '' }}",
         deferrable=True,
     )
