@@ -60,7 +60,6 @@ with DAG(
             minLength=1,
             title="Text",
             description="What the avatar says. The video is as long as the speech.",
-            section="Speech",
         ),
         "language": Param(
             "English",
@@ -68,7 +67,7 @@ with DAG(
             minLength=1,
             title="Language of the voice",
             description="As Hedra labels its voices, e.g. English, German or Spanish.",
-            section="Speech",
+            section="Voice",
         ),
         "gender": Param(
             "female",
@@ -76,7 +75,7 @@ with DAG(
             enum=["female", "male", "neutral"],
             title="Gender of the voice",
             description="As Hedra labels its voices.",
-            section="Speech",
+            section="Voice",
         ),
         "image": Param(
             str(INPUTS / "portrait.jpg"),
@@ -84,7 +83,6 @@ with DAG(
             minLength=1,
             title="Portrait",
             description="Who speaks: a path that the worker can read, or a URI such as s3://bucket/face.png.",
-            section="Look",
         ),
         "destination": Param(
             f"{tempfile.gettempdir()}/hedra/",
@@ -92,7 +90,6 @@ with DAG(
             minLength=1,
             title="Destination",
             description="A folder that ends in /: each run adds a file. Or a file: each run replaces it.",
-            section="Result and cost",
         ),
         "max_credits": Param(
             None,
@@ -100,7 +97,6 @@ with DAG(
             minimum=1,
             title="Budget in credits",
             description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
-            section="Result and cost",
         ),
     },
 ) as dag:

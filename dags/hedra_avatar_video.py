@@ -47,7 +47,6 @@ with DAG(
             minLength=1,
             title="Portrait",
             description="Who speaks: a path that the worker can read, or a URI such as s3://bucket/face.png.",
-            section="Look",
         ),
         "audio": Param(
             str(INPUTS / "speech.wav"),
@@ -55,7 +54,6 @@ with DAG(
             minLength=1,
             title="Speech",
             description="A recording, e.g. WAV or MP3: a path or a URI. The video is as long as it.",
-            section="Speech",
         ),
         "prompt": Param(
             "An astronaut speaking to the camera, friendly and calm",
@@ -63,7 +61,6 @@ with DAG(
             minLength=1,
             title="Prompt",
             description="Expression, mood and setting.",
-            section="Look",
         ),
         "aspect_ratio": Param(
             "9:16",
@@ -87,7 +84,6 @@ with DAG(
             minLength=1,
             title="Destination",
             description="A folder that ends in /: each run adds a file. Or a file: each run replaces it.",
-            section="Result and cost",
         ),
         "max_credits": Param(
             None,
@@ -95,7 +91,6 @@ with DAG(
             minimum=1,
             title="Budget in credits",
             description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
-            section="Result and cost",
         ),
     },
 ) as dag:

@@ -7,8 +7,8 @@ Each clip is paid for once.
 |---|---|
 | `name` | the clip's file name without `.mp4`. It identifies the clip: a name is not paid for twice |
 | `portrait` | who is seen: a file below the folder of inputs, or the id of an asset at Hedra |
-| `text`, `voice` | what is said, and the name or the id of one of your account's voices. Or: |
-| `audio` | a recording: a file below the folder of inputs, or the id of an asset at Hedra |
+| `text`, `voice` | what is said, and the name or the id of one of your account's voices |
+| `audio` | instead of `text` and `voice`, a recording: a file or an asset, as above |
 | `language` | the language of the text, e.g. `German`. Empty: Hedra detects it |
 
 The table is CSV, a JSON array, or one JSON object on each line. Other columns are ignored.
@@ -54,14 +54,12 @@ params = {
         minLength=1,
         title="Table",
         description="CSV or JSON: a path that the workers can read, or a URI such as s3://bucket/clips.csv.",
-        section="Inputs",
     ),
     "inputs": Param(
         None,
         type=["null", "string"],
         title="Folder of inputs",
         description="The folder of portraits and recordings. Empty: the folder of the table.",
-        section="Inputs",
     ),
     "prompt": Param(
         "A person speaking to the camera",
@@ -79,7 +77,6 @@ params = {
         minLength=1,
         title="Destination",
         description="Folder of clips and manifest: a URI such as s3://bucket/clips, or a path on the worker.",
-        section="Result and cost",
     ),
     "max_credits": Param(
         500,
@@ -87,7 +84,6 @@ params = {
         minimum=1,
         title="Budget in credits",
         description="The most that this run may cost, by estimate. Empty: what the account has.",
-        section="Result and cost",
     ),
 }
 

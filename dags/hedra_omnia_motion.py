@@ -62,7 +62,6 @@ with DAG(
             minLength=1,
             title="Scene",
             description="What the body does, and what the camera does.",
-            section="Look",
         ),
         "image": Param(
             str(INPUTS / "portrait.jpg"),
@@ -70,7 +69,6 @@ with DAG(
             minLength=1,
             title="Portrait",
             description="Who moves, best seen from the hips up: a path that the worker can read, or a URI.",
-            section="Look",
         ),
         "audio": Param(
             str(INPUTS / "speech.wav"),
@@ -78,7 +76,6 @@ with DAG(
             minLength=1,
             title="Speech",
             description="A recording of at most eight seconds, e.g. WAV or MP3: a path or a URI.",
-            section="Speech",
         ),
         "destination": Param(
             f"{tempfile.gettempdir()}/hedra/",
@@ -86,7 +83,6 @@ with DAG(
             minLength=1,
             title="Destination",
             description="A folder that ends in /: each run adds a file. Or a file: each run replaces it.",
-            section="Result and cost",
         ),
         "max_credits": Param(
             None,
@@ -94,7 +90,6 @@ with DAG(
             minimum=1,
             title="Budget in credits",
             description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
-            section="Result and cost",
         ),
     },
 ) as dag:

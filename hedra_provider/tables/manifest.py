@@ -137,7 +137,7 @@ def clip_entries(
                 "status": "failed" if error else "done",
                 "error": error,
                 "adopted": found.get("adopted"),
-                "credits_paid": found.get("credits_paid", found.get("credit_cost")),
+                "credits_paid": found.get("credits_paid"),
                 "uri": found.get("uri"),
                 "worker": found.get("worker"),
                 "request": request,

@@ -58,7 +58,7 @@ def read_table(table: str, inputs: str | None = None, hedra_conn_id: str = "hedr
         raise AirflowFailException(
             "\n".join([f"The table {clean(table)} can't be used; nothing was uploaded or spent.", *named])
         )
-    log.info("%d rows of %s are fit to be made.", len(rows), clean(table))
+    log.info("Read %d rows from %s; all of them can be made.", len(rows), clean(table))
     return rows
 
 
