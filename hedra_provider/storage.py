@@ -178,6 +178,20 @@ def _write_remote(destination: str, fill: Callable[[BinaryIO], int]) -> int:
     return size
 
 
+def worker_of(uri: str | None) -> str | None:
+    """
+    Return the name of this worker if a file lies on its own disk: another worker need not have that file.
+
+    :param uri: Where this worker stored a file; None if nothing was stored.
+    :return: The host name as Airflow shows it (``[core] hostname_callable``); None for object storage.
+    """
+    if uri is None or local_path(uri) is None:
+        return None
+    from airflow.utils.net import get_hostname
+
+    return str(get_hostname())
+
+
 def named_destination(destination: str, file_id: str, asset_type: str | None) -> str:
     """
     Return where a result goes: into a destination that ends in a slash it goes under its id.
@@ -209,20 +223,6 @@ def local_path(uri: str) -> Path | None:
         return Path(path)
     # Never by ObjectStoragePath: its versions take "a:b", "~" and relative paths for different things.
     return None if "://" in uri else Path(uri).expanduser().absolute()
-
-
-def worker_of(uri: str | None) -> str | None:
-    """
-    Return the name of this worker if a file lies on its own disk: another worker need not have that file.
-
-    :param uri: Where this worker stored a file; None if nothing was stored.
-    :return: The host name as Airflow shows it (``[core] hostname_callable``); None for object storage.
-    """
-    if uri is None or local_path(uri) is None:
-        return None
-    from airflow.utils.net import get_hostname
-
-    return str(get_hostname())
 
 
 def _remote(uri: str) -> ObjectStoragePath:
