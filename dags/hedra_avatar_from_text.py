@@ -19,6 +19,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
 
+from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -26,22 +27,22 @@ INPUTS = Path(__file__).parent / "include"
 
 @task
 def choose_voice(language: str, gender: str) -> str:
-    """Return the id of the first voice that speaks this language and sounds like this."""
+    """Return the id of the first voice with this language and gender."""
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
 
-    with HedraHook().get_conn() as client:
+    with as_airflow_errors(), HedraHook().get_conn() as client:
         voices = client.run(calls.list_voices())
     wanted = {"language": language, "gender": gender}
     for voice in voices:
         if all(voice.labels.get(name, "").lower() == value.lower() for name, value in wanted.items()):
-            print(f"{voice.name} ({voice.id}) out of {len(voices)} voices: {voice.labels}")
+            print(f"Chose {voice.name} ({voice.id}) of {len(voices)} voices.")
             return voice.id
     offered = sorted({f"{v.labels.get('language')}/{v.labels.get('gender')}" for v in voices})
     raise AirflowFailException(
-        f"No voice is labelled {language}/{gender}. Hedra offers: {', '.join(offered)}."
+        f"No voice has the language {language} and the gender {gender}. Choose one of: {', '.join(offered)}."
     )
 
 

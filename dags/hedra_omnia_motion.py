@@ -19,6 +19,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
 
+from hedra_provider.failures import as_airflow_errors
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -33,16 +34,16 @@ def find_omnia() -> str:
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
 
-    with HedraHook().get_conn() as client:
+    with as_airflow_errors(), HedraHook().get_conn() as client:
         models = client.run(calls.list_models(types=["video"]))
     for model in models:
         if model.id == OMNIA_ID or "omnia" in f"{model.slug} {model.name}".lower():
-            print(f"{model.name}: up to {(model.max_duration_ms or 0) / 1000:g} s")
+            print(f"Found {model.name}: up to {(model.max_duration_ms or 0) / 1000:g} s of video.")
             return model.slug or OMNIA_ID
     names = ", ".join(sorted(model.name or model.slug or str(model.id) for model in models))
     raise AirflowFailException(
-        f"Hedra's catalogue does not list Omnia for this key. It lists: {names}. "
-        "The DAG hedra_avatar_video makes a talking head from the same inputs."
+        "Hedra's catalogue does not list Omnia for this API key. Run the DAG hedra_avatar_video: it makes a "
+        f"talking head from the same inputs. The catalogue lists: {names}."
     )
 
 
