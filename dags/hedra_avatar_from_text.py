@@ -1,22 +1,25 @@
 """# From a text to a talking avatar
 
-Hedra can speak the text itself. One operator does it all: it uploads the portrait, submits the text with a
-voice, gives its worker back while Hedra works, and stores the video. The voice is picked from Hedra's list by
-what it sounds like, so that no voice id is written down anywhere.
+Hedra speaks the text itself. One operator does the whole work: it uploads the portrait, submits the text
+with a voice, waits without holding a worker, and stores the video. A first task picks the voice from
+Hedra's list by its language and gender.
 
-**Run it:** connection `hedra_default` (password = a Hedra v2 API key), then trigger this DAG; the form asks
-for the text.
+**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
 
-**If it fails**, clear it: what was already paid for is adopted, not bought again.
+**Result:** one new file in the destination for each run, named after the generation.
+
+**If it fails**, clear the failed task: it adopts a generation that is already paid for.
 """
 
 from __future__ import annotations
 
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
 
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -24,30 +27,30 @@ INPUTS = Path(__file__).parent / "include"
 
 @task
 def choose_voice(language: str, gender: str) -> str:
-    """Return the id of the first voice that speaks this language and sounds like this."""
+    """Return the id of the first voice with this language and gender."""
     from airflow.providers.common.compat.sdk import AirflowFailException
 
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
 
-    with HedraHook().get_conn() as client:
+    with as_airflow_errors(), HedraHook().get_conn() as client:
         voices = client.run(calls.list_voices())
     wanted = {"language": language, "gender": gender}
     for voice in voices:
         if all(voice.labels.get(name, "").lower() == value.lower() for name, value in wanted.items()):
-            print(f"{voice.name} ({voice.id}) out of {len(voices)} voices: {voice.labels}")
+            print(f"Chose {voice.name} ({voice.id}) of {len(voices)} voices.")
             return voice.id
     offered = sorted({f"{v.labels.get('language')}/{v.labels.get('gender')}" for v in voices})
     raise AirflowFailException(
-        f"No voice is labelled {language}/{gender}. Hedra offers: {', '.join(offered)}."
+        f"No voice has the language {language} and the gender {gender}. Choose one of: {', '.join(offered)}."
     )
 
 
 with DAG(
     dag_id="hedra_avatar_from_text",
     schedule=None,
-    # What passes by itself is tried again; no retry pays twice.
-    default_args={"retries": 2},
+    # A temporary failure is retried; a retry never pays twice.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["hedra", "example"],
     doc_md=__doc__,
     params={
@@ -57,32 +60,44 @@ with DAG(
             format="multiline",
             minLength=1,
             title="Text",
-            description="What the avatar says. The video gets as long as it takes to say it.",
+            description="What the avatar says. The video is as long as the speech.",
         ),
         "language": Param(
             "English",
             type="string",
+            minLength=1,
             title="Language of the voice",
-            description="The label `language` of Hedra's voices.",
+            description="As Hedra labels its voices, e.g. English, German or Spanish.",
+            section="Voice",
         ),
         "gender": Param(
             "female",
             type="string",
             enum=["female", "male", "neutral"],
             title="Gender of the voice",
-            description="The label `gender` of Hedra's voices.",
+            description="As Hedra labels its voices.",
+            section="Voice",
         ),
         "image": Param(
             str(INPUTS / "portrait.jpg"),
             type="string",
+            minLength=1,
             title="Portrait",
             description="Who speaks: a path that the worker can read, or a URI such as s3://bucket/face.png.",
         ),
         "destination": Param(
-            f"{tempfile.gettempdir()}/hedra/avatar_from_text.mp4",
+            f"{tempfile.gettempdir()}/hedra/",
             type="string",
+            minLength=1,
             title="Destination",
-            description="Where the video goes: a path on the worker, or a URI such as s3://bucket/avatar.mp4.",
+            description="A folder that ends in /: each run adds a file. Or a file: each run replaces it.",
+        ),
+        "max_credits": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget in credits",
+            description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
         ),
     },
 ) as dag:
@@ -92,5 +107,6 @@ with DAG(
         text="{{ params.text }}",
         voice_id=choose_voice("{{ params.language }}", "{{ params.gender }}"),
         destination="{{ params.destination }}",
+        max_credits="{{ params.max_credits or '' }}",
         deferrable=True,
     )

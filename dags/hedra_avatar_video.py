@@ -1,22 +1,25 @@
 """# A talking avatar, step by step
 
-The flow of Hedra's guide with one Airflow task for each step: the portrait and the speech are uploaded side
-by side, the generation is submitted, a deferrable sensor waits for it without holding a worker, and the video
-is copied to your own storage.
+The flow of Hedra's guide, one Airflow task for each step. Two tasks upload the portrait and the speech side
+by side, one submits the generation, a deferrable sensor waits for it without holding a worker, and the last
+task stores the video.
 
-**Run it:** connection `hedra_default` (password = a Hedra v2 API key), then trigger this DAG; the form asks
-for the inputs. `make demo` runs it without a key, against the sandbox.
+**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
+`make demo` runs it without a key, against the sandbox.
 
-**If a step fails**, clear that step: a finished upload is found again by its content, a submitted generation
-by its id, and neither is made twice. When Hedra itself reports an error, clear `submit`.
+**Result:** one new file in the destination for each run, named after the generation.
 
-Steps are worth their while where other tasks need what lies between them. If you only want the video, one
-operator does it all: see `hedra_avatar_from_text`.
+**If a step fails**, clear that step: an upload is found again by its content, a generation by its id, and
+neither is made twice. If the generation itself ended in an error, clear `submit`.
+
+Use separate steps where other tasks need what lies between them. If you only want the video, use one
+operator: see `hedra_avatar_from_text`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param
@@ -33,28 +36,31 @@ INPUTS = Path(__file__).parent / "include"
 with DAG(
     dag_id="hedra_avatar_video",
     schedule=None,
-    # What passes by itself is tried again; no retry pays twice.
-    default_args={"retries": 2},
+    # A temporary failure is retried; a retry never pays twice.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["hedra", "example"],
     doc_md=__doc__,
     params={
         "image": Param(
             str(INPUTS / "portrait.jpg"),
             type="string",
+            minLength=1,
             title="Portrait",
             description="Who speaks: a path that the worker can read, or a URI such as s3://bucket/face.png.",
         ),
         "audio": Param(
             str(INPUTS / "speech.wav"),
             type="string",
+            minLength=1,
             title="Speech",
-            description="What is said, as WAV or MP3: a path or a URI. The video gets as long as this is.",
+            description="A recording, e.g. WAV or MP3: a path or a URI. The video is as long as it.",
         ),
         "prompt": Param(
             "An astronaut speaking to the camera, friendly and calm",
             type="string",
+            minLength=1,
             title="Prompt",
-            description="How it is said: expression, mood, setting.",
+            description="Expression, mood and setting.",
         ),
         "aspect_ratio": Param(
             "9:16",
@@ -62,19 +68,29 @@ with DAG(
             enum=["9:16", "16:9", "1:1"],
             title="Aspect ratio",
             description="9:16 for phones, 16:9 for screens.",
+            section="Look",
         ),
         "resolution": Param(
             "720p",
             type="string",
             enum=["540p", "720p", "1080p"],
             title="Resolution",
-            description="More pixels cost more credits.",
+            description="A higher resolution costs more credits.",
+            section="Look",
         ),
         "destination": Param(
-            f"{tempfile.gettempdir()}/hedra/avatar.mp4",
+            f"{tempfile.gettempdir()}/hedra/",
             type="string",
+            minLength=1,
             title="Destination",
-            description="Where the video goes: a path on the worker, or a URI such as s3://bucket/avatar.mp4.",
+            description="A folder that ends in /: each run adds a file. Or a file: each run replaces it.",
+        ),
+        "max_credits": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget in credits",
+            description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
         ),
     },
 ) as dag:
@@ -91,6 +107,7 @@ with DAG(
         text_prompt="{{ params.prompt }}",
         aspect_ratio="{{ params.aspect_ratio }}",
         resolution="{{ params.resolution }}",
+        max_credits="{{ params.max_credits or '' }}",
         wait_for_completion=False,
     )
     wait = HedraGenerationSensor(

@@ -1,20 +1,25 @@
 """# Eight seconds with the whole body
 
-Hedra's Omnia model moves more than a face: gestures, posture, the camera. It takes a portrait and up to eight
-seconds of audio, and the prompt directs the scene. Not every account has it, so a first task looks it up in
-the catalogue: a model that is missing is found before anything is uploaded or spent.
+Hedra's Omnia model moves the whole body and the camera, not only the face. It takes a portrait and up to
+eight seconds of audio; the prompt directs the scene. Not every account has this model. So a first task
+reads the account's catalogue, and fails if Omnia is missing, before anything is uploaded or spent.
 
-**Run it:** connection `hedra_default` (password = a Hedra v2 API key), then trigger this DAG; the form asks
-for the scene.
+**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
+
+**Result:** one new file in the destination for each run, named after the generation.
+
+**If it fails**, clear the failed task: it adopts a generation that is already paid for.
 """
 
 from __future__ import annotations
 
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
 
+from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -29,24 +34,24 @@ def find_omnia() -> str:
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
 
-    with HedraHook().get_conn() as client:
+    with as_airflow_errors(), HedraHook().get_conn() as client:
         models = client.run(calls.list_models(types=["video"]))
     for model in models:
         if model.id == OMNIA_ID or "omnia" in f"{model.slug} {model.name}".lower():
-            print(f"{model.name}: up to {(model.max_duration_ms or 0) / 1000:g} s")
+            print(f"Found {model.name}: up to {(model.max_duration_ms or 0) / 1000:g} s of video.")
             return model.slug or OMNIA_ID
     names = ", ".join(sorted(model.name or model.slug or str(model.id) for model in models))
     raise AirflowFailException(
-        f"Hedra's catalogue does not list Omnia for this key. It lists: {names}. "
-        "The DAG hedra_avatar_video makes a talking head from the same inputs."
+        "Hedra's catalogue does not list Omnia for this API key. Run the DAG hedra_avatar_video: it makes a "
+        f"talking head from the same inputs. The catalogue lists: {names}."
     )
 
 
 with DAG(
     dag_id="hedra_omnia_motion",
     schedule=None,
-    # What passes by itself is tried again; no retry pays twice.
-    default_args={"retries": 2},
+    # A temporary failure is retried; a retry never pays twice.
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     tags=["hedra", "example"],
     doc_md=__doc__,
     params={
@@ -55,26 +60,37 @@ with DAG(
             "at it; slow push-in, warm studio light",
             type="string",
             format="multiline",
+            minLength=1,
             title="Scene",
-            description="What the whole body does, and what the camera does.",
+            description="What the body does, and what the camera does.",
         ),
         "image": Param(
             str(INPUTS / "portrait.jpg"),
             type="string",
+            minLength=1,
             title="Portrait",
-            description="Best from the hips up: a path that the worker can read, or a URI.",
+            description="Who moves, best seen from the hips up: a path that the worker can read, or a URI.",
         ),
         "audio": Param(
             str(INPUTS / "speech.wav"),
             type="string",
+            minLength=1,
             title="Speech",
-            description="At most eight seconds of WAV or MP3: a path or a URI.",
+            description="A recording of at most eight seconds, e.g. WAV or MP3: a path or a URI.",
         ),
         "destination": Param(
-            f"{tempfile.gettempdir()}/hedra/omnia.mp4",
+            f"{tempfile.gettempdir()}/hedra/",
             type="string",
+            minLength=1,
             title="Destination",
-            description="Where the video goes: a path on the worker, or a URI such as s3://bucket/omnia.mp4.",
+            description="A folder that ends in /: each run adds a file. Or a file: each run replaces it.",
+        ),
+        "max_credits": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Budget in credits",
+            description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
         ),
     },
 ) as dag:
@@ -87,5 +103,6 @@ with DAG(
         aspect_ratio="16:9",
         resolution="720p",
         destination="{{ params.destination }}",
+        max_credits="{{ params.max_credits or '' }}",
         deferrable=True,
     )

@@ -105,6 +105,8 @@ def generation_result(
         "height": media.height if media else None,
         "uri": uri,
         "bytes": size,
+        # On which worker the file lies, once it is stored on a worker's own disk.
+        "worker": None,
         "hedra_conn_id": hedra_conn_id,
         "workspace_id": generation.workspace_id or workspace_id,
     }

@@ -107,6 +107,7 @@ def test_a_whole_pipeline_on_s3(hedra_sandbox: Sandbox, s3: Any, tmp_path: Path)
     content = stored["Body"].read()
     assert content[4:8] == b"ftyp"
     assert (made["uri"], made["bytes"]) == ("s3://storage@clips/out/clip.mp4", len(content))
+    assert made["worker"] is None
     assert stored["ContentType"] == "video/mp4"
     assert list((tmp_path / "gathered").iterdir()) == []
     # A folder: the file is named after its id.

@@ -17,7 +17,7 @@ from hedra_provider.arguments import (
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.lineage import report_output
 from hedra_provider.operators.base import HedraOperator, task_run
-from hedra_provider.storage import check_destination
+from hedra_provider.storage import check_destination, worker_of
 from hedra_provider.transfers import store_result
 from hedra_provider.uploads import open_media
 from hedra_provider.xcom import outputs
@@ -92,7 +92,8 @@ class HedraDownloadOperator(HedraOperator):
     """
     Fetch a finished file and store it. The destination is replaced only when the file is whole.
 
-    Returns ``{"uri", "bytes", "generation_id", "asset_id"}``.
+    Returns ``{"uri", "bytes", "worker", "generation_id", "asset_id"}``. ``worker`` is the host name of
+    the worker if ``uri`` is a file on its disk, else None.
 
     :param generation_id: The generation whose result to fetch: its id, or any dict with
         ``generation_id``. Or:
@@ -164,5 +165,5 @@ class HedraDownloadOperator(HedraOperator):
                 )
         self.log.info("Stored %s (%d bytes).", stored.uri, stored.size)
         report_output(self.hook, stored.uri)
-        result = {"uri": stored.uri, "bytes": stored.size}
+        result = {"uri": stored.uri, "bytes": stored.size, "worker": worker_of(stored.uri)}
         return outputs(context, result | {"generation_id": self.generation_id, "asset_id": stored.asset_id})

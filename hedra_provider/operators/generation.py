@@ -29,7 +29,7 @@ from hedra_provider.operators.draft import Draft, resume_state
 from hedra_provider.operators.paid_step import PaidStep
 from hedra_provider.operators.payment import estimate_cost, log_result, naming_paid
 from hedra_provider.operators.task_run import TaskRun
-from hedra_provider.storage import check_destination
+from hedra_provider.storage import check_destination, worker_of
 from hedra_provider.transfers import store_result
 from hedra_provider.triggers import (
     HedraGenerationTrigger,
@@ -462,7 +462,7 @@ class GeneratingOperator(HedraOperator):
                         known=rows.get(generation.id),
                         seen_complete=True,
                     )
-                    result |= {"uri": stored.uri, "bytes": stored.size}
+                    result |= {"uri": stored.uri, "bytes": stored.size, "worker": worker_of(stored.uri)}
                     report_output(self.hook, stored.uri)
         finally:
             returned = self._push(context, results)

@@ -215,7 +215,7 @@ def _download(client: HedraClient, world: World) -> Any:
 
 def _checked(result: Any, world: World) -> Any:
     """Require that it can be told."""
-    from hedra_provider.events import failed, told
+    from hedra_provider.events import failed, generation_facts
     from hedra_provider.exceptions import airflow_error
     from hedra_provider.xcom import generation_result
 
@@ -232,7 +232,7 @@ def _checked(result: Any, world: World) -> Any:
     for found in result if isinstance(result, list) else [result]:
         found = getattr(found, "generation", found)
         if isinstance(found, Generation):
-            _require_json(told(found))
+            _require_json(generation_facts(found))
             _require_json(generation_result(found, hedra_conn_id="c", row=found))
         if isinstance(found, pydantic.BaseModel):
             repr(found)

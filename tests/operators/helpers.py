@@ -27,6 +27,7 @@ RESULT_KEYS = {
     "height",
     "uri",
     "bytes",
+    "worker",
     "hedra_conn_id",
     "workspace_id",
 }

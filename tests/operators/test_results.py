@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.utils.net import get_hostname
 
 from hedra_provider.api.client import HedraClient
 from hedra_provider.operators import (
@@ -35,6 +36,8 @@ def test_one_task_is_the_whole_pipeline(
     assert set(result) == RESULT_KEYS
     assert result["status"] == "complete"
     assert result["uri"] == f"file://{target}"
+    # A path alone does not say on which worker's disk the file lies.
+    assert result["worker"] == get_hostname()
     assert result["bytes"] == target.stat().st_size > 1000
     assert target.read_bytes()[4:8] == b"ftyp"
     assert result["credit_cost"] == hedra_sandbox.submissions[0]["credits"] > 0
@@ -120,6 +123,7 @@ def test_a_result_is_fetched_by_generation_or_asset(
     fetched = run(HedraDownloadOperator(task_id="fetch", destination=f"{tmp_path}/out/", **which))
     name = made["generation_id"] if kind == "generation" else made["asset_id"]
     assert fetched["uri"] == f"file://{tmp_path}/out/{name}.mp4"
+    assert fetched["worker"] == get_hostname()
     assert fetched["asset_id"] == made["asset_id"]
     assert Path(fetched["uri"].removeprefix("file://")).stat().st_size == fetched["bytes"]
 

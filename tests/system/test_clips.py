@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import runpy
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
 from benchmarks.bench_batch import Plan, run_batch
@@ -99,17 +97,6 @@ def clips(hedra_sandbox: Sandbox, run_dag: Callable[..., Any], tmp_path: Path) -
     return Clips(hedra_sandbox, run_dag, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def example() -> dict[str, Any]:
-    """What the DAG's file has, without Airflow around it."""
-    return runpy.run_path(str(ROOT / "dags" / f"{NAME}.py"))
-
-
-@pytest.fixture(scope="module")
-def read_table(example: dict[str, Any]) -> Callable[[str, str], list[dict[str, Any]]]:
-    return example["read_table"].function
-
-
 def test_each_row_gets_its_own_and_again_only_what_was_edited_is_paid(clips: Clips):
     assert clips.run() == "success"
     asked = {row["request"]["name"]: row["request"] for row in clips.hedra.submissions}
@@ -133,6 +120,9 @@ def test_each_row_gets_its_own_and_again_only_what_was_edited_is_paid(clips: Cli
         f"file://{clips.destination}/{name}.mp4" for name in ("one", "two", "three")
     ]
 
+    assert manifest["credits_paid"] == sum(row["credits"] for row in clips.hedra.submissions) > 0
+    assert [clip["adopted"] for clip in manifest["clips"]] == [False] * 3
+
     # In another order, one edited, the file of one gone; the budget is for what is still to be made.
     clips.write([ROWS[2], {**ROWS[0], "text": "Good evening"}, ROWS[1]])
     (clips.destination / "two.mp4").unlink()
@@ -140,6 +130,13 @@ def test_each_row_gets_its_own_and_again_only_what_was_edited_is_paid(clips: Cli
     assert clips.manifest()["budget"]["requests"] == 1
     assert clips.paid() == ["one", "one", "three", "two"]
     assert (clips.says("one", "Good evening"), clips.says("two", ODD)) == (True, True)
+    # Only the edited clip was paid for by this run; so the sum over runs counts each clip once.
+    assert clips.manifest()["credits_paid"] == clips.hedra.submissions[-1]["credits"]
+    assert {clip["name"]: clip["adopted"] for clip in clips.manifest()["clips"]} == {
+        "three": True,
+        "one": False,
+        "two": True,
+    }
 
     # Assets in place of their files are the same request, need no upload, and make new clips too.
     made = {clip["name"]: clip["request"] for clip in clips.manifest()["clips"]}
@@ -170,7 +167,7 @@ def test_failed_rows_leave_the_others_alone_and_are_made_by_the_next_run(clips: 
     assert "MODERATION_LIKENESS" in refused["error"]
     assert refused["generation"]["status"] == "error"
     # dag.test() of Airflow 3.0 does not tell a callback the exception; its workers do.
-    assert ("Not today" if AIRFLOW_V_3_1_PLUS else "no reason") in never["error"]
+    assert ("Not today" if AIRFLOW_V_3_1_PLUS else "left no reason") in never["error"]
     assert never["generation"] is None
     assert clips.files() == {f"{done['name']}.mp4", "manifest.json"}
 
@@ -184,18 +181,21 @@ def test_a_budget_that_is_too_small_ends_the_run_before_anything_is_paid(clips: 
     (clips.destination / "manifest.json").write_text("of another run")
     assert clips.run(max_credits=1) == "failed"
     assert clips.states("check_budget") == ["failed"]
+    # One red task, the one that failed: the manifest is skipped, and the last task fails the run.
+    assert clips.states("write_manifest") == ["skipped"]
+    assert clips.states("fail_if_rows_failed") == ["upstream_failed"]
     assert (clips.destination / "manifest.json").read_text() == "of another run"
     assert clips.files() == {"manifest.json"}
     assert clips.hedra.submissions == []
 
 
-def test_the_table_that_comes_with_it_all_of_it_on_object_storage(clips: Clips, example: dict[str, Any]):
+def test_the_table_that_comes_with_it_all_of_it_on_object_storage(clips: Clips):
     import fsspec
     from airflow.sdk.io import attach
 
     storage = fsspec.filesystem("memory")
     attach(protocol="memory", fs=storage)
-    table = Path(example["dag"].params["table"])
+    table = ROOT / "dags" / "include" / "clips.csv"
     for path in table.parent.iterdir():
         storage.pipe(f"/shop/{path.name}", path.read_bytes())
     assert clips.run(table=f"memory://shop/{table.name}", destination="memory://shop/out") == "success"
@@ -203,116 +203,13 @@ def test_the_table_that_comes_with_it_all_of_it_on_object_storage(clips: Clips, 
     assert storage.cat("/shop/out/welcome-en.mp4").startswith(PLACEHOLDER)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        (
-            "excel.csv",
-            '\ufeffName;Text;Voice;Portrait;Owner\r\nélan;"Grüße; 🚀";Lucía;portrait.jpg;me\r\n\r\n',
-        ),
-        (
-            "lines.jsonl",
-            '{"name": "élan", "text": "Grüße; 🚀", "voice": "Lucía", "portrait": "portrait.jpg", "n": 7}\n\n',
-        ),
-        (
-            "array.json",
-            '[{"name": "élan", "text": "Grüße; 🚀", "voice": "Luci\u0301a", "audio": null, '
-            '"portrait": "portrait.jpg"}]',
-        ),
-    ],
-)
-def test_tables_as_people_save_them(clips: Clips, read_table: Any, name: str, content: str):
-    table = clips.folder / name
-    table.write_text(content, "utf-8", newline="")
-    (row,) = read_table(str(table), "")
-    assert (row["name"], row["text"], row["language"]) == ("élan", "Grüße; 🚀", "auto")
-    assert row["image"] == f"{clips.folder}/portrait.jpg"
-    assert row["voice_id"]
-
-
-def test_inputs_may_lie_elsewhere(clips: Clips, read_table: Any):
-    assert read_table(str(clips.table), f"{clips.folder}/faces/../")[2]["audio"].endswith("/speech.wav")
-    with pytest.raises(AirflowFailException, match="is not there"):
-        read_table(str(clips.table), f"{clips.folder}/faces")
-
-
-BAD = {
-    "a name that leads elsewhere": ({"name": "../../x"}, "line 2: name '../../x'"),
-    "no name": ({"name": ""}, "line 2: name ''"),
-    "Jinja in a name": ({"name": PASSWORD}, "line 2: name '{{"),
-    "no text": ({"text": " "}, "line 2: text is missing, and so is audio"),
-    "text and audio": ({"audio": "speech.wav"}, "line 2: text and audio are both given"),
-    "an unknown voice": ({"voice": "Nobody"}, "line 2: voice 'Nobody' is none of Ada"),
-    "no voice": ({"voice": ""}, "line 2: voice '' is none of Ada"),
-    "no portrait": ({"portrait": ""}, "line 2: portrait is missing"),
-    "a portrait that is not there": (
-        {"portrait": "nobody.jpg"},
-        "line 2: portrait 'nobody.jpg' is not there",
-    ),
-    "a portrait that is a recording": (
-        {"portrait": "speech.wav"},
-        "line 2: portrait 'speech.wav' is no image",
-    ),
-    "a file of the worker": (
-        {"portrait": "/etc/passwd.jpg"},
-        "line 2: portrait '/etc/passwd.jpg' is no path",
-    ),
-    "a file above": ({"portrait": "../face.jpg"}, "line 2: portrait '../face.jpg' is no path"),
-    "a file of another storage": ({"portrait": "s3://a@b/c.jpg"}, "line 2: portrait 's3://a@b/c.jpg' is no"),
-}
-
-
-def test_all_bad_rows_are_named_at_once(clips: Clips, read_table: Any):
-    rows = [{**ROWS[0], "name": f"row-{number}", **change} for number, (change, _) in enumerate(BAD.values())]
-    clips.write([*rows, {**ROWS[0], "name": "Twice"}, {**ROWS[0], "name": "twice"}])
-    with pytest.raises(AirflowFailException) as error:
-        read_table(str(clips.table), "")
-    head, *said = str(error.value).splitlines()
-    assert "nothing was uploaded or spent" in head
-    expected = [
-        start.replace("line 2:", f"line {number + 2}:") for number, (_, start) in enumerate(BAD.values())
-    ]
-    expected.append(f"line {len(BAD) + 3}: name 'twice' is that of line {len(BAD) + 2}")
-    assert [line[: len(start)] for line, start in zip(said, expected, strict=True)] == expected
-
-
 def test_bad_rows_end_the_run_before_anything_is_sent(clips: Clips):
     clips.write([ROWS[0], {**ROWS[1], "voice": "Nobody"}])
     assert clips.run() == "failed"
     assert {row["path"] for row in clips.hedra.ledger()["requests"]} == {"/voices"}
-    assert clips.states("write_manifest") == ["failed"]
+    # The API server of Airflow 3.0 can't tell how many clips there would have been.
+    assert clips.states("write_manifest") == (["skipped"] if AIRFLOW_V_3_1_PLUS else ["failed"])
     assert not clips.destination.exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (
-            "name,portrait,text,voice\na,portrait.jpg,Hello, world,Ada\n",
-            "line 2: has 5 cells, the first line 4",
-        ),
-        ('name,portrait,text,voice\n"a\nb",portrait.jpg,x,Ada\nc,portrait.jpg,x,Eve', "line 4: voice 'Eve'"),
-        ("title,picture\na,b\n", "must name the columns"),
-        ("name,name,portrait\n", "must name the columns"),
-        ("name,portrait,text,voice\n", "It has no rows"),
-        ("", "must name the columns"),
-        ('name,portrait\n"a"b,c\n', "can't be read"),
-        ('{"name": "a"}\n{"name": \n[1]\n', "line 2: is not JSON"),
-        ('{"name": "a"}\n{"name": \n[1]\n', "line 3: is not an object"),
-        ('[{"name": 1}, 2]', "row 1: name must be strings"),
-        ("[1,", "can't be read"),
-        (b"name,portrait\nGr\xfc\xdfe,b", "can't be read"),
-        (None, "can't be read"),
-    ],
-)
-def test_what_is_no_table(clips: Clips, read_table: Any, content: str | bytes | None, expected: str):
-    if content is None:
-        clips.table.unlink()
-    else:
-        clips.table.write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(AirflowFailException) as error:
-        read_table(str(clips.table), "")
-    assert expected in str(error.value)
 
 
 def test_thirty_clips_in_a_real_airflow_on_a_slow_plan(tmp_path: Path):

@@ -70,6 +70,17 @@ def test_a_voice_that_is_not_there_fails_kindly(hedra_sandbox: Sandbox, run_dag:
     assert hedra_sandbox.submissions == []
 
 
+@pytest.mark.parametrize("name", ["hedra_omnia_motion", "hedra_avatar_from_text"])
+def test_a_wrong_key_uses_no_retry_of_an_examples_first_task(
+    hedra_sandbox: Sandbox, run_dag: RunDag, name: str
+):
+    hedra_sandbox.change_key("another key")
+    run = run_dag(f"{name}.py", name)
+    assert run.state == "failed"
+    assert len(hedra_sandbox.requests("GET")) == 1
+    assert {ti.try_number for ti in run.get_task_instances() if str(ti.state) == "failed"} == {1}
+
+
 def test_mapped_over_an_argument(hedra_sandbox: Sandbox, run_dag: RunDag):
     run = run_dag("mapped.py", "mapped_operator")
     assert run.state == "success", states(run)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -14,17 +16,18 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 from scripts.airflow_home import sandbox
 from scripts.kept_sandbox import store_connection
 from scripts.local_airflow import LocalAirflow
+from tests.forms import sent_as_it_opens
 from tests.security.leaks import search_for_secrets
 from tests.system.conftest import lay_out_dags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from scripts.airflow_home import SandboxAddress
 
 EXAMPLES = ["hedra_avatar_video", "hedra_avatar_from_text", "hedra_omnia_motion"]
 WAITING = {"hedra_avatar_video": "wait", "hedra_avatar_from_text": "avatar", "hedra_omnia_motion": "motion"}
+STORING = {**WAITING, "hedra_avatar_video": "download"}
 GENERATION_SECONDS = 12
 
 
@@ -38,13 +41,21 @@ class House:
         """Generations that were submitted so far."""
         return len(self.hedra.back_door("ledger")["submissions"])
 
+    def trigger_by_form(self, name: str) -> str:
+        """Start a run with what the trigger form sends if nobody changes a field; return its run id."""
+        self.airflow.wait_for_dag(name)
+        form = self.airflow.call("GET", f"/dags/{name}/details")["params"]
+        return self.airflow.trigger(name, sent_as_it_opens(form))
+
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("airflow")
     lay_out_dags(folder / "dags")
+    # The examples store below the folder for temporary files unless the form says otherwise.
+    (folder / "tmp").mkdir()
     with sandbox("--seconds", str(GENERATION_SECONDS)) as hedra:
-        env = {"AIRFLOW_CONN_HEDRA_DEFAULT": hedra.connection}
+        env = {"AIRFLOW_CONN_HEDRA_DEFAULT": hedra.connection, "TMPDIR": str(folder / "tmp")}
         try:
             with LocalAirflow(folder / "home", folder / "dags", env) as airflow:
                 yield House(airflow, hedra, folder)
@@ -54,12 +65,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 @pytest.fixture(scope="module")
 def runs(house: House) -> dict[str, str]:
-    """One run of each example, all at once."""
-
-    def start(name: str) -> str:
-        return house.airflow.trigger(name, {"destination": str(house.folder / f"{name}.mp4")})
-
-    return {name: start(name) for name in EXAMPLES}
+    """One run of each example by its form, all at once."""
+    return {name: house.trigger_by_form(name) for name in EXAMPLES}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -70,10 +77,36 @@ def test_an_example_waits_deferred(house: House, runs: dict[str, str], name: str
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_triggered_by_rest_succeeds(house: House, runs: dict[str, str], name: str):
+def test_an_example_triggered_by_its_form_succeeds(house: House, runs: dict[str, str], name: str):
+    """Each run stores a file of its own: no run replaces the paid video of another."""
     assert house.airflow.wait_for_run(name, runs[name]) == "success"
-    video = house.folder / f"{name}.mp4"
-    assert video.read_bytes()[4:8] == b"ftyp"
+    uri = house.airflow.xcom(name, runs[name], STORING[name], "uri")
+    generation_id = house.airflow.xcom(name, runs[name], STORING[name], "generation_id")
+    assert uri == f"file://{house.folder}/tmp/hedra/{generation_id}.mp4"
+    assert Path(uri.removeprefix("file://")).read_bytes()[4:8] == b"ftyp"
+
+
+def test_clips_from_a_table_triggered_by_its_form(house: House):
+    """Also: neither the rows nor the requests are in a log."""
+    name = "hedra_clips_from_table"
+    run = house.trigger_by_form(name)
+    assert house.airflow.wait_for_run(name, run, seconds=240) == "success"
+    folder = house.folder / "tmp" / "hedra" / "clips"
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert (manifest["done"], manifest["failed"]) == (4, 0)
+    assert sorted(path.stem for path in folder.glob("*.mp4")) == sorted(
+        clip["name"] for clip in manifest["clips"]
+    )
+    (worker,) = {ti["hostname"] for ti in house.airflow.task_instances(name, run) if ti["map_index"] >= 0}
+    assert manifest["workers"] == {worker: 4}
+    assert [clip["worker"] for clip in manifest["clips"]] == [worker] * 4
+    assert house.airflow.xcom(name, run, "write_manifest", "failures") == []
+    logs = [
+        house.airflow.logs(name, run, task) for task in ("read_table", "avatar_requests", "write_manifest")
+    ]
+    assert "4 of 4 clips are done." in logs[-1]
+    for log in logs:
+        assert "Guten Morgen" not in log
 
 
 def test_a_stored_connection_is_shown_and_can_be_tested(house: House):
@@ -116,7 +149,8 @@ def test_the_facts_are_in_xcom(house: House, runs: dict[str, str]):
     result = house.airflow.xcom(name, runs[name], "avatar", "generation")
     assert result["status"] == "complete"
     assert result["generation_id"] == house.airflow.xcom(name, runs[name], "avatar", "generation_id")
-    assert result["uri"] == f"file://{house.folder / name}.mp4"
+    assert result["uri"].startswith("file://")
+    assert result["worker"]
 
 
 def test_a_triggerer_that_is_killed_costs_nothing(house: House):
