@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hedra_provider.storage import named_destination, write_whole
+from hedra_provider.storage import named_destination, worker_of, write_whole
 from hedra_provider.storage.paths import this_worker
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ def store_result(
     try:
         uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
     except OSError as error:
+        where = f" on {this_worker()}" if worker_of(target) else ""
         raise HedraTransferError(
-            f"{clean(target)} can't be written on {this_worker()}: {clean(str(error))}.",
+            f"{clean(target)} can't be written{where}: {clean(str(error))}.",
             generation_id=generation_id,
             remedy="Its file stays at Hedra: a retry stores it without paying again.",
         ) from fit_cause(error)

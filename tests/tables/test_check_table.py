@@ -79,7 +79,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown voice": ({"voice": "Nobody"}, "voice 'Nobody' is unknown; the account has Ada, Lucía"),
     "no voice": ({"voice": ""}, "voice is missing; the account has Ada, Lucía"),
     "no portrait": ({"portrait": None}, "portrait is missing"),
-    "a file that is not there": ({"portrait": "x.jpg"}, "portrait: '{folder}/x.jpg' can't be opened: "),
+    "a file that is not there": (
+        {"portrait": "x.jpg"},
+        "portrait: '{folder}/x.jpg' can't be opened on this worker ",
+    ),
     "a folder": ({"portrait": "folder.jpg"}, "portrait: '{folder}/folder.jpg' can't be opened: "),
     "a recording as portrait": ({"portrait": "speech.wav"}, "portrait 'speech.wav' has no name of an image"),
     "a file of the worker": ({"portrait": "/etc/x.jpg"}, "portrait '/etc/x.jpg' is not a path below"),

@@ -43,7 +43,8 @@ def test_inputs_in_another_folder(
 ):
     elsewhere = tmp_path_factory.mktemp("inputs")
     with pytest.raises(
-        AirflowFailException, match=r"row 1: portrait: '.*' can't be opened: there is no such file"
+        AirflowFailException,
+        match=r"row 1: portrait: '.*' can't be opened on this worker .*: there is no such file",
     ):
         read_table(str(table), str(elsewhere))
     (elsewhere / "portrait.jpg").touch()
