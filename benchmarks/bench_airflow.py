@@ -27,9 +27,9 @@ import httpx
 
 from benchmarks.report import publish, text_table
 from hedra_provider.api.client import HedraClient
-from hedra_provider.api.files import SizedFile
-from hedra_provider.api.transfer import store_asset
+from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.sandbox.faults import template
+from hedra_provider.transfer.upload import store_asset
 from scripts.airflow_home import DAGS, sandbox
 from scripts.local_airflow import FINISHED, LocalAirflow
 

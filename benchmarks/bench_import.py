@@ -98,7 +98,8 @@ def subjects() -> list[Subject]:
         *dags,
         Subject(
             CLIENT,
-            "import hedra_provider.api.client, hedra_provider.api.submit, hedra_provider.api.transfer",
+            "import hedra_provider.api.client, hedra_provider.submission.submit, "
+            "hedra_provider.transfer.download",
             loads_client=True,
         ),
     ]

@@ -163,7 +163,7 @@ def by_operator(plan: Mapping[str, str]) -> Callable[[], str | None]:
     from airflow.sdk import ObjectStoragePath  # noqa: F401
 
     import hedra_provider.api.client
-    import hedra_provider.api.transfer  # noqa: F401
+    import hedra_provider.transfer.download  # noqa: F401
     from hedra_provider.operators import HedraDownloadOperator, HedraUploadAssetOperator
 
     operator: HedraDownloadOperator | HedraUploadAssetOperator
@@ -186,9 +186,10 @@ def by_operator(plan: Mapping[str, str]) -> Callable[[], str | None]:
 
 def by_client(plan: Mapping[str, str]) -> Callable[[], str | None]:
     """Return what makes the transfer alone, and returns the asset that it made."""
-    from hedra_provider.api.files import SizedFile
-    from hedra_provider.api.transfer import asset_file, download, store_asset
+    from hedra_provider.api.sized_file import SizedFile
     from hedra_provider.hooks import HedraHook
+    from hedra_provider.transfer.download import asset_file, download
+    from hedra_provider.transfer.upload import store_asset
 
     api = HedraHook().get_conn()
 

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from hedra_provider.api.answers import Asset, Generation
 from hedra_provider.api.errors import HedraError, HedraRateLimitError
+from hedra_provider.api.responses import Asset, Generation
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PAGE_ROWS, Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Subscription, Update

@@ -108,7 +108,7 @@ def key(value: Any, name: str) -> str:
     :raises HedraValueError: If it holds a NUL, which would let it read like a task run's own key, or a lone
         surrogate.
     """
-    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.redaction import shown
     from hedra_provider.api.requests import require_sendable
 
     said = word(value, name)
@@ -363,7 +363,7 @@ def _from_json(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.redaction import shown
 
     return shown(value)
 

@@ -120,8 +120,8 @@ def _settings(conn_id: str, connection: Connection) -> HedraSettings:
 
 def _require_conn_id(value: Any) -> str:
     """Refuse what can't be the id of a connection before a secrets backend is asked for it."""
-    from hedra_provider.api.cleaning import shown
     from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.redaction import shown
 
     if not isinstance(value, str) or not re.fullmatch(r"[\w#!()\-.:/\\]{1,250}", value):
         raise HedraValueError(

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from hedra_provider.api.cleaning import clean
 from hedra_provider.api.client import DEFAULT_BASE_URL, HedraClient
 from hedra_provider.api.errors import (
     HedraAuthenticationError,
@@ -28,6 +27,7 @@ from hedra_provider.api.errors import (
     HedraTransportError,
 )
 from hedra_provider.api.network import environment_proxy
+from hedra_provider.api.redaction import clean
 from hedra_provider.connection_fields import LABELS, parse_connection
 
 if TYPE_CHECKING:

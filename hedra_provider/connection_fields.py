@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from hedra_provider import identity
-from hedra_provider.api.cleaning import HiddenText, shown
 from hedra_provider.api.errors import HedraConfigurationError
 from hedra_provider.api.network import MAX_PORT, proxy_fault
+from hedra_provider.api.redaction import HiddenText, shown
 from hedra_provider.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
+from hedra_provider.submission import identity
 
 if TYPE_CHECKING:
     import uuid

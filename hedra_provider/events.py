@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowException
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.errors import HedraError
+    from hedra_provider.api.responses import Generation
 
 EVENT_VERSION = 1
 
@@ -33,7 +33,7 @@ def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
 
 def generation_facts(generation: Generation) -> dict[str, Any]:
     """Return the part of an event about a finished generation."""
-    from hedra_provider.api.cleaning import cleaned
+    from hedra_provider.api.redaction import cleaned
 
     facts = {"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"}
     found: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))
@@ -49,7 +49,7 @@ def read_event(event: Mapping[str, Any] | None) -> list[Generation]:
     :raises HedraError: What the trigger could not get past, e.g. a deadline.
     :raises AirflowException: If the event is none of this version's.
     """
-    from hedra_provider.api.answers import Generation
+    from hedra_provider.api.responses import Generation
 
     known = _known(event)
     if known.get("outcome") == "finished" and known.get("generations"):

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from hedra_provider import identity
 from hedra_provider.connection import (
     check_async_reading,
     open_async_client,
     read_async,
     read_sync,
 )
+from hedra_provider.submission import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from hedra_provider.api.answers import Credits, Generation, Model, Voice
     from hedra_provider.api.calls import Call
     from hedra_provider.api.client import AsyncHedraClient, HedraClient
-    from hedra_provider.api.submit import Submission
-    from hedra_provider.api.transfer import StoredAsset
+    from hedra_provider.api.responses import Credits, Generation, Model, Voice
     from hedra_provider.connection_fields import HedraSettings
-    from hedra_provider.transfers import StoredResult
-    from hedra_provider.uploads import SourceFile
+    from hedra_provider.storage.result import StoredResult
+    from hedra_provider.storage.source import SourceFile
+    from hedra_provider.submission.submit import Submission
+    from hedra_provider.transfer.upload import StoredAsset
 
 T = TypeVar("T")
 
@@ -211,8 +211,8 @@ class HedraHook(BaseHook):
         :raises HedraValueError: If the file can't be right; nothing was sent then.
         :raises HedraError: If it could not be uploaded; another call goes on with the same asset.
         """
-        from hedra_provider.lineage import report_input
-        from hedra_provider.uploads import open_media
+        from hedra_provider.storage.lineage import report_input
+        from hedra_provider.storage.source import open_media
 
         with (
             self._open_client() as client,
@@ -233,13 +233,13 @@ class HedraHook(BaseHook):
         """
         Upload an open file, unless this workspace has the same bytes as an asset of this type already.
 
-        :param source: As :func:`hedra_provider.uploads.open_media` opens it.
+        :param source: As :func:`hedra_provider.storage.source.open_media` opens it.
         :param workspace_id: The workspace that shall own it; None: the key's default.
         :param only_for: The key of the task run that wants an asset of its own; None: any is good.
         :raises HedraError: If it could not be uploaded.
         """
         from hedra_provider.api.requests import require_sendable
-        from hedra_provider.api.transfer import store_asset
+        from hedra_provider.transfer.upload import store_asset
 
         require_sendable(workspace_id, "workspace_id")
         reserved = identity.asset_id(
@@ -271,9 +271,9 @@ class HedraHook(BaseHook):
         """
         from hedra_provider.api.errors import HedraValueError
         from hedra_provider.api.requests import require_id
-        from hedra_provider.lineage import report_output
         from hedra_provider.storage import check_destination
-        from hedra_provider.transfers import store_result
+        from hedra_provider.storage.lineage import report_output
+        from hedra_provider.storage.result import store_result
 
         if bool(generation_id) == bool(asset_id) or bool(asset_id) != bool(asset_type):
             raise HedraValueError(
@@ -320,7 +320,7 @@ class HedraHook(BaseHook):
         :raises HedraError: If they could not be submitted.
         """
         from hedra_provider.api.requests import batch_size, refuse_ids
-        from hedra_provider.api.submit import submit_once
+        from hedra_provider.submission.submit import submit_once
 
         sent = {"workspace_id": self.settings.workspace_id, **request}
         size = batch_size(sent)

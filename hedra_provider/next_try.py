@@ -40,7 +40,7 @@ def _delay(error: HedraError, task: Any, try_number: int) -> str:
         return ""
     policy = getattr(task, "retry_policy", None)
     if policy is not None and AIRFLOW_V_3_3_PLUS:
-        from hedra_provider.retries import HedraRetryPolicy
+        from hedra_provider.retry_policy import HedraRetryPolicy
 
         if not isinstance(policy, HedraRetryPolicy):
             return " as the task's retry_policy says"

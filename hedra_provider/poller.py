@@ -25,9 +25,9 @@ from hedra_provider.connection import open_async_client, read_connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import AsyncHedraClient
     from hedra_provider.api.errors import HedraError
+    from hedra_provider.api.responses import Generation
     from hedra_provider.connection_fields import HedraSettings
     from hedra_provider.polling.planner import Planner
     from hedra_provider.polling.poll import Poll

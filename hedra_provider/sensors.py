@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.errors import HedraError
+    from hedra_provider.api.responses import Generation
     from hedra_provider.polling.wait import GenerationWait
 
 
@@ -313,7 +313,7 @@ class HedraGenerationSensor(HedraSensor):
 
     def _result(self, context: Context, generation: Generation) -> dict[str, Any]:
         """Leave the facts in XCom, and fail with a generation that failed."""
-        from hedra_provider.api.error_answers import generation_error
+        from hedra_provider.api.error_bodies import generation_error
 
         result = generation_result(
             generation,
@@ -395,8 +395,8 @@ class HedraCreditsSensor(HedraSensor):
         :raises AirflowFailException: If Hedra rejects the key, or the key has no such workspace.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.cleaning import clean
         from hedra_provider.api.errors import HedraConfigurationError, HedraError
+        from hedra_provider.api.redaction import clean
 
         try:
             balance = self.hook.get_conn().run(calls.get_credits())

@@ -18,8 +18,8 @@ from hedra_provider.events import EVENT_VERSION, failed, generation_facts
 from hedra_provider.poller import wait_for_generation
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.calls import Call
+    from hedra_provider.api.responses import Generation
     from hedra_provider.polling.rate_limit import RetrySlots
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.responses import Generation
 
 XCOM_ID = "generation_id"
 """Pushed before the submit, so that what was paid for can be found whatever happens next."""
@@ -80,8 +80,8 @@ def generation_result(
     :param adopted: Whether it was found, not submitted.
     :param paid_here: Whether this task run paid for it.
     """
-    from hedra_provider.api.cleaning import clean
-    from hedra_provider.api.error_answers import generation_error
+    from hedra_provider.api.error_bodies import generation_error
+    from hedra_provider.api.redaction import clean
 
     failure = generation_error(generation.id, generation.error, generation.error_message)
     failed = generation.is_failed

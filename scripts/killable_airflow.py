@@ -32,12 +32,12 @@ SETTINGS = {
 }
 
 LOADED_ONCE = """
-import hedra_provider.api.budget
+import hedra_provider.submission.budget
 import hedra_provider.api.client
-import hedra_provider.api.error_answers
+import hedra_provider.api.error_bodies
 import hedra_provider.api.requests
-import hedra_provider.api.submit
-import hedra_provider.api.transfer
+import hedra_provider.submission.submit
+import hedra_provider.transfer.download
 import hedra_provider.operators
 import hedra_provider.polling.blocking
 """

@@ -12,7 +12,7 @@ import pytest
 from hedra_provider.api import calls
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import HedraConfigurationError, HedraTransportError
-from hedra_provider.api.files import SizedFile
+from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.hooks import HedraHook
 from tests.fronts import HOST, Authority, Front
 from tests.media import wav

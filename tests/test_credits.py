@@ -260,8 +260,8 @@ def test_the_event_of_another_trigger_is_not_taken_and_gives_no_new_time(hedra_s
 
 
 def test_a_table_of_recordings_is_one_question(hedra_sandbox: Sandbox):
-    from hedra_provider.api.files import SizedFile
-    from hedra_provider.api.transfer import store_asset
+    from hedra_provider.api.sized_file import SizedFile
+    from hedra_provider.transfer.upload import store_asset
 
     with HedraHook().get_conn() as client:
         ids = [

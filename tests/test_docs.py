@@ -23,7 +23,7 @@ def test_the_table_of_errors_is_made_from_the_code():
 def test_the_table_of_errors_tells_of_every_status_what_is_raised():
     import httpx
 
-    from hedra_provider.api.error_answers import error_from_response
+    from hedra_provider.api.error_bodies import error_from_response
 
     section = (ROOT / "docs" / "errors.md").read_text().partition("## HTTP statuses")[2].partition("##")[0]
     rows = {name: says for name, *says in re.findall(r"^\| (.+?) \| (yes|no) \| (.*?) \|$", section, re.M)}

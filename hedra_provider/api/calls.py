@@ -23,18 +23,18 @@ from urllib.parse import quote
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from hedra_provider.api.answers import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
-from hedra_provider.api.cleaning import clean, fit_cause, hide_key_in_bytes
-from hedra_provider.api.error_answers import error_from_response
+from hedra_provider.api.error_bodies import error_from_response
 from hedra_provider.api.errors import (
     REFUSED_CERTIFICATE_REMEDY,
     HedraNotFoundError,
     HedraProtocolError,
     HedraTransportError,
 )
+from hedra_provider.api.redaction import clean, fit_cause, hide_key_in_bytes
+from hedra_provider.api.responses import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
 
 if TYPE_CHECKING:
-    from hedra_provider.api.files import SizedFile
+    from hedra_provider.api.sized_file import SizedFile
 
 T = TypeVar("T")
 
@@ -172,7 +172,7 @@ def submit(body: Mapping[str, Any]) -> Call[Generation]:
     """
     Submit a generation, once and without looking: this is the call that costs.
 
-    Use :func:`hedra_provider.api.submit.submit_once`, which knows what a lost answer means.
+    Use :func:`hedra_provider.submission.submit.submit_once`, which knows what a lost answer means.
 
     :param body: The body of ``POST /generations``.
     """

@@ -16,10 +16,10 @@ import tenacity
 
 from hedra_provider import __version__
 from hedra_provider.api.calls import NO_ANSWER, Ask, Call, Pause, Step
-from hedra_provider.api.cleaning import HiddenText, hide_key
-from hedra_provider.api.error_answers import retry_after_seconds
+from hedra_provider.api.error_bodies import retry_after_seconds
 from hedra_provider.api.methods import AsyncMethods, SyncMethods
 from hedra_provider.api.network import readable_environment, require_usable, ssl_context
+from hedra_provider.api.redaction import HiddenText, hide_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,6 +1,6 @@
 """The calls that users reach for, as methods of both clients: each runs one call of ``calls``.
 
-A submit is none of them: what a lost answer means is known by :func:`hedra_provider.api.submit.submit_once`.
+A submit is none of them: :func:`hedra_provider.submission.submit.submit_once` knows what a lost answer means.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from hedra_provider.api.lookups import get_known_status
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
-    from hedra_provider.api.answers import Credits, Generation, Model, Voice
     from hedra_provider.api.calls import Call
+    from hedra_provider.api.responses import Credits, Generation, Model, Voice
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from hedra_provider.api.cleaning import clean, shown
 from hedra_provider.api.errors import HedraConfigurationError
+from hedra_provider.api.redaction import clean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

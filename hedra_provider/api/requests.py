@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from hedra_provider.api.cleaning import clean, shown
 from hedra_provider.api.errors import HedraValueError
+from hedra_provider.api.redaction import clean, shown
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Model
+    from hedra_provider.api.responses import Model
 
 
 @dataclass(frozen=True)

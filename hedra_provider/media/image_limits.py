@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.cleaning import shown
 from hedra_provider.api.errors import HedraValueError
+from hedra_provider.api.redaction import shown
 from hedra_provider.media.images import USUAL
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Slot
+    from hedra_provider.api.responses import Slot
     from hedra_provider.media.images import ImageFacts
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.cleaning import shown
 from hedra_provider.api.errors import HedraValueError
+from hedra_provider.api.redaction import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,11 +15,11 @@ from hedra_provider.arguments import (
     text,
 )
 from hedra_provider.exceptions import as_airflow_errors
-from hedra_provider.lineage import report_output
 from hedra_provider.operators.base import HedraOperator, task_run
 from hedra_provider.storage import check_destination, worker_of
-from hedra_provider.transfers import store_result
-from hedra_provider.uploads import open_media
+from hedra_provider.storage.lineage import report_output
+from hedra_provider.storage.result import store_result
+from hedra_provider.storage.source import open_media
 from hedra_provider.xcom import outputs
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class HedraDownloadOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch and store."""
-        from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
+        from hedra_provider.api.redaction import shown
 
         with as_airflow_errors(context):
             self.read_arguments()

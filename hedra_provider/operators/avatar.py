@@ -20,16 +20,16 @@ from hedra_provider.arguments import (
 )
 from hedra_provider.operators.draft import Draft
 from hedra_provider.operators.generation import GeneratingOperator
-from hedra_provider.uploads import open_media
+from hedra_provider.storage.source import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hedra_provider.api.answers import Model
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.pricing import Span
+    from hedra_provider.api.responses import Model
     from hedra_provider.operators.task_run import TaskRun
-    from hedra_provider.uploads import SourceFile
+    from hedra_provider.storage.source import SourceFile
+    from hedra_provider.submission.pricing import Span
 
 TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
 """Stands for the asset that a file will be."""
@@ -227,7 +227,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
 
 def _seconds_of(voice: SourceFile) -> Span:
     """Return how long the voice is. What Hedra states of an upload is not asked: its unit is not sure."""
-    from hedra_provider.api.pricing import UNKNOWN_SECONDS, measured_seconds
+    from hedra_provider.submission.pricing import UNKNOWN_SECONDS, measured_seconds
 
     if voice.duration_ms is None or voice.at_most_ms is None:
         return UNKNOWN_SECONDS

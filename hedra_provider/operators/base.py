@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
-from hedra_provider import identity
 from hedra_provider.arguments import Argument, read_arguments, word
 from hedra_provider.hooks import HedraHook
-from hedra_provider.lineage import report_input
+from hedra_provider.storage.lineage import report_input
+from hedra_provider.submission import identity
 from hedra_provider.xcom import MULTIPLE_OUTPUTS
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.transfer import StoredAsset
-    from hedra_provider.uploads import SourceFile
+    from hedra_provider.storage.source import SourceFile
+    from hedra_provider.transfer.upload import StoredAsset
 
 
 class HedraOperator(BaseOperator):
@@ -32,8 +32,8 @@ class HedraOperator(BaseOperator):
 
     The dict that an operator returns is pushed key by key too (``multiple_outputs``), so that
     ``operator.output["generation_id"]`` works in the tasks that follow. On Airflow 3.3 and later a retry
-    waits as long as Hedra asked (:class:`hedra_provider.retries.HedraRetryPolicy`), or as ``retry_policy``
-    says.
+    waits as long as Hedra asked (:class:`hedra_provider.retry_policy.HedraRetryPolicy`), or as
+    ``retry_policy`` says.
 
     :param workspace_id: The workspace that owns and pays, in place of the connection's.
     :param hedra_conn_id: The Airflow connection.
@@ -58,7 +58,7 @@ class HedraOperator(BaseOperator):
         # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
         kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
         if AIRFLOW_V_3_3_PLUS:
-            from hedra_provider.retries import HedraRetryPolicy
+            from hedra_provider.retry_policy import HedraRetryPolicy
 
             kwargs["retry_policy"] = kwargs.get("retry_policy") or HedraRetryPolicy()
         super().__init__(**kwargs)
@@ -102,15 +102,15 @@ class HedraOperator(BaseOperator):
         """
         Upload a file, unless the same bytes are there already: in this workspace, as this type of asset.
 
-        :param source: As :func:`hedra_provider.uploads.open_media` opens it.
+        :param source: As :func:`hedra_provider.storage.source.open_media` opens it.
         :param only_for: The key of the task run that wants an asset of its own; None: any is good.
         :param param: The operator's parameter that named the file, for messages; by default it is called like
             the file's type.
         :raises HedraError: If it could not be uploaded. Where Hedra rejects the file, the error names the
             parameter and the file.
         """
-        from hedra_provider.api.cleaning import clean
         from hedra_provider.api.errors import HedraBadRequestError
+        from hedra_provider.api.redaction import clean
 
         try:
             stored = self.hook.store_source(client, source, self.paying_workspace, only_for=only_for)
@@ -138,8 +138,8 @@ def _name_file(error: HedraError, source: SourceFile, param: str) -> None:
 
     :param param: The parameter that named the file.
     """
-    from hedra_provider.api.cleaning import shown
     from hedra_provider.api.errors import remedy_for
+    from hedra_provider.api.redaction import shown
 
     if error.param not in (None, "file"):
         # About another field: the workspace, the name.
@@ -158,7 +158,7 @@ def _name_file(error: HedraError, source: SourceFile, param: str) -> None:
 
 
 def task_run(context: Context, *, max_tries: int | None = None, began: str = "") -> str:
-    """Return the key of a task run, see :func:`hedra_provider.identity.task_run_key`."""
+    """Return the key of a task run, see :func:`hedra_provider.submission.identity.task_run_key`."""
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
     return identity.task_run_key(

@@ -27,8 +27,8 @@ from hedra_provider.xcom import outputs
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.answers import Model
-    from hedra_provider.api.pricing import Estimate
+    from hedra_provider.api.responses import Model
+    from hedra_provider.submission.pricing import Estimate
 
 _PRICED = (
     "text",
@@ -77,8 +77,8 @@ class HedraCreditsCheckOperator(HedraOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Add up, and compare."""
         from hedra_provider.api import calls
-        from hedra_provider.api.budget import estimate_requests, require_available, require_within
-        from hedra_provider.api.pricing import total
+        from hedra_provider.submission.budget import estimate_requests, require_available, require_within
+        from hedra_provider.submission.pricing import total
 
         with as_airflow_errors(context):
             self.read_arguments()
@@ -130,8 +130,8 @@ def _told(index: int, found: Estimate | None) -> Estimate:
 
 def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     """Return the body of the avatar video that these arguments ask for, as far as it makes the price."""
-    from hedra_provider.api.cleaning import shown
     from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.redaction import shown
     from hedra_provider.api.requests import is_uuid
 
     asked = default_arguments() | read_arguments({name: REQUEST_ARGUMENTS[name] for name in _PRICED}, row)

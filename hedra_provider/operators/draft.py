@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hedra_provider.api.answers import Model
-    from hedra_provider.api.pricing import Span
+    from hedra_provider.api.responses import Model
+    from hedra_provider.submission.pricing import Span
 
 MAX_KEPT_CHARACTERS = 20_000
 """Of a body that a trigger keeps: encrypted, MySQL's column holds 64 KB."""

@@ -23,14 +23,14 @@ from hedra_provider.arguments import (
 )
 from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.exceptions import as_airflow_errors
-from hedra_provider.lineage import report_input, report_output
 from hedra_provider.operators.base import HedraOperator
 from hedra_provider.operators.draft import Draft, resume_state
 from hedra_provider.operators.paid_step import PaidStep
 from hedra_provider.operators.payment import estimate_cost, log_result, naming_paid
 from hedra_provider.operators.task_run import TaskRun
 from hedra_provider.storage import check_destination, worker_of
-from hedra_provider.transfers import store_result
+from hedra_provider.storage.lineage import report_input, report_output
+from hedra_provider.storage.result import store_result
 from hedra_provider.triggers import (
     HedraGenerationTrigger,
     HedraTurnTrigger,
@@ -56,10 +56,10 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.submit import Submission
+    from hedra_provider.api.responses import Generation
+    from hedra_provider.submission.submit import Submission
 
 POLL_INTERVAL_SECONDS = 15.0
 TIMEOUT_SECONDS = 21_600.0
@@ -242,7 +242,7 @@ class GeneratingOperator(HedraOperator):
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         """
         from hedra_provider.api.errors import HedraRateLimitError
-        from hedra_provider.api.submit import REFUSED_WAIT_SECONDS
+        from hedra_provider.submission.submit import REFUSED_WAIT_SECONDS
 
         self._paid = paid = PaidStep(client, run, context["ti"], self.log, on_clear=self.on_clear)
         try:
@@ -322,8 +322,8 @@ class GeneratingOperator(HedraOperator):
 
     def _require_folder(self, variations: int) -> None:
         """Reject a destination that is one file for several variations."""
-        from hedra_provider.api.cleaning import shown
         from hedra_provider.api.errors import HedraValueError
+        from hedra_provider.api.redaction import shown
 
         destination = self.destination
         if destination and variations > 1 and not destination.endswith("/"):
@@ -448,7 +448,7 @@ class GeneratingOperator(HedraOperator):
         adopted: Mapping[str, bool],
     ) -> dict[str, Any]:
         """Read what it cost, store what is complete, and leave the facts in XCom whatever happens."""
-        from hedra_provider.api.error_answers import failures_error
+        from hedra_provider.api.error_bodies import failures_error
 
         rows = read_rows(client, [generation.id for generation in generations], self.log)
         results = self._results(generations, rows, adopted)
@@ -499,7 +499,7 @@ class GeneratingOperator(HedraOperator):
 
     def _push(self, context: Context, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Leave the facts in XCom; return those of the first generation that is complete."""
-        from hedra_provider.api.answers import COMPLETE
+        from hedra_provider.api.responses import COMPLETE
 
         result = next((one for one in results if one["status"] == COMPLETE), results[0])
         context["ti"].xcom_push(key=XCOM_RESULT, value=result)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.plan import Plan
-    from hedra_provider.api.submit import Submission
     from hedra_provider.operators.draft import Draft
     from hedra_provider.operators.task_run import TaskRun
+    from hedra_provider.submission.plan import Plan
+    from hedra_provider.submission.submit import Submission
 
 
 @dataclass
@@ -55,7 +55,7 @@ class PaidStep:
 
     def adopt(self, plans: Sequence[Plan]) -> list[Submission]:
         """Adopt what :meth:`find` found."""
-        from hedra_provider.api.submit import Submission
+        from hedra_provider.submission.submit import Submission
 
         for plan in plans:
             log_plan(plan, is_shared=self.run.is_shared, log=self.log)
@@ -81,11 +81,11 @@ class PaidStep:
         :return: The generation to wait for, or those of a batch.
         :raises HedraError: If it may not or could not be submitted.
         """
-        from hedra_provider.api.budget import pool_name
         from hedra_provider.api.errors import HedraInsufficientCreditsError
-        from hedra_provider.api.plan import plan_batch
         from hedra_provider.api.requests import batch_size, refuse_ids
-        from hedra_provider.api.submit import carry_out
+        from hedra_provider.submission.budget import pool_name
+        from hedra_provider.submission.plan import plan_batch
+        from hedra_provider.submission.submit import carry_out
 
         body, models = draft.body, draft.catalogue
         refuse_ids(body)
@@ -151,7 +151,7 @@ class PaidStep:
         return f"Generation {', '.join(found)} exists and may be paid for. {adopted}" if found else None
 
     def _existing(self, variations: int, *, search: bool) -> list[Plan]:
-        from hedra_provider.api.plan import find_existing
+        from hedra_provider.submission.plan import find_existing
 
         ids_of_each = [self.run.ids(variation) for variation in range(variations)]
         return self.client.run(find_existing(ids_of_each, search=search))

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.plan import Plan
-    from hedra_provider.api.pricing import Estimate
-    from hedra_provider.api.submit import Submission
     from hedra_provider.operators.draft import Draft
     from hedra_provider.operators.task_run import TaskRun
+    from hedra_provider.submission.plan import Plan
+    from hedra_provider.submission.pricing import Estimate
+    from hedra_provider.submission.submit import Submission
 
 
 def estimate_cost(
@@ -30,8 +30,8 @@ def estimate_cost(
     :return: None where it can't be told.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
-    from hedra_provider.api.budget import estimate_request, require_within
     from hedra_provider.api.errors import HedraError
+    from hedra_provider.submission.budget import estimate_request, require_within
 
     if not generations or (max_credits is None and not draft.catalogue):
         return None
@@ -61,8 +61,8 @@ def _warn_of_low_balance(
     client: HedraClient, found: Estimate | None, workspace_id: str | None, log: Any
 ) -> None:
     from hedra_provider.api import calls
-    from hedra_provider.api.budget import pool_name
     from hedra_provider.api.errors import HedraError
+    from hedra_provider.submission.budget import pool_name
 
     try:
         available = client.run(calls.get_credits()).available(workspace_id)
@@ -141,7 +141,7 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
 
     :param is_shared: Whether the key is the user's ``idempotency_key``.
     """
-    from hedra_provider.api.plan import Rule
+    from hedra_provider.submission.plan import Rule
 
     another = "Another idempotency_key" if is_shared else 'A clear with on_clear="new"'
     fields = ", ".join(plan.differing)

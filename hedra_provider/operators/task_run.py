@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hedra_provider import identity
 from hedra_provider.operators.base import task_run
+from hedra_provider.submission import identity
 
 if TYPE_CHECKING:
     import uuid
@@ -20,7 +20,7 @@ class TaskRun:
     """
     The identity of a task run that generates. It is made once in each process, and needs no storage.
 
-    :param namespace: The account's, of :func:`hedra_provider.identity.account_namespace`.
+    :param namespace: The account's, of :func:`hedra_provider.submission.identity.account_namespace`.
     :param key: What the generation is for: the task run, or what ``idempotency_key`` says. It makes the ids
         of generations.
     :param attempt_group: The tries since the last clear. It is hashed into the asset id, so an asset with
@@ -94,7 +94,7 @@ class TaskRun:
         return [one for v, one in enumerate(generation_ids) if not self._makes(one.lower(), v)]
 
     def _makes(self, generation_id: str, variation: int) -> bool:
-        from hedra_provider.api.plan import MAX_GENERATIONS_PER_KEY
+        from hedra_provider.submission.plan import MAX_GENERATIONS_PER_KEY
 
         ids = self.ids(variation)
         # It is the first one, unless that failed or belongs to another request.

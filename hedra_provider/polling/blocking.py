@@ -30,7 +30,7 @@ from hedra_provider.polling.wait import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.answers import Credits, Generation
+    from hedra_provider.api.responses import Credits, Generation
 
 T = TypeVar("T")
 

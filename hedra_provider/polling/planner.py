@@ -52,7 +52,7 @@ from hedra_provider.polling.wait import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hedra_provider.api.answers import Generation
+    from hedra_provider.api.responses import Generation
 
 STATUS_QUEUE_PER_SECOND = 5.0
 """How many are polled one by one where they can't share requests."""

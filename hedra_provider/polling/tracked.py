@@ -31,8 +31,8 @@ from uuid import UUID
 from hedra_provider.polling.wait import GenerationWait
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.errors import HedraError
+    from hedra_provider.api.responses import Generation
 
 LARGEST_BATCH = 200
 """Ids in one request. 200 of them make a URL of 7,900 characters: 8,192 is a common limit."""

@@ -25,14 +25,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hedra_provider.api.cleaning import clean
 from hedra_provider.api.errors import HedraError, HedraRateLimitError, HedraWaitTimeoutError
 from hedra_provider.api.lookups import unknown_generation
+from hedra_provider.api.redaction import clean
 from hedra_provider.polling import pacing
 from hedra_provider.polling.progress import State, describe_state, state_of
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation
+    from hedra_provider.api.responses import Generation
 
 MAX_FAILURES = 8
 """Failed polls in a row before the wait ends in the error of the last."""

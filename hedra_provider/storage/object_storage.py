@@ -23,7 +23,7 @@ def open_remote(uri: str) -> ObjectStoragePath:
     """
     from airflow.sdk import ObjectStoragePath
 
-    from hedra_provider.api.cleaning import fit_cause
+    from hedra_provider.api.redaction import fit_cause
 
     try:
         path = ObjectStoragePath(uri)
@@ -79,7 +79,7 @@ class StorageError(OSError):
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """Read what drivers raise (botocore's and aiohttp's own trees of errors) as an OSError."""
-    from hedra_provider.api.cleaning import fit_cause
+    from hedra_provider.api.redaction import fit_cause
 
     try:
         yield
@@ -99,7 +99,7 @@ def driver_errors() -> Iterator[None]:
 
 def words_of(error: Exception) -> str:
     """Return what an error says, without secrets; its type where it says nothing."""
-    from hedra_provider.api.cleaning import clean
+    from hedra_provider.api.redaction import clean
 
     return clean(str(error)).rstrip(".") or type(error).__name__
 

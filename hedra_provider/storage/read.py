@@ -40,8 +40,8 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
     :raises HedraValueError: If it can't be opened.
     :raises HedraTransferError: If the storage did not answer, which may pass.
     """
-    from hedra_provider.api.cleaning import clean, fit_cause, shown
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
+    from hedra_provider.api.redaction import clean, fit_cause, shown
 
     what = f"{param}: {shown(source)} can't be opened"
     local: Path | None = None
@@ -87,8 +87,8 @@ def errors_of_reading(what: str) -> Iterator[None]:
 
     :raises HedraTransferError: In place of whatever the file's driver raises.
     """
-    from hedra_provider.api.cleaning import fit_cause
     from hedra_provider.api.errors import HedraTransferError
+    from hedra_provider.api.redaction import fit_cause
 
     try:
         yield

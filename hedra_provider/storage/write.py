@@ -37,8 +37,8 @@ def check_destination(destination: str) -> None:
     :raises HedraValueError: If it can't be written to.
     :raises HedraTransferError: If the storage did not answer, which may pass.
     """
-    from hedra_provider.api.cleaning import clean, fit_cause, shown
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
+    from hedra_provider.api.redaction import clean, fit_cause, shown
 
     target: Path | None = None
     try:

@@ -32,7 +32,7 @@ def keep_failure(context: Context) -> None:
 
     ``dag.test()`` of Airflow 3.0 passes no exception to callbacks; workers do.
     """
-    from hedra_provider.api.cleaning import clean
+    from hedra_provider.api.redaction import clean
 
     reason = clean(str(context.get("exception") or ""), max_length=_MAX_REASON_CHARACTERS)
     context["ti"].xcom_push(key=XCOM_FAILURE, value=reason)

@@ -38,7 +38,7 @@ def read_table(table: str, inputs: str | None = None, hedra_conn_id: str = "hedr
     :raises AirflowException: If Hedra or the storage did not answer; a retry may help.
     """
     from hedra_provider.api import calls
-    from hedra_provider.api.cleaning import clean
+    from hedra_provider.api.redaction import clean
     from hedra_provider.hooks import HedraHook
 
     with as_airflow_errors():

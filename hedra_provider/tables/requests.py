@@ -83,8 +83,8 @@ def finished_requests(uri: str) -> list[dict[str, Any]]:
     :param uri: The manifest's path or URI.
     :raises HedraTransferError: If the storage did not answer; a retry may help.
     """
-    from hedra_provider.api.cleaning import clean
     from hedra_provider.api.errors import HedraValueError
+    from hedra_provider.api.redaction import clean
 
     try:
         with open_source(uri, "manifest") as (file, _):

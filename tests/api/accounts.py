@@ -7,11 +7,11 @@ import io
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider import identity
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
-from hedra_provider.api.files import SizedFile
-from hedra_provider.api.submit import submit_once
-from hedra_provider.api.transfer import store_asset
+from hedra_provider.api.sized_file import SizedFile
+from hedra_provider.submission import identity
+from hedra_provider.submission.submit import submit_once
+from hedra_provider.transfer.upload import store_asset
 from tests.media import png, wav
 
 if TYPE_CHECKING:

@@ -230,13 +230,14 @@ def test_a_url_that_is_none(url: str, tmp_path: Any):
     """Over real sockets: what only the system finds wrong comes up there."""
     import io
 
-    from hedra_provider.api import calls, transfer
+    from hedra_provider.api import calls
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.files import SizedFile
+    from hedra_provider.api.sized_file import SizedFile
+    from hedra_provider.transfer import download
 
     with HedraClient(KEY, sleep=lambda seconds: None, timeout=0.2) as client:
         with pytest.raises(HedraError):
-            transfer.download(client, lambda: url, io.BytesIO())
+            download.download(client, lambda: url, io.BytesIO())
         with pytest.raises(HedraError):
             client.run(calls.put_file(url, SizedFile(io.BytesIO(b"a"), 1, "a")))
 

@@ -17,7 +17,7 @@ from hedra_provider.api.errors import (
     HedraServerError,
     HedraTransportError,
 )
-from hedra_provider.api.files import SizedFile
+from hedra_provider.api.sized_file import SizedFile
 
 if TYPE_CHECKING:
     from tests.api.conftest import Driver

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hedra_provider.api import errors
-from hedra_provider.api.cleaning import MAX_MESSAGE_LENGTH, clean
-from hedra_provider.api.error_answers import error_from_response, generation_error, read_error_body
+from hedra_provider.api.error_bodies import error_from_response, generation_error, read_error_body
+from hedra_provider.api.redaction import MAX_MESSAGE_LENGTH, clean
 
 REQUEST = httpx.Request(
     "POST", "https://api.hedra.com/web-app/public/assets", headers={"X-API-Key": "sekret-1"}

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from hedra_provider.api.answers import Model
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.requests import (
     avatar_video_request,
@@ -16,6 +15,7 @@ from hedra_provider.api.requests import (
     merged,
     model_fields,
 )
+from hedra_provider.api.responses import Model
 
 A, B = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 AVATAR = Model(

@@ -74,8 +74,9 @@ class MovedPollerClock(poller.Clock):
 @contextmanager
 def moved_clock() -> Iterator[MovedClock]:
     """Put the clock in, and take chance out of the waits: what is asked is then the same each time."""
-    from hedra_provider.api import client, submit
+    from hedra_provider.api import client
     from hedra_provider.polling import blocking
+    from hedra_provider.submission import submit
 
     clock, real_sleep, here = MovedClock(), asyncio.sleep, threading.get_ident()
 

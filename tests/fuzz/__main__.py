@@ -41,7 +41,7 @@ def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["hedra_provider.api", "hedra_provider.polling"]):
-        from hedra_provider.api import client, error_answers, submit, transfer  # noqa: F401
+        from hedra_provider.api import client, error_bodies, transfer  # noqa: F401
         from hedra_provider.polling import blocking  # noqa: F401
 
     target = _Target(options.flow)

@@ -20,14 +20,15 @@ from typing import Any
 import httpx
 import pydantic
 
-from hedra_provider import identity
-from hedra_provider.api import budget, calls, transfer
-from hedra_provider.api.answers import Generation
+from hedra_provider.api import calls
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import MAX_ERROR_LENGTH, HedraError
-from hedra_provider.api.files import SizedFile
-from hedra_provider.api.submit import submit_once
+from hedra_provider.api.responses import Generation
+from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.polling import blocking
+from hedra_provider.submission import budget, identity
+from hedra_provider.submission.submit import submit_once
+from hedra_provider.transfer import download, upload
 
 KEY = "sekret-key-0123456789"
 ID = "11111111-1111-4111-8111-111111111111"
@@ -164,8 +165,8 @@ FLOWS: dict[str, Callable[[World], Any]] = {
     "list_as_answered": lambda world: calls.list_as_answered([ID], limit=5),
     "submit_once": lambda world: submit_once(BODY, [_IDS]),
     "submit_batch": lambda world: submit_once({**BODY, "batch_size": 2}, [_IDS, _OTHER_IDS]),
-    "generation_file": lambda world: transfer.generation_file(ID),
-    "asset_file": lambda world: transfer.asset_file(ID, "video"),
+    "generation_file": lambda world: download.generation_file(ID),
+    "asset_file": lambda world: download.asset_file(ID, "video"),
     "wait_until_finished": _wait,
     "wait_for_credits": _credits,
     "estimate_request": lambda world: budget.estimate_request(BODY),
@@ -174,8 +175,8 @@ FLOWS: dict[str, Callable[[World], Any]] = {
 SYNC_FLOWS: dict[str, Callable[[World], Any]] = {
     "upload_file": lambda world: calls.upload_file(ID, _file("a.wav")),
     "put_file": lambda world: calls.put_file("https://files.example/a?X-Amz-Signature=s", _file("a.mp4")),
-    "store_asset": lambda world: transfer.store_asset(_file("a.wav"), "audio", reserved_asset_id=ID),
-    "store_video": lambda world: transfer.store_asset(_file("a.mp4"), "video"),
+    "store_asset": lambda world: upload.store_asset(_file("a.wav"), "audio", reserved_asset_id=ID),
+    "store_video": lambda world: upload.store_asset(_file("a.mp4"), "video"),
 }
 DOWNLOAD = "download"
 SYNC_NAMES = (*FLOWS, *SYNC_FLOWS, DOWNLOAD)
@@ -208,7 +209,7 @@ async def run_async(name: str, answers: Sequence[Canned]) -> Any:
 def _download(client: HedraClient, world: World) -> Any:
     target = io.BytesIO()
     fresh = (f"https://files.example/{n}?X-Amz-Signature=s" for n in itertools.count())
-    size = transfer.download(client, lambda: next(fresh), target)
+    size = download.download(client, lambda: next(fresh), target)
     assert len(target.getvalue()) == size > 0
     return size
 

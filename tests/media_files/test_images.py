@@ -15,7 +15,7 @@ from PIL import Image
 
 from hedra_provider.media.image_limits import image_warnings
 from hedra_provider.media.images import ImageFacts, inspect_image
-from hedra_provider.uploads import open_media
+from hedra_provider.storage.source import open_media
 from tests.airflow_names import AirflowFailException
 from tests.media import png
 from tests.media_files.samples import painted
@@ -168,7 +168,9 @@ def test_an_unusual_image_is_warned_of_once_and_sent(tmp_path: Path, caplog: pyt
     path.write_bytes(painted("TIFF", mode="CMYK"))
     with caplog.at_level(logging.WARNING), open_media(str(path), param="image", asset_type="image"):
         pass
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "hedra_provider.uploads"]
+    (line,) = [
+        record.getMessage() for record in caplog.records if record.name == "hedra_provider.storage.source"
+    ]
     assert "is image/tiff, which Hedra may not take" in line
     assert "has CMYK colours" in line
     path.write_bytes(painted("JPEG"))

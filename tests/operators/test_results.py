@@ -226,7 +226,7 @@ def test_each_url_is_a_fresh_one(
         seen.extend([fresh_url(), fresh_url()])
         return 0
 
-    monkeypatch.setattr("hedra_provider.api.transfer.download", twice)
+    monkeypatch.setattr("hedra_provider.transfer.download.download", twice)
     operator = HedraDownloadOperator(
         task_id="d", generation_id=made["generation_id"], destination=str(tmp_path / "a.mp4")
     )

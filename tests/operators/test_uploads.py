@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hedra_provider import identity
 from hedra_provider.api import calls
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraUploadAssetOperator
+from hedra_provider.submission import identity
 from tests.airflow_names import AirflowException, AirflowFailException
 from tests.media import png, wav
 from tests.operators.helpers import avatar

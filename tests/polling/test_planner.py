@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.simulation import World, generation_id
-from hedra_provider.api.answers import Generation
 from hedra_provider.api.errors import (
     HedraNotFoundError,
     HedraWaitTimeoutError,
 )
+from hedra_provider.api.responses import Generation
 from hedra_provider.polling.batches import BatchStrategy
 from hedra_provider.polling.poll import Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Progressed, Subscription, Warned

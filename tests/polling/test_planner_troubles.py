@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.simulation import World, generation_id
-from hedra_provider.api.answers import Generation
 from hedra_provider.api.errors import (
     HedraAuthenticationError,
     HedraBadRequestError,
@@ -19,6 +18,7 @@ from hedra_provider.api.errors import (
     HedraServerError,
     HedraTransportError,
 )
+from hedra_provider.api.responses import Generation
 from hedra_provider.polling.batches import BatchStrategy
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import Poll, PollKind

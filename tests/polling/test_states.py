@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.simulation import World, generation_id
-from hedra_provider.api.answers import Generation
 from hedra_provider.api.errors import HedraServerError
+from hedra_provider.api.responses import Generation
 from hedra_provider.polling import tracked
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PollKind

@@ -9,7 +9,7 @@ from benchmarks.simulation import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.answers import Generation
+    from hedra_provider.api.responses import Generation
     from hedra_provider.polling.poll import Poll
 
 

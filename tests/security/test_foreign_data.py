@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-from hedra_provider import identity
 from hedra_provider.api import calls
 from hedra_provider.api.errors import HedraAPIError, HedraError, HedraValueError
 from hedra_provider.exceptions import hedra_error
@@ -23,6 +22,7 @@ from hedra_provider.operators import (
     HedraUploadAssetOperator,
 )
 from hedra_provider.sensors import HedraCreditsSensor, HedraGenerationSensor
+from hedra_provider.submission import identity
 from tests.airflow_names import AirflowException, AirflowFailException
 from tests.tasks import run, wait
 

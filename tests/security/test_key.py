@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import Connection
 
-from hedra_provider.api import answers, calls, transfer
+from hedra_provider.api import calls, responses
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import HedraConfigurationError, HedraError
-from hedra_provider.api.files import SizedFile
+from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.connection_fields import parse_connection
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraAvatarVideoOperator, HedraDownloadOperator
+from hedra_provider.transfer import download, upload
 from hedra_provider.triggers import HedraCreditsTrigger, HedraGenerationTrigger
 from tests.airflow_names import AirflowException
 from tests.media import png
@@ -115,7 +116,7 @@ def test_an_upload_url_gets_the_bytes_and_not_the_key(hedra_sandbox: Sandbox, el
     url = f"{elsewhere.url}/put?X-Amz-Signature=c4nary"
     hedra_sandbox.faults({"on": "POST /assets", "body": {"id": ID, "upload_url": url}})
     with HedraHook().get_conn() as client, pytest.raises(HedraError) as raised:
-        client.run(transfer.store_asset(file(), "video"))
+        client.run(upload.store_asset(file(), "video"))
     (seen,) = elsewhere.seen
     assert seen.startswith("PUT /put?")
     assert "x-api-key" not in seen.lower()
@@ -129,7 +130,7 @@ def test_an_upload_url_gets_the_bytes_and_not_the_key(hedra_sandbox: Sandbox, el
 def test_only_http_urls_are_used(hedra_sandbox: Sandbox, tmp_path: Path, url: str):
     hedra_sandbox.faults({"on": "POST /assets", "body": {"id": ID, "upload_url": url}})
     with HedraHook().get_conn() as client, pytest.raises(HedraError):
-        client.run(transfer.store_asset(file(), "video"))
+        client.run(upload.store_asset(file(), "video"))
     assert [row["path"] for row in hedra_sandbox.ledger()["requests"]][:1] == ["/assets"]
 
 
@@ -202,9 +203,9 @@ def shown_objects() -> list[Any]:
         HedraClient(key),
         AsyncHedraClient(key),
         calls.Ask("PUT", signed, json={"k": key}),
-        answers.Generation.model_validate(status),
-        answers.CreatedAsset(id=ID, upload_url=signed),
-        transfer.RemoteFile(signed, ID, "video"),
+        responses.Generation.model_validate(status),
+        responses.CreatedAsset(id=ID, upload_url=signed),
+        download.RemoteFile(signed, ID, "video"),
         HedraGenerationTrigger(generation_ids=[ID], end_time=0.0),
         HedraCreditsTrigger(minimum=1, end_time=0.0),
     ]
@@ -215,7 +216,7 @@ def test_no_object_shows_or_pickles_the_key(index: int):
     one = shown_objects()[index]
     for text in (repr(one), str(one), repr([one]), f"{one}"):
         assert not leaks_in(text.encode(), ["sk_c4naryKeyThatNobodyShallSee"], "repr")
-    if isinstance(one, answers.Answer | calls.Ask | transfer.RemoteFile):
+    if isinstance(one, responses.Answer | calls.Ask | download.RemoteFile):
         return
     try:
         kept = pickle.dumps(one)

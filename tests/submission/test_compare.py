@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hedra_provider.api.answers import Model
-from hedra_provider.api.compare import differing_fields
+from hedra_provider.api.responses import Model
+from hedra_provider.submission.compare import differing_fields
 
 AVATAR_ID, AVATAR_SLUG = "26f0fc66-152b-40ab-abed-76c43df99bc8", "together/hedra-avatar"
 INPUTS = {"text_prompt": "p", "resolution": "720p", "duration_ms": 5000}

@@ -15,7 +15,7 @@ from tests.airflow_names import AirflowException
 if not AIRFLOW_V_3_3_PLUS:
     pytest.skip("retry policies came with Airflow 3.3", allow_module_level=True)
 
-from hedra_provider.retries import HedraRetryPolicy
+from hedra_provider.retry_policy import HedraRetryPolicy
 
 
 def raised(error: Exception) -> Exception:

@@ -16,7 +16,7 @@ from hedra_provider.api.errors import (
     HedraRateLimitError,
     HedraTransportError,
 )
-from hedra_provider.api.submit import LOOK_AGAIN_SECONDS, submit_once
+from hedra_provider.submission.submit import LOOK_AGAIN_SECONDS, submit_once
 from hedra_provider.testing import Sandboxes
 from tests.api.accounts import Account, ids, ids_of
 

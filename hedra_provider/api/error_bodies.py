@@ -12,7 +12,6 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.api.cleaning import clean, clean_code
 from hedra_provider.api.errors import (
     HedraAPIError,
     HedraAuthenticationError,
@@ -27,11 +26,12 @@ from hedra_provider.api.errors import (
     is_retryable,
     remedy_for,
 )
+from hedra_provider.api.redaction import clean, clean_code
 
 if TYPE_CHECKING:
     import httpx
 
-    from hedra_provider.api.answers import Generation
+    from hedra_provider.api.responses import Generation
 
 _CLASS_OF_STATUS: dict[int, type[HedraAPIError]] = {
     401: HedraAuthenticationError,

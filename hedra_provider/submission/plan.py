@@ -14,12 +14,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api import calls
-from hedra_provider.api.compare import differing_fields
 from hedra_provider.api.errors import HedraError
+from hedra_provider.submission.compare import differing_fields
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation, Model
     from hedra_provider.api.calls import Call
+    from hedra_provider.api.responses import Generation, Model
 
 MAX_GENERATIONS_PER_KEY = 100
 _SEARCHED_PAGES = 3

@@ -15,8 +15,8 @@ from hedra_provider.api.errors import (
     HedraInsufficientCreditsError,
     HedraNotFoundError,
 )
-from hedra_provider.api.plan import Rule, plan_submission
-from hedra_provider.api.submit import carry_out
+from hedra_provider.submission.plan import Rule, plan_submission
+from hedra_provider.submission.submit import carry_out
 from hedra_provider.testing import Sandboxes
 from tests.api.accounts import Account, ids, ids_of
 

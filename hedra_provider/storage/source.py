@@ -13,8 +13,8 @@ from hedra_provider.storage import errors_of_reading, open_source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hedra_provider.api.answers import Slot
-    from hedra_provider.api.files import SizedFile
+    from hedra_provider.api.responses import Slot
+    from hedra_provider.api.sized_file import SizedFile
     from hedra_provider.media.duration import Duration
 
 log = logging.getLogger(__name__)
@@ -70,11 +70,11 @@ def open_media(
     :raises HedraValueError: If it can't be opened, is empty, is not what is needed, or is a cut image.
     :raises HedraTransferError: If reading it failed in a way that may pass.
     """
-    from hedra_provider.api.cleaning import shown
-    from hedra_provider.api.files import SizedFile
-    from hedra_provider.api.transfer import digest
+    from hedra_provider.api.redaction import shown
+    from hedra_provider.api.sized_file import SizedFile
     from hedra_provider.media.duration import measure_duration
     from hedra_provider.media.media_type import detect_media_type, read_head
+    from hedra_provider.transfer.upload import digest
 
     _require_name(name)
     with open_source(source, param) as (file, file_name):
@@ -102,7 +102,7 @@ def open_media(
 
 
 def _require_name(name: str | None) -> None:
-    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.redaction import shown
     from hedra_provider.api.requests import require_sendable
 
     require_sendable(name, "name")
@@ -119,8 +119,8 @@ def _check_limits(
     slot: Slot, param: str, source: str, size: int, length: Duration | None, *, cropped: bool
 ) -> None:
     """Compare a file with what the model takes."""
-    from hedra_provider.api.cleaning import shown
-    from hedra_provider.api.pricing import GRACE_SECONDS
+    from hedra_provider.api.redaction import shown
+    from hedra_provider.submission.pricing import GRACE_SECONDS
 
     if slot.max_file_size_bytes and size > slot.max_file_size_bytes:
         raise _refused(
@@ -145,7 +145,7 @@ def _check_limits(
 
 def _check_image(file: BinaryIO, size: int, mime: str, param: str, source: str, slot: Slot | None) -> None:
     """Refuse an image that can't be right; warn of one that Hedra may refuse or change."""
-    from hedra_provider.api.cleaning import shown
+    from hedra_provider.api.redaction import shown
     from hedra_provider.media.image_limits import image_warnings, require_image
     from hedra_provider.media.images import inspect_image
 

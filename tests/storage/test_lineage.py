@@ -11,13 +11,13 @@ from airflow.providers.common.compat.sdk import HookLineageCollector
 from airflow.sdk.io import attach
 
 from hedra_provider.api.client import HedraClient
-from hedra_provider.lineage import lineage_uri
 from hedra_provider.operators import (
     HedraAvatarVideoOperator,
     HedraDownloadOperator,
     HedraGenerateOperator,
     HedraUploadAssetOperator,
 )
+from hedra_provider.storage.lineage import lineage_uri
 from tests.airflow_names import AirflowException, TaskDeferred
 from tests.media import png, wav
 from tests.tasks import TaskInstance, context_of, fire, run

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from hedra_provider.api.cleaning import clean_code
+from hedra_provider.api.redaction import clean_code
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from hedra_provider.api.cleaning import clean
 from hedra_provider.api.errors import TRY_AGAIN, HedraTransferError
+from hedra_provider.api.redaction import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

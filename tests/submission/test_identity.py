@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedra_provider import identity
+from hedra_provider.submission import identity
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "ids.json").read_text())
 words = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import HedraTransferError
-from hedra_provider.api.files import SizedFile
-from hedra_provider.api.transfer import asset_file, download, store_asset
+from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.testing import Sandbox
+from hedra_provider.transfer.download import asset_file, download
+from hedra_provider.transfer.upload import store_asset
 from tests.media import wav
 
 if TYPE_CHECKING:

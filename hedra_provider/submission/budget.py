@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api import calls
 from hedra_provider.api.errors import HedraInsufficientCreditsError, HedraValueError
-from hedra_provider.api.pricing import Estimate, Span, estimate, price, spoken_seconds, uploaded_seconds
 from hedra_provider.api.requests import find_model
+from hedra_provider.submission.pricing import (
+    Estimate,
+    Span,
+    estimate,
+    price,
+    spoken_seconds,
+    uploaded_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hedra_provider.api.answers import Model
     from hedra_provider.api.calls import Call
+    from hedra_provider.api.responses import Model
 
 _ASSETS_AT_ONCE = 100
 """Ids in one question: a URL has room for about 200."""

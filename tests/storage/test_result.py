@@ -9,7 +9,7 @@ import pytest
 from hedra_provider.api import calls
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraAvatarVideoOperator
-from hedra_provider.transfers import store_result
+from hedra_provider.storage.result import store_result
 from tests.media import png, wav
 from tests.tasks import run
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.responses import Generation
     from hedra_provider.testing import Sandbox
 
 

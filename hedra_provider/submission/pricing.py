@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Model
+    from hedra_provider.api.responses import Model
 
 SPOKEN_CHARACTERS_PER_SECOND = (10, 22)
 """How slow and how fast a voice reads letters at speed 1.0; English is read at about 15."""

@@ -9,8 +9,8 @@ from hedra_provider.storage import named_destination, worker_of, write_whole
 from hedra_provider.storage.paths import this_worker
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation
     from hedra_provider.api.client import HedraClient
+    from hedra_provider.api.responses import Generation
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def store_result(
         its file, may pass then, also where it has not after 12 seconds.
     :raises HedraError: If it could not be fetched or stored.
     """
-    from hedra_provider.api.cleaning import clean, fit_cause
     from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
     from hedra_provider.api.lookups import retry_unknown
-    from hedra_provider.api.transfer import RemoteFile, asset_file, download, generation_file
+    from hedra_provider.api.redaction import clean, fit_cause
+    from hedra_provider.transfer.download import RemoteFile, asset_file, download, generation_file
 
     def look() -> RemoteFile:
         if not generation_id:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.api.pricing import read_number
 from hedra_provider.api.requests import IDENTITY_FIELDS, KNOWN_MODELS
+from hedra_provider.submission.pricing import read_number
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Model
+    from hedra_provider.api.responses import Model
 
 _NO_CONTENT = IDENTITY_FIELDS | {"batch_size", "workspace_id", "agent_thread_id", "name", "type"}
 _MODEL_FIELDS = ("model_slug", "ai_model_id", "model_id")

@@ -55,7 +55,7 @@ def lineage_uri(file: str) -> str:
 
 
 def _report(method: str, hook: HedraHook, file: str) -> None:
-    from hedra_provider.api.cleaning import clean
+    from hedra_provider.api.redaction import clean
 
     try:
         # Only now: it loads Airflow's plugins and asks its providers for their kinds of assets.

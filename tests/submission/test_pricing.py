@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedra_provider.api.answers import Model
-from hedra_provider.api.pricing import (
+from hedra_provider.api.responses import Model
+from hedra_provider.submission.pricing import (
     UNKNOWN_SECONDS,
     Estimate,
     Span,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hedra_provider.api.cleaning import MAX_MESSAGE_LENGTH, clean, cleaned, fit_cause, hide_key_in_bytes
-from hedra_provider.api.error_answers import error_from_response, generation_error
+from hedra_provider.api.error_bodies import error_from_response, generation_error
+from hedra_provider.api.redaction import MAX_MESSAGE_LENGTH, clean, cleaned, fit_cause, hide_key_in_bytes
 from tests.security.leaks import leaks_in
 
 KEY = "sk_hedra_8mQ2+vX/9tLz4=Rw7"

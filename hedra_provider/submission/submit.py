@@ -1,8 +1,9 @@
 """Submit once: carry out plans, and adopt what exists after all.
 
-Nothing is ever submitted blind: before a submit Hedra is asked (:mod:`hedra_provider.api.plan`), and after a
-submit whose outcome is unknown it is asked again. That Hedra keeps to the id it is given is documented; what
-it answers to an id that exists is not, so every answer that might mean "it exists" leads to a status request.
+Nothing is ever submitted blind: before a submit Hedra is asked (:mod:`hedra_provider.submission.plan`), and
+after a submit whose outcome is unknown it is asked again. That Hedra keeps to the id it is given is
+documented; what it answers to an id that exists is not, so every answer that might mean "it exists"
+leads to a status request.
 
 A batch (``batch_size`` above 1) is several generations, the variations, each with ids of its own: each is
 looked up, adopted or submitted for itself, and what is missing of them is submitted together.
@@ -26,10 +27,19 @@ from hedra_provider.api.errors import (
     HedraTransportError,
     join_sentences,
 )
-from hedra_provider.api.plan import IdsOf, Plan, Rule, asked_for, plan_batch, same_id, search_newest, why_ours
+from hedra_provider.submission.plan import (
+    IdsOf,
+    Plan,
+    Rule,
+    asked_for,
+    plan_batch,
+    same_id,
+    search_newest,
+    why_ours,
+)
 
 if TYPE_CHECKING:
-    from hedra_provider.api.answers import Generation, Model
+    from hedra_provider.api.responses import Generation, Model
 
 LOOK_AGAIN_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses between status requests while the outcome is unknown; after them the same id is submitted again."""

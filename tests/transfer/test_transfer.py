@@ -12,8 +12,9 @@ import pytest
 from hedra_provider.api import calls
 from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
-from hedra_provider.api.files import SizedFile
-from hedra_provider.api.transfer import asset_file, digest, download, generation_file, store_asset
+from hedra_provider.api.sized_file import SizedFile
+from hedra_provider.transfer.download import asset_file, download, generation_file
+from hedra_provider.transfer.upload import digest, store_asset
 from tests.media import png, wav
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from hedra_provider import identity
 from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import HedraProtocolError, HedraServerError, HedraValueError
-from hedra_provider.api.plan import Rule
 from hedra_provider.api.requests import batch_size
-from hedra_provider.api.submit import submit_once
+from hedra_provider.submission import identity
+from hedra_provider.submission.plan import Rule
+from hedra_provider.submission.submit import submit_once
 from hedra_provider.testing import Sandboxes
 from tests.api.accounts import NAMESPACE, Account
-from tests.api.test_submit_doubts import LOST
+from tests.submission.test_submit_outcome_unknown import LOST
 
 SUBMIT = "POST /generations"
 

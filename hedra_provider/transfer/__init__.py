@@ -1,0 +1,1 @@
+"""Bytes between file objects and Hedra: nothing is lost, nothing is half. Knows no Airflow and no paths."""
