@@ -53,7 +53,7 @@ with DAG(
             type="string",
             minLength=1,
             title="Speech",
-            description="A recording, e.g. WAV or MP3: a path or a URI. The video is as long as it.",
+            description="A recording, e.g. WAV or MP3: a path or a URI. The video is as long as the speech.",
         ),
         "prompt": Param(
             "An astronaut speaking to the camera, friendly and calm",

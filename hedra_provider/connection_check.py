@@ -235,7 +235,7 @@ class _Advice:
     def _or_another_server(self) -> str:
         if self._settings.base_url in (None, DEFAULT_BASE_URL):
             return ""
-        return f" {_field('host')} leads to {self._server}: check that this is Hedra, too."
+        return f" {_field('host')} leads to {self._server}; check that this server is the right one."
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -20,7 +20,8 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "timeout": {
         "label": "Timeout (seconds)",
-        "description": "For each request: connect, read and write. Left empty: 10 to connect, 60 else.",
+        "description": "For each request: connect, read and write. Left empty: 10 to connect, "
+        "60 to read or write.",
         "schema": {"type": ["string", "null"]},
     },
     "verify": {
@@ -30,7 +31,8 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     },
     "proxy": {
         "label": "Proxy",
-        "description": "URL of an HTTP proxy, without credentials in it.",
+        "description": "URL of a proxy, e.g. http://user:password@host:port. Left empty: from HTTP_PROXY, "
+        "HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
         "schema": {"type": ["string", "null"]},
     },
 }

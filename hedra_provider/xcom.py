@@ -124,6 +124,6 @@ def read_rows(client: HedraClient, generation_ids: Sequence[str], log: Any) -> d
     try:
         rows = client.run(calls.list_generations(generation_ids))
     except HedraError as error:
-        log.warning("What generation %s cost could not be read: %s", ", ".join(generation_ids), error)
+        log.warning("The cost of generation %s could not be read: %s", ", ".join(generation_ids), error)
         return {}
     return {row.id: row for row in rows}

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from hedra_provider.hooks import HedraHook
+from hedra_provider.provider_info import CONNECTION_FIELDS
 from tests.fronts import Authority, Front
 
 if TYPE_CHECKING:
@@ -248,6 +249,9 @@ def test_a_proxy_that_asks_for_a_password(press: Press, asking_proxy: int, schem
     )
     assert not works
     assert '"Proxy" asks for a user and a password (407)' in message
+    where = "http://user:password@host:port"
+    assert where in message
+    assert where in CONNECTION_FIELDS["proxy"]["description"], "the form says the same as its test button"
 
 
 def test_a_redirect(press: Press, redirecting_port: int):

@@ -60,7 +60,7 @@ _RETRYABLE_STATUSES = {408, 409, 425, 429}
 _ADD_CREDITS = "Add credits, or check workspace_id: without the right one another pool is billed."
 _REASON_REMEDIES = {
     "MODERATION_OUTPUT_TRANSIENT": "Moderation stopped this output only; another attempt may pass.",
-    "MODERATION_LIKENESS": "Change the image or video, not the prompt: its likeness was refused.",
+    "MODERATION_LIKENESS": "Change the image or the video: its likeness was rejected. No prompt can help.",
 }
 TRY_AGAIN = "Temporary: try again later."
 """The remedy of what passes by itself. A task's message says in its place when Airflow tries again."""

@@ -55,7 +55,7 @@ def check_destination(destination: str) -> None:
     except StorageError as error:
         raise HedraTransferError(
             f"destination: {shown(destination)} can't be written to: {clean(str(error))}.",
-            remedy="Nothing was submitted.",
+            remedy="Check the storage, and the Airflow connection that its URI names.",
         ) from fit_cause(error)
     except (OSError, ValueError, ImportError) as error:
         here = depends_on_worker(error, is_local=target is not None)

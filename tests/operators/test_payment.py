@@ -74,9 +74,12 @@ def test_a_sum_over_runs_is_what_was_billed(hedra_sandbox: Sandbox, portrait: st
     assert [one["adopted"] for one in results] == [False, True, True, False, False, False, True]
 
 
-def test_an_unknown_cost_is_not_counted_as_nothing(hedra_sandbox: Sandbox, portrait: str, voice: str):
+def test_an_unknown_cost_is_not_counted_as_nothing(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+):
     hedra_sandbox.faults({"on": "GET /generations", "times": 9, "when": "before", "status": 400})
     result = run(avatar(portrait, voice))
+    assert f"The cost of generation {result['generation_id']} could not be read: " in told()
     assert (result["credit_cost"], result["credits_paid"]) == (None, None)
 
 

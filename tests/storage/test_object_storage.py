@@ -242,8 +242,11 @@ def test_a_storage_that_can_not_be_reached_is_found_before_anything_is_spent(
 
     put(s3, in_face_png=png(), in_voice_wav=wav(1.0))
     asked.append(NoCredentialsError())
-    with pytest.raises(AirflowException, match=r"destination: .*locate credentials.*Nothing was submitted"):
+    with pytest.raises(AirflowException, match=r"destination: .*locate credentials") as raised:
         run(avatar())
+    assert "Check the storage, and the Airflow connection that its URI names" in str(raised.value)
+    # A download says the same, and it has nothing to submit; before a retry, something may be paid for.
+    assert "submitted" not in str(raised.value)
     assert hedra_sandbox.requests() == []
 
 
