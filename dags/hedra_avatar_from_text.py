@@ -19,7 +19,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
 
-from hedra_provider.exceptions import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors, not_retryable
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -28,8 +28,6 @@ INPUTS = Path(__file__).parent / "include"
 @task
 def choose_voice(language: str, gender: str) -> str:
     """Return the id of the first voice with this language and gender."""
-    from airflow.providers.common.compat.sdk import AirflowFailException
-
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
 
@@ -41,7 +39,7 @@ def choose_voice(language: str, gender: str) -> str:
             print(f"Chose {voice.name} ({voice.id}) of {len(voices)} voices.")
             return voice.id
     offered = sorted({f"{v.labels.get('language')}/{v.labels.get('gender')}" for v in voices})
-    raise AirflowFailException(
+    raise not_retryable(
         f"No voice has the language {language} and the gender {gender}. Choose one of: {', '.join(offered)}."
     )
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Param, task
 
-from hedra_provider.exceptions import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors, not_retryable
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -29,8 +29,6 @@ OMNIA_ID = "ab372b84-432f-44f5-bacc-c2542465f712"
 @task
 def find_omnia() -> str:
     """Return the slug of Omnia, or its id where the catalogue gives no slug."""
-    from airflow.providers.common.compat.sdk import AirflowFailException
-
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
 
@@ -41,7 +39,7 @@ def find_omnia() -> str:
             print(f"Found {model.name}: up to {(model.max_duration_ms or 0) / 1000:g} s of video.")
             return model.slug or OMNIA_ID
     names = ", ".join(sorted(model.name or model.slug or str(model.id) for model in models))
-    raise AirflowFailException(
+    raise not_retryable(
         "Hedra's catalogue does not list Omnia for this API key. Run the DAG hedra_avatar_video: it makes a "
         f"talking head from the same inputs. The catalogue lists: {names}."
     )

@@ -74,6 +74,18 @@ def report(error: HedraError, context: Any = None) -> AirflowException:
     return failure
 
 
+def not_retryable(reason: str) -> AirflowFailException:
+    """
+    Log why a task fails, where that is no ``HedraError``; return the exception to raise.
+
+    As :func:`report` does, and for the same reason.
+
+    :param reason: The reason, and what to do.
+    """
+    _log.error("%s", reason)
+    return AirflowFailException(reason)
+
+
 @contextmanager
 def as_airflow_errors(context: Any = None) -> Iterator[None]:
     """

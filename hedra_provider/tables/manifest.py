@@ -6,8 +6,9 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from hedra_provider.exceptions import not_retryable
 from hedra_provider.storage import local_path, write_whole
 from hedra_provider.tables.requests import manifest_uri
 
@@ -107,9 +108,9 @@ def fail_if_rows_failed(manifest: dict[str, Any]) -> None:
     failures = manifest["failures"]
     if failures:
         clips = manifest["done"] + manifest["failed"]
-        head = f"{len(failures)} of {clips} clips failed. Trigger the DAG again: it pays for no other clip."
+        head = f"{len(failures)} of {clips} clips failed. Trigger the DAG again: it pays only for these."
         rows = [f"{one['row']}, {one['name']}: {one['error']}" for one in failures]
-        raise AirflowFailException("\n".join([head, *rows]))
+        raise not_retryable("\n".join([head, *rows]))
 
 
 def clip_entries(

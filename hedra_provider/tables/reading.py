@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
-from hedra_provider.exceptions import as_airflow_errors
+from hedra_provider.exceptions import as_airflow_errors, not_retryable
 from hedra_provider.storage import open_source
 from hedra_provider.tables.columns import RowChecker, RowFaults, TableRow
 from hedra_provider.tables.parse import decode_table, parse_table
@@ -55,7 +53,7 @@ def read_table(table: str, inputs: str | None = None, hedra_conn_id: str = "hedr
         named = [clean(fault) for fault in faults[:MAX_NAMED_FAULTS]] or ["it has no rows"]
         if len(faults) > len(named):
             named.append(f"and {len(faults) - MAX_NAMED_FAULTS} more faults")
-        raise AirflowFailException(
+        raise not_retryable(
             "\n".join([f"The table {clean(table)} can't be used; nothing was uploaded or spent.", *named])
         )
     log.info("Read %d rows from %s; all of them can be made.", len(rows), clean(table))

@@ -73,7 +73,9 @@ def test_credits_paid_are_summed_and_an_adopted_clip_adds_none(tmp_path: Path):
     assert (manifest["done"], manifest["failed"], manifest["workers"], said["failures"]) == (3, 0, {}, [])
 
 
-def test_failed_rows_travel_by_xcom_and_the_manifest_is_not_read_again(tmp_path: Path):
+def test_failed_rows_travel_by_xcom_and_the_manifest_is_not_read_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     """So the task that fails the run names the rows on whatever worker it runs."""
     refused = made(
         None, status="error", error_code="MODERATION_FAILED", error_message="a face", credits_paid=0
@@ -92,6 +94,8 @@ def test_failed_rows_travel_by_xcom_and_the_manifest_is_not_read_again(tmp_path:
     head, first, *_ = str(failure.value).splitlines()
     assert head.startswith("3 of 4 clips failed.")
     assert first == "line 3, n1: no credits"
+    assert caplog.records[-1].levelname == "ERROR"
+    assert caplog.records[-1].getMessage() == str(failure.value)
 
 
 def test_no_failed_row_fails_nothing():

@@ -29,6 +29,10 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+def errors_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+
 @pytest.mark.parametrize("inputs", [None, "", " ", "{folder}", "{folder}/"])
 def test_inputs_lie_beside_the_table_or_in_the_folder_of_inputs(
     hedra_sandbox: Sandbox, table: Path, inputs: str | None
@@ -51,7 +55,10 @@ def test_inputs_in_another_folder(
     assert read_table(str(table), f"file://{elsewhere}")[0]["image"] == f"file://{elsewhere}/portrait.jpg"
 
 
-def test_bad_rows_fail_without_retry_and_without_raw_characters(hedra_sandbox: Sandbox, table: Path):
+def test_bad_rows_fail_without_retry_and_without_raw_characters(
+    hedra_sandbox: Sandbox, table: Path, caplog: pytest.LogCaptureFixture
+):
+    """The reason is an error of the log too: Airflow's own begins with "Task failed with exception"."""
     table.write_text(json.dumps([{**GOOD, "text": "a\0b"}, GOOD, {**GOOD, "name": "\udc00"}]))
     with pytest.raises(AirflowFailException) as failure:
         read_table(str(table))
@@ -61,6 +68,7 @@ def test_bad_rows_fail_without_retry_and_without_raw_characters(hedra_sandbox: S
         "row 1: text holds a NUL (U+0000) at position 2: remove it",
         "row 3: name holds a lone surrogate (U+DC00) at position 1: remove it",
     ]
+    assert errors_of(caplog) == [str(failure.value)]
     assert [row["path"] for row in hedra_sandbox.ledger()["requests"]] == ["/voices"]
 
 
