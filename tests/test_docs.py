@@ -40,6 +40,32 @@ def test_links_lead_somewhere(page: Path):
     assert dead_links(page) == []
 
 
+PROOFS = sorted((ROOT / "docs" / "proof").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PROOFS, ids=lambda page: page.name)
+def test_every_test_that_a_proof_names_is_in_the_file_that_it_links(page: Path):
+    assert re.search(r"`test_\w+`", page.read_text()), "it names no test"
+    assert missing_tests(page) == []
+
+
+def test_a_missing_test_is_found(tmp_path: Path):
+    (tmp_path / "test_a.py").write_text("def test_one():\n    test_two()\n")
+    page = tmp_path / "page.md"
+    page.write_text("[`test_one`](test_a.py) [`test_two`](test_a.py) [`test_one`](test_b.py) `test_three`")
+    assert missing_tests(page) == ["test_two", "test_one", "test_three"]
+
+
+def missing_tests(page: Path) -> list[str]:
+    """Return the tests that a page names without a link to the file that defines them."""
+    missing = []
+    for name, link in re.findall(r"`(test_\w+)`(?:\]\(([^)]+)\))?", page.read_text()):
+        file = page.parent / link
+        if not file.is_file() or not re.search(rf"def {name}\(", file.read_text()):
+            missing.append(name)
+    return missing
+
+
 def test_a_dead_link_is_found(tmp_path: Path):
     (tmp_path / "other.md").write_text(
         "# What `x` is, and *why*\n## Twice\n## Twice\n```\n# no heading\n```\n"
