@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from hedra_provider.api import calls
-from hedra_provider.api.cleaning import clean
+from hedra_provider.api.cleaning import clean, words_of
 from hedra_provider.api.error_answers import generation_error
 from hedra_provider.api.errors import (
     TRY_AGAIN,
@@ -257,7 +257,7 @@ def download(client: HedraClient, fresh_url: Callable[[], str], file: WritableFi
             why = str(refused)
             url = fresh_url()
         except calls.NO_ANSWER as error:
-            why = clean(str(error)) or type(error).__name__
+            why = words_of(error)
         # Further than ever, not than before: a storage that starts anew each time gets nowhere.
         stalls = 0 if fetch.received > furthest else stalls + 1
         furthest = max(furthest, fetch.received)
