@@ -201,6 +201,23 @@ def test_after_a_retry_slot_on_another_worker_a_missing_source_is_left_to_the_re
 
 
 @DIED
+@pytest.mark.parametrize("scheme", ["gs", "unheard"])
+def test_a_task_resumed_on_a_worker_without_the_package_of_its_storage_names_what_is_paid_for(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, scheme: str
+):
+    with pytest.raises(TaskDeferred) as raised:
+        avatar(portrait, voice, deferrable=True).execute(context_of(on_worker_1()))
+    event = fire(raised.value.trigger)
+    resumed = avatar(portrait, voice, deferrable=True, destination=f"{scheme}://bucket/a.mp4")
+    with pytest.raises(AirflowException) as failed:
+        resumed.execute_complete(context_of(on_worker_2(try_number=1)), event=event)
+    assert not isinstance(failed.value, AirflowFailException)
+    said, (paid,) = str(failed.value), hedra_sandbox.submissions
+    assert said.startswith(f"{scheme}://bucket/a.mp4 can't be written on {this_worker()}: ")
+    assert f"Generation {paid['generation_id']} is paid for." in said
+
+
+@DIED
 def test_the_row_of_the_list_tells_who_paid_where_the_status_does_not(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
