@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hedra_provider.operators import HedraGenerateOperator
+from hedra_provider.operators import HedraDownloadOperator, HedraGenerateOperator, HedraUploadAssetOperator
 from hedra_provider.storage.paths import this_worker
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.operators.helpers import FAILURES, avatar
@@ -215,6 +215,37 @@ def test_a_task_resumed_on_a_worker_without_the_package_of_its_storage_names_wha
     said, (paid,) = str(failed.value), hedra_sandbox.submissions
     assert said.startswith(f"{scheme}://bucket/a.mp4 can't be written on {this_worker()}: ")
     assert f"Generation {paid['generation_id']} is paid for." in said
+
+
+@pytest.mark.parametrize("try_number", [1, 2])
+def test_a_step_that_only_uploads_is_left_to_the_retries_too(
+    hedra_sandbox: Sandbox, portrait: str, try_number: int
+):
+    error = fails(
+        HedraUploadAssetOperator(task_id="upload", source=f"{portrait}.png"),
+        on_worker_2(task_id="upload", try_number=try_number),
+    )
+    assert isinstance(error, AirflowFailException) is (try_number == 1)
+    assert f"can't be opened on {this_worker()}" in str(error)
+    assert ("Airflow tries again (try 3 of 4)." in str(error)) is (try_number == 2)
+
+
+@DIED
+def test_a_step_that_only_downloads_is_left_to_the_retries_too(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path
+):
+    submitted_by_worker_1(portrait, voice)
+    (paid,) = hedra_sandbox.submissions
+    (tmp_path / "disk").write_text("not a folder on this worker")
+    error = fails(
+        HedraDownloadOperator(
+            task_id="fetch", generation_id=paid["generation_id"], destination=f"{tmp_path}/disk/a.mp4"
+        ),
+        on_worker_2(task_id="fetch"),
+    )
+    assert not isinstance(error, AirflowFailException)
+    for words in (f"can't be written to on {this_worker()}", "Another worker may", paid["generation_id"]):
+        assert words in str(error)
 
 
 @DIED
