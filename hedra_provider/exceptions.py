@@ -86,16 +86,33 @@ def not_retryable(reason: str) -> AirflowFailException:
     return AirflowFailException(reason)
 
 
+def leave_to_other_workers(error: HedraError) -> None:
+    """
+    Make an error about a file retryable: an earlier try may have run on a worker that has the file.
+
+    :param error: One that ``depends_on_worker``.
+    """
+    from hedra_provider.api.errors import join_sentences
+
+    elsewhere = "Another worker may have it; all have what is in shared or object storage"
+    error.retryable, error.remedy = True, join_sentences(error.remedy, elsewhere)
+
+
 @contextmanager
 def as_airflow_errors(context: Any = None) -> Iterator[None]:
     """
     Turn every ``HedraError`` of the block into what Airflow understands.
 
-    :param context: The task's, for what the message says of the next try.
+    On a retry, an error about a file that this worker can't read or write is left to the retries.
+
+    :param context: The task's, for its number of tries. None: the running task's, for the message alone.
     """
     from hedra_provider.api.errors import HedraError
 
     try:
         yield
     except HedraError as error:
+        is_retry = context is not None and context["ti"].try_number > 1
+        if is_retry and error.depends_on_worker and not error.retryable:
+            leave_to_other_workers(error)
         raise report(error, context) from None

@@ -30,7 +30,7 @@ from hedra_provider.api.errors import (
     HedraProtocolError,
     HedraTransportError,
 )
-from hedra_provider.api.redaction import clean, fit_cause, hide_key_in_bytes
+from hedra_provider.api.redaction import clean, fit_cause, hide_key_in_bytes, words_of
 from hedra_provider.api.responses import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
 
 if TYPE_CHECKING:
@@ -235,14 +235,14 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
         response: httpx.Response = yield ask
     except httpx.DecodingError as error:
         raise HedraProtocolError(
-            f"The answer to {ask.name} can't be read: {clean(str(error))}.", generation_id=generation_id
+            f"The answer to {ask.name} can't be read: {words_of(error)}.", generation_id=generation_id
         ) from error
     except NO_ANSWER as error:
         not_sent = isinstance(
             error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, *UNSENDABLE)
         )
         raise HedraTransportError(
-            f"No answer to {ask.name}: {clean(str(error)) or type(error).__name__}.",
+            f"No answer to {ask.name}: {words_of(error)}.",
             request_sent=not not_sent,
             generation_id=generation_id,
             remedy=REFUSED_CERTIFICATE_REMEDY if _is_refused_certificate(error) else None,

@@ -80,6 +80,11 @@ def clean(text: str, *, key: str | None = None, max_length: int = MAX_MESSAGE_LE
     return line
 
 
+def words_of(error: BaseException) -> str:
+    """Return what an error says, cleaned, without a full stop at its end; its type where it says nothing."""
+    return clean(str(error)).rstrip(".") or type(error).__name__
+
+
 def clean_code(text: str | None, *, key: str | None = None) -> str | None:
     """Return a code or a field's name of an answer, cleaned and short; None stays None."""
     if text is None or (key is None and _PLAIN_CODE.fullmatch(text)):

@@ -138,7 +138,7 @@ class HedraDownloadOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch and store."""
-        from hedra_provider.api.errors import HedraValueError
+        from hedra_provider.api.errors import HedraError, HedraValueError
         from hedra_provider.api.redaction import shown
 
         with as_airflow_errors(context):
@@ -154,7 +154,11 @@ class HedraDownloadOperator(HedraOperator):
                     f"asset_type: {shown(self.asset_type)} is none of video, audio, image.",
                     param="asset_type",
                 )
-            check_destination(self.destination)
+            try:
+                check_destination(self.destination)
+            except HedraError as error:
+                error.generation_id = self.generation_id
+                raise
             with self.hook.get_conn() as client:
                 stored = store_result(
                     client,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.exceptions import leave_to_other_workers
 from hedra_provider.operators.payment import adopted_sentence, log_plan, log_submission
 from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
 
@@ -129,12 +130,9 @@ class PaidStep:
             # It waits for a retry slot.
             raise
         except HedraError as error:
-            is_about_this_worker = error.depends_on_worker
             if self.run.began_elsewhere:
-                if is_about_this_worker:
-                    error.retryable = True
-                    elsewhere = "Another worker may have it; all have what is in shared or object storage"
-                    error.remedy = join_sentences(error.remedy, elsewhere)
+                if error.depends_on_worker:
+                    leave_to_other_workers(error)
                 error.remedy = join_sentences(error.remedy, self._may_be_paid(variations))
             raise
 

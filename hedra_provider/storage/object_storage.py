@@ -23,7 +23,7 @@ def open_remote(uri: str) -> ObjectStoragePath:
     """
     from airflow.sdk import ObjectStoragePath
 
-    from hedra_provider.api.redaction import fit_cause
+    from hedra_provider.api.redaction import fit_cause, words_of
 
     try:
         path = ObjectStoragePath(uri)
@@ -79,7 +79,7 @@ class StorageError(OSError):
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """Read what drivers raise (botocore's and aiohttp's own trees of errors) as an OSError."""
-    from hedra_provider.api.redaction import fit_cause
+    from hedra_provider.api.redaction import fit_cause, words_of
 
     try:
         yield
@@ -95,13 +95,6 @@ def driver_errors() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  each driver has its own tree of errors
         raise StorageError(words_of(error)) from fit_cause(error)
-
-
-def words_of(error: Exception) -> str:
-    """Return what an error says, without secrets; its type where it says nothing."""
-    from hedra_provider.api.redaction import clean
-
-    return clean(str(error)).rstrip(".") or type(error).__name__
 
 
 def require_remote_file(path: ObjectStoragePath) -> None:

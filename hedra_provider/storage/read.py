@@ -12,7 +12,6 @@ from hedra_provider.storage.object_storage import (
     driver_errors,
     open_remote,
     require_remote_file,
-    words_of,
 )
 from hedra_provider.storage.paths import (
     depends_on_worker,
@@ -88,7 +87,7 @@ def errors_of_reading(what: str) -> Iterator[None]:
     :raises HedraTransferError: In place of whatever the file's driver raises.
     """
     from hedra_provider.api.errors import HedraTransferError
-    from hedra_provider.api.redaction import fit_cause
+    from hedra_provider.api.redaction import fit_cause, words_of
 
     try:
         yield

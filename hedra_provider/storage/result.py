@@ -50,9 +50,9 @@ def store_result(
         its file, may pass then, also where it has not after 12 seconds.
     :raises HedraError: If it could not be fetched or stored.
     """
-    from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
+    from hedra_provider.api.errors import HedraError, HedraNotFoundError, HedraTransferError
     from hedra_provider.api.lookups import retry_unknown
-    from hedra_provider.api.redaction import clean, fit_cause
+    from hedra_provider.api.redaction import clean, fit_cause, words_of
     from hedra_provider.transfer.download import RemoteFile, asset_file, download, generation_file
 
     def look() -> RemoteFile:
@@ -76,10 +76,15 @@ def store_result(
 
     try:
         uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
-    except OSError as error:
-        where = f" on {this_worker()}" if worker_of(target) else ""
+    except HedraError:
+        # Some are also ValueErrors.
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        # A resumed task may be on a worker that lacks the package or the connection of the storage.
+        is_about_this_worker = not isinstance(error, OSError) or worker_of(target)
+        where = f" on {this_worker()}" if is_about_this_worker else ""
         raise HedraTransferError(
-            f"{clean(target)} can't be written{where}: {clean(str(error))}.",
+            f"{clean(target)} can't be written{where}: {words_of(error)}.",
             generation_id=generation_id,
             remedy="Its file stays at Hedra: a retry stores it without paying again.",
         ) from fit_cause(error)

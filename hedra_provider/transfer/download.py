@@ -16,7 +16,7 @@ from hedra_provider.api import calls
 from hedra_provider.api.error_bodies import generation_error
 from hedra_provider.api.errors import HedraNotFoundError, HedraTransferError
 from hedra_provider.api.lookups import get_known_status
-from hedra_provider.api.redaction import clean
+from hedra_provider.api.redaction import clean, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ def download(client: HedraClient, fresh_url: Callable[[], str], file: WritableFi
             why = str(refused)
             url = fresh_url()
         except calls.NO_ANSWER as error:
-            why = clean(str(error)) or type(error).__name__
+            why = words_of(error)
         # Further than ever, not than before: a storage that starts anew each time gets nowhere.
         stalls = 0 if fetch.received > furthest else stalls + 1
         furthest = max(furthest, fetch.received)

@@ -99,6 +99,14 @@ def test_no_answer_is_an_error_of_ours(driver: Driver):
     assert raised.value.request_sent
 
 
+def test_the_words_of_an_error_that_end_in_a_full_stop_get_no_second_one(driver: Driver):
+    """httpx says "Server disconnected without sending a response."."""
+    gone = httpx.RemoteProtocolError("Server disconnected without sending a response.")
+    with pytest.raises(HedraTransportError) as raised:
+        driver.run(calls.get_credits(), answers(gone))
+    assert ".." not in str(raised.value)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_submit_is_never_repeated_by_the_client(driver: Driver, status: int):
     with pytest.raises((HedraServerError, HedraRateLimitError)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hedra_provider.operators import HedraGenerateOperator
+from hedra_provider.operators import HedraDownloadOperator, HedraGenerateOperator, HedraUploadAssetOperator
 from hedra_provider.storage.paths import this_worker
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.operators.helpers import FAILURES, avatar
@@ -198,6 +198,54 @@ def test_after_a_retry_slot_on_another_worker_a_missing_source_is_left_to_the_re
             context_of(on_worker_2(try_number=1)), event=event
         )
     assert not isinstance(failed.value, AirflowFailException)
+
+
+@DIED
+@pytest.mark.parametrize("scheme", ["gs", "unheard"])
+def test_a_task_resumed_on_a_worker_without_the_package_of_its_storage_names_what_is_paid_for(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, scheme: str
+):
+    with pytest.raises(TaskDeferred) as raised:
+        avatar(portrait, voice, deferrable=True).execute(context_of(on_worker_1()))
+    event = fire(raised.value.trigger)
+    resumed = avatar(portrait, voice, deferrable=True, destination=f"{scheme}://bucket/a.mp4")
+    with pytest.raises(AirflowException) as failed:
+        resumed.execute_complete(context_of(on_worker_2(try_number=1)), event=event)
+    assert not isinstance(failed.value, AirflowFailException)
+    said, (paid,) = str(failed.value), hedra_sandbox.submissions
+    assert said.startswith(f"{scheme}://bucket/a.mp4 can't be written on {this_worker()}: ")
+    assert f"Generation {paid['generation_id']} is paid for." in said
+
+
+@pytest.mark.parametrize("try_number", [1, 2])
+def test_a_step_that_only_uploads_is_left_to_the_retries_too(
+    hedra_sandbox: Sandbox, portrait: str, try_number: int
+):
+    error = fails(
+        HedraUploadAssetOperator(task_id="upload", source=f"{portrait}.png"),
+        on_worker_2(task_id="upload", try_number=try_number),
+    )
+    assert isinstance(error, AirflowFailException) is (try_number == 1)
+    assert f"can't be opened on {this_worker()}" in str(error)
+    assert ("Airflow tries again (try 3 of 4)." in str(error)) is (try_number == 2)
+
+
+@DIED
+def test_a_step_that_only_downloads_is_left_to_the_retries_too(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path
+):
+    submitted_by_worker_1(portrait, voice)
+    (paid,) = hedra_sandbox.submissions
+    (tmp_path / "disk").write_text("not a folder on this worker")
+    error = fails(
+        HedraDownloadOperator(
+            task_id="fetch", generation_id=paid["generation_id"], destination=f"{tmp_path}/disk/a.mp4"
+        ),
+        on_worker_2(task_id="fetch"),
+    )
+    assert not isinstance(error, AirflowFailException)
+    for words in (f"can't be written to on {this_worker()}", "Another worker may", paid["generation_id"]):
+        assert words in str(error)
 
 
 @DIED
