@@ -25,7 +25,12 @@ def test_the_table_of_errors_tells_of_every_status_what_is_raised():
 
     from hedra_provider.api.error_bodies import error_from_response
 
-    section = (ROOT / "docs" / "errors.md").read_text().partition("## HTTP statuses")[2].partition("##")[0]
+    section = (
+        (ROOT / "docs" / "reference" / "errors.md")
+        .read_text()
+        .partition("## HTTP statuses")[2]
+        .partition("##")[0]
+    )
     rows = {name: says for name, *says in re.findall(r"^\| (.+?) \| (yes|no) \| (.*?) \|$", section, re.M)}
     request = httpx.Request("GET", "https://api.hedra.com/web-app/public/models")
     for status in range(400, 600):
@@ -130,8 +135,8 @@ def rows_of(page: str, head: str, separator: str) -> list[dict[str, str]]:
 def test_figures_of_waiting_are_those_of_the_benchmarks(head: str, head_of_benchmark: str):
     names = {"this provider": "hedra_provider", "requests for each": "each"}
     names |= {"at a fixed interval": "fixed interval, each", "bytes for each": "bytes each"}
-    told = rows_of("waiting.md", head, r" *\| *")
-    seen = rows_of("benchmarks.md", head_of_benchmark, r" {2,}")
+    told = rows_of("explanation/waiting.md", head, r" *\| *")
+    seen = rows_of("proof/benchmarks.md", head_of_benchmark, r" {2,}")
     assert len(told) == len(seen) > 2
     for told_row, seen_row in zip(told, seen, strict=True):
         for name, figure in told_row.items():
