@@ -162,3 +162,12 @@ def test_what_troubleshooting_quotes_is_what_the_code_says():
     said = literals()
     assert len(quoted) > 30
     assert sorted(one for one in quoted - AIRFLOWS_OWN if not any(one in text for text in said)) == []
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.stem
+)
+def test_pictures_are_there_and_small(page: Path):
+    shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)|<img src=\"([^\"]+)\"", page.read_text())
+    for picture in (page.parent / (one or other) for one, other in shown):
+        assert 1_000 < picture.stat().st_size < 50_000, picture
