@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from scripts import reference
+from tests.tasks import run
+
+if TYPE_CHECKING:
+    from hedra_provider.testing import Sandbox
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -84,24 +88,27 @@ def test_the_dags_in_a_page_are_dags(page: Path):
         assert dag.tasks
 
 
-def test_the_request_of_the_page_is_one_that_the_operator_takes():
-    """The body in any-request.md has the fields of Hedra's schema."""
-    from hedra_provider.arguments import request_body
+def test_the_request_of_the_page_makes_four_videos(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path
+):
+    """The body in any-request.md runs through the operator, its placeholders filled in as Airflow does."""
+    from hedra_provider.hooks import HedraHook
+    from hedra_provider.operators import HedraGenerateOperator
 
     (code,) = blocks((DOCS / "how-to" / "any-request.md").read_text())
-    body = next(
-        ast.unparse(keyword.value)
+    (body,) = [
+        keyword.value
         for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Call)
         for keyword in node.keywords
         if keyword.arg == "request"
-    )
-    portrait = "8a5a0a7c-0a5c-4d0e-9f5e-0d6d1f3c2b1a"
-    text = body.replace("portrait.output['asset_id']", repr(portrait)).replace(
-        "{{ params.audio_id }}", portrait.upper()
-    )
-    read = request_body(ast.literal_eval(text), "request")
-    assert (read["audio_id"], read["batch_size"]) == (portrait, 4)
+    ]
+    image, audio = (HedraHook().upload(source).asset_id for source in (portrait, voice))
+    text = ast.unparse(body).replace("portrait.output['asset_id']", repr(image))
+    request = ast.literal_eval(text.replace("{{ params.audio_id }}", audio))
+    run(HedraGenerateOperator(task_id="videos", request=request, destination=f"{tmp_path}/out/"))
+    assert len(hedra_sandbox.requests("POST", "/generations")) == 1
+    assert len([*(tmp_path / "out").iterdir()]) == 4
 
 
 def test_the_index_names_every_page():
