@@ -48,7 +48,7 @@ def test_it_names_no_file_that_does_not_exist():
 
 def test_it_names_no_function_that_does_not_exist():
     source = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
-    names = {"on_rate_limit", "retry_slot_delay_seconds", "_generate", "find"}
+    names = {"limited", "on_rate_limit", "retry_slot_delay_seconds", "_generate", "find"}
     assert [name for name in names if name not in PAGE or f"def {name}(" not in source] == []
 
 
@@ -63,3 +63,15 @@ def test_its_arrows_are_those_of_the_contracts():
     # Each layer stands on a line of its own, in the order of the contract.
     found = [next(n for n, words in enumerate(drawn) if layer <= words) for layer in wanted]
     assert found == sorted(set(found))
+
+
+def test_contributing_names_no_file_and_no_name_that_does_not_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    # The example of a new operator.
+    files = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text)) - {"operators/lipsync.py"}
+    assert [one for one in files if not any((home / one).exists() for home in (PACKAGE, ROOT))] == []
+    paths = [path for home in ("hedra_provider", "scripts", "tests") for path in (ROOT / home).rglob("*.py")]
+    source = "\n".join(path.read_text() for path in paths)
+    names = set(re.findall(r"`(_?[A-Z][A-Z_]{3,}|[a-z]+_[a-z_]+|[A-Z][a-z]+[A-Z]\w+)`", text))
+    assert len(names) > 6
+    assert [one for one in names if one not in source] == []

@@ -91,10 +91,17 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) < 180
 
 
-def test_the_readmes_commands_are_targets():
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_are_targets(page: Path):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    named = set(re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()))
-    assert named <= targets
+    named = re.findall(r"(?:`|^ *)make ((?:[a-z-]+ ?)+)(?=[`\"A-Z#\n]|  )", page.read_text(), re.M)
+    assert {target for words in named for target in words.split()} <= targets
+
+
+def test_the_commands_of_the_readme_are_found():
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"(?:`|^ *)make ((?:[a-z-]+ ?)+)(?=[`\"A-Z#\n]|  )", text, re.M)
+    assert {"demo", "airflow", "test", "bench-batch"} <= {one.strip() for one in named}
 
 
 def rows_of(page: str, head: str, separator: str) -> list[dict[str, str]]:
@@ -164,3 +171,18 @@ def test_the_celery_of_the_cluster_page_is_what_the_cluster_is_tried_with():
     assert '"celery[redis]>=5.5,<5.7"' in (ROOT / "pyproject.toml").read_text()
     (backend,) = re.findall(r"`(db\+\w+\+\w+://)\w", text)
     assert f"{backend}{{database}}" in (ROOT / "scripts" / "cluster" / "airflow.py").read_text()
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/reference/connection.md"])
+def test_the_command_that_stores_the_connection_is_airflows(name: str):
+    from airflow.cli import cli_parser
+
+    found = re.findall(r"^ *airflow (connections add .*)$", (ROOT / name).read_text(), re.M)
+    assert found
+    for command in found:
+        options = cli_parser.get_parser().parse_args(shlex.split(command))
+        assert (options.conn_id, options.conn_type, options.conn_password) == (
+            "hedra_default",
+            "hedra",
+            "YOUR KEY",
+        )
