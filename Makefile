@@ -20,7 +20,7 @@ unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-cluster venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow cluster cluster-test sandbox bench bench-batch soak dist clean
+.PHONY: help venv venv-dev venv-cluster venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow cluster cluster-test sandbox bench bench-batch soak pages dist clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,11 @@ bench-batch: venv-dev  ## 300 clips in a real Airflow on a slow plan; ARGS="--cl
 
 soak: venv-dev  ## runs for an hour amid faults and kills, then compares what is left; ARGS="--seconds 300"
 	@$(PY) -m scripts.soak $(ARGS)
+
+pages: venv-dev  ## write the pages of docs/ that are made from the code
+	@$(PY) -m scripts.reference
+	@$(PY) -m scripts.error_table
+	@$(PY) -m tests.faults.table --write
 
 dist: venv-dev  ## wheel and source distribution into dist/, and a look at what is in them
 	@$(PY) -m scripts.distributions

@@ -1,4 +1,4 @@
-"""Write the tables of the last results into docs/benchmarks.md; a benchmark that has none keeps its section.
+"""Write the last results into docs/proof/benchmarks.md; a benchmark without results keeps its section.
 
     python -m benchmarks.page
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.report import RESULTS, described, verdict
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "proof" / "benchmarks.md"
 NAMES = ("polling", "scale", "airflow", "batch", "transfer", "import", "sandbox")
 _SECTION = re.compile(r"^## `(\w+)`\n.*?(?=^## `|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -41,7 +41,7 @@ def page(old: str) -> str:
 def main() -> int:
     """See the module."""
     PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
-    print(f"\nThe tables are in docs/{PAGE.name}.")
+    print(f"\nThe tables are in docs/proof/{PAGE.name}.")
     return 0
 
 

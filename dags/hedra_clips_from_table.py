@@ -21,7 +21,7 @@ that they share: object storage or a shared disk.
 
 **If rows fail**, the other clips are still made; then the run fails and names each failed row. Trigger the
 DAG again: it pays for clips that are missing or edited, and for no other. Before hundreds of rows, read
-`docs/many-videos.md` of the provider.
+`docs/how-to/many-videos.md` of the provider.
 """
 
 from __future__ import annotations

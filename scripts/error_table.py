@@ -1,4 +1,4 @@
-"""Writes docs/errors.md from the code that decides: ``python -m scripts.error_table``."""
+"""Writes docs/reference/errors.md from the code that decides: ``python -m scripts.error_table``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hedra_provider.api import errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-TARGET = Path(__file__).resolve().parents[1] / "docs" / "errors.md"
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference" / "errors.md"
 
 HEAD = """# Which failures are retried, and what to do
 

@@ -1,4 +1,4 @@
-"""What README.md says of proxy, verify and timeout, on real sockets."""
+"""What docs/reference/connection.md says of proxy, verify and timeout, on real sockets."""
 
 from __future__ import annotations
 

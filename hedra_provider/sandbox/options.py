@@ -1,4 +1,4 @@
-"""The options of a sandbox: the one list that the command line and ``docs/sandbox.md`` are made of.
+"""The options of a sandbox: the one list that the command line and ``docs/reference/sandbox.md`` are made of.
 
 ``hedra_provider.testing.Sandbox`` repeats the names, so that an editor shows them; a test compares both.
 """

@@ -1,4 +1,4 @@
-"""The matrix as a table: ``python -m tests.faults.table`` prints it, with ``--write`` into docs/faults.md."""
+"""The matrix as a table: ``python -m tests.faults.table`` prints it, ``--write`` puts it into its page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.faults.matrix import CALLS, FAULTS, MODES, Fault, Outcome, cells
 
-TARGET = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+TARGET = Path(__file__).resolve().parents[2] / "docs" / "proof" / "faults.md"
 
 SIGNS = {Outcome.PASSES: "✓", Outcome.RETRIED: "↻", Outcome.FAILS: "✗"}
 

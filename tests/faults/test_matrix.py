@@ -1,7 +1,7 @@
 """Every fault of the sandbox at every call of the avatar flow, sync and, where that differs, deferred.
 
-Each cell: the first try ends as ``matrix.py`` declares and ``docs/faults.md`` says, nothing partial stays,
-its error can be shown to anybody; once the fault is over the video comes, and it was paid for once.
+Each cell: the first try ends as ``matrix.py`` declares and ``docs/proof/faults.md`` says, nothing partial
+stays, its error can be shown to anybody; once the fault is over the video comes, and it was paid for once.
 """
 
 from __future__ import annotations

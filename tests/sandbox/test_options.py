@@ -13,7 +13,7 @@ from hedra_provider.sandbox.faults import Fault
 from hedra_provider.sandbox.options import Options
 from hedra_provider.testing import Sandbox
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "sandbox.md").read_text("utf-8")
 
 
 def test_the_sandbox_of_tests_has_the_same_names_and_defaults() -> None:
@@ -66,7 +66,7 @@ def option_rows() -> str:
 
 
 def test_the_page_has_every_option() -> None:
-    assert option_rows() in PAGE, f"put this into docs/sandbox.md:\n{option_rows()}"
+    assert option_rows() in PAGE, f"put this into docs/reference/sandbox.md:\n{option_rows()}"
 
 
 def test_the_page_has_every_field_of_a_fault() -> None:

@@ -1,4 +1,4 @@
-"""What retries, other runs, keys and commands cost: the rows of ``docs/paid-once.md``, in a real Airflow."""
+"""What retries, other runs, keys and commands cost: ``docs/explanation/paid-once.md`` in a real Airflow."""
 
 from __future__ import annotations
 
