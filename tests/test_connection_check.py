@@ -125,7 +125,7 @@ def test_a_web_page_in_place_of_the_api(hedra_sandbox: Sandbox, press: Press):
     hedra_sandbox.faults(page | {"when": "before"})
     works, message = press()
     assert not works
-    assert "answers, but not as Hedra's API does: with a web page" in message
+    assert "does not answer as Hedra's API does, but with a web page" in message
     assert 'Correct "Base URL" and "Port"' in message
 
 
@@ -148,7 +148,7 @@ def test_a_wrong_key(press: Press):
     ("changes", "words"),
     [
         ({"password": ""}, '"API key (v2)" is empty'),
-        ({"password": "id:secret"}, "looks like a v3 key"),
+        ({"password": "id:secret"}, "seems to hold a v3 key"),
         ({"extra": {"timeout": "soon"}}, "\"Timeout (seconds)\" is 'soon'"),
         ({"host": "http://127.0.0.1:1"}, 'Nothing listens at 127.0.0.1:1. Correct "Base URL" and "Port".'),
         ({"host": "http://hedra.invalid"}, "The name of hedra.invalid:80 can't be resolved"),
