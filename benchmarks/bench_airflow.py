@@ -133,7 +133,7 @@ def measure(
     held, asked = watch.worker_seconds - held_before, len(api_requests(hedra)) - asked_before
     state = finish(airflow, hedra, run, watch, 60 + 10 * videos)
     if state != "success":
-        tell_failure(airflow, run)
+        print_failure(airflow, run)
     requests = api_requests(hedra)[start:]
     return Seen(
         videos=videos,
@@ -166,7 +166,7 @@ def finish(
     return state
 
 
-def tell_failure(airflow: LocalAirflow, run: tuple[str, str]) -> None:
+def print_failure(airflow: LocalAirflow, run: tuple[str, str]) -> None:
     """Print the last words of a task that failed: when all is over, its log is gone."""
     found = airflow.call("GET", f"/dags/{run[0]}/dagRuns/{run[1]}/taskInstances", state="failed", limit=1)
     for task in found["task_instances"]:

@@ -67,7 +67,7 @@ class Batch:
     :param tries: Tries of the clips' tasks, one each at best.
     :param requests: API requests in all.
     :param kinds: Of these by method and path.
-    :param refused: Those answered 429.
+    :param rate_limited: API requests answered 429.
     :param busiest_second: The most requests within any second.
     :param above_rate_seconds: The longest time in which each second saw more requests than the rate.
     """
@@ -79,17 +79,17 @@ class Batch:
     tries: int
     requests: int
     kinds: dict[str, int]
-    refused: int
+    rate_limited: int
     busiest_second: int
     above_rate_seconds: int
 
 
-def run_batch(plan: Plan, folder: Path, *, patience_seconds: float) -> Batch:
+def run_batch(plan: Plan, folder: Path, *, timeout_seconds: float) -> Batch:
     """
     Run the DAG over a generated table, in an Airflow and against a sandbox of its own.
 
     :param folder: Becomes their home.
-    :param patience_seconds: How long the run may take.
+    :param timeout_seconds: Seconds that the run may take.
     :raises TimeoutError: If it took longer.
     """
     dags, clips = folder / "dags", folder / "clips"
@@ -110,7 +110,7 @@ def run_batch(plan: Plan, folder: Path, *, patience_seconds: float) -> Batch:
             airflow.wait_for_dag(DAG_ID, seconds=120)
             began = time.monotonic()
             run_id = airflow.trigger(DAG_ID, conf)
-            state = airflow.wait_for_run(DAG_ID, run_id, seconds=patience_seconds)
+            state = airflow.wait_for_run(DAG_ID, run_id, seconds=timeout_seconds)
             wall_seconds = time.monotonic() - began
             tries = sum(ti["try_number"] for ti in clip_instances(airflow, run_id, plan.clips))
         ledger = hedra.back_door("ledger")
@@ -138,7 +138,7 @@ def clip_instances(airflow: LocalAirflow, run_id: str, clips: int) -> list[dict[
 
 
 def judge(ledger: Mapping[str, Any], plan: Plan, clips: Path, **run: Any) -> Batch:
-    """Read from what the sandbox saw, and from what is there, how it went."""
+    """Return the outcome, from the sandbox's ledger and the stored files."""
     paid = Counter(row["request"]["name"] for row in ledger["submissions"] if row["credits"])
     there = {path.stem for path in clips.glob("*.mp4") if path.stat().st_size}
     asked = [row for row in ledger["requests"] if row["origin"] == "api"]
@@ -148,7 +148,7 @@ def judge(ledger: Mapping[str, Any], plan: Plan, clips: Path, **run: Any) -> Bat
         paid_twice=sum(paid.values()) - len(paid),
         requests=len(asked),
         kinds=dict(Counter(f"{row['method']} {template(row['path'])}" for row in asked).most_common()),
-        refused=sum(row["status"] == 429 for row in asked),
+        rate_limited=sum(row["status"] == 429 for row in asked),
         busiest_second=busiest_second(times),
         above_rate_seconds=above_rate_seconds(times, plan.rate),
         **run,
@@ -192,7 +192,7 @@ def main() -> int:
     # So that what was started is stopped then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="hedra-batch-") as name:
-        batch = run_batch(plan, Path(name), patience_seconds=120.0 + 20.0 * plan.clips)
+        batch = run_batch(plan, Path(name), timeout_seconds=120.0 + 20.0 * plan.clips)
     rows = [
         ["wall time", f"{batch.wall_seconds:.0f} s"],
         ["clips done", f"{batch.done} of {plan.clips}"],
@@ -200,7 +200,7 @@ def main() -> int:
         ["tries per clip", f"{batch.tries / plan.clips:.2f}"],
         ["requests per clip", f"{batch.requests / plan.clips:.1f}"],
         *([f"  {kind}", f"{count / plan.clips:.1f}"] for kind, count in batch.kinds.items()),
-        ["answered 429", str(batch.refused)],
+        ["answered 429", str(batch.rate_limited)],
         ["busiest second", f"{batch.busiest_second} requests"],
         ["longest time above the rate", f"{batch.above_rate_seconds} s"],
     ]

@@ -12,9 +12,9 @@ The baseline is what a DAG file imports anyway::
 with these names really there: ``airflow.sdk`` loads them when they are first asked for. It contains Airflow's
 discovery of providers, which loads ``hedra_provider`` and ``hedra_provider.provider_info``, and on Airflow
 3.3 httpx and pydantic, which Airflow's task SDK needs itself. Every figure is the time that something adds to
-the baseline, taken within one fresh interpreter after the baseline was imported there; all take turns, so
-that a machine that gets slower is slower for all. A DAG processor has more than the baseline loaded (e.g.
-``airflow.triggers.base``): there it is less.
+the baseline, taken within one fresh interpreter after the baseline was imported there; the subjects
+alternate, so that a machine that gets slower is slower for all. A DAG processor has loaded more than the
+baseline (e.g. ``airflow.triggers.base``), so there the figures are smaller.
 
 A time is that of a clock on the wall; CPU is the processor time of the same work, which other processes on
 the machine do not lengthen. A DAG file's row is its whole parse: the provider's modules, what else it
@@ -128,7 +128,7 @@ def probe(subject: Subject, env: dict[str, str]) -> dict[str, Any]:
 
 
 def measure(runs: int) -> dict[str, Any]:
-    """Measure every subject so many times, taking turns; return statistics by name."""
+    """Measure every subject so many times, alternating; return statistics by name."""
     measured = subjects()
     with tempfile.TemporaryDirectory(prefix="hedra-bench-") as home:
         env = environment(Path(home), DAGS)

@@ -7,7 +7,7 @@ So many triggers wait in one event loop, as in a triggerer, for generations of a
 
 - ``hedra_provider``: :class:`HedraGenerationTrigger`.
 - ``one poller each``: a loop with a client of its own and a fixed interval, as most providers write it. The
-  TLS settings, which most make anew for each client, are shared here.
+  TLS settings, which most make again for each client, are shared here.
 - ``HttpSensorTrigger`` of apache-airflow-providers-http, on an endpoint that answers 404 until the end, which
   is what it takes for "not yet". Hedra has none such.
 
@@ -16,7 +16,7 @@ mean) and the load of a core are those of the time in which all wait and none ha
 time of the client process, which other processes on the machine do not lengthen. The stall is how much longer
 than 2 ms a task slept that meant to sleep 2 ms; a busy machine lengthens it, so beside it stands the most
 processor time that the loop used meanwhile. By that the target is judged, without what Python's garbage
-collector took: it goes through all that Airflow has loaded, whoever waits (its longest run stands in a column
+collector took: it scans everything that Airflow has loaded (its longest run stands in a column
 of its own). The delay is from the end of a generation to its trigger's event. The alternatives are not run
 with ten thousand unless ``--everything`` is given: they need as many connections, and more than the machine's
 time.

@@ -160,7 +160,8 @@ def long_video(minutes: float) -> dict[str, Any]:
         while True:
             asked = time.monotonic()
             status = api.call("GET", f"/generations/{generation_id}/status")
-            # A look waits up to two seconds for a file that is due; beyond that the loop would be blocked.
+            # A status request waits up to two seconds for a file that is due. A longer wait means a blocked
+            # loop.
             slowest = max(slowest, time.monotonic() - asked)
             if status["status"] in ("complete", "error"):
                 break

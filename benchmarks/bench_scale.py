@@ -72,14 +72,14 @@ def memory(count: int) -> int:
     """Return the bytes that a poller with so many waits holds."""
     ids = [generation_id(number) for number in range(count)]
 
-    def tell(update: Update) -> None:
+    def notify(update: Update) -> None:
         assert not isinstance(update, Ended)
 
     gc.collect()
     tracemalloc.start()
     planner = Planner(random.Random(1).random)
     for number, one in enumerate(ids):
-        wait = Subscription(one, tell, began=0.0, deadline=1e9, poll_interval=POLL_INTERVAL_SECONDS)
+        wait = Subscription(one, notify, began=0.0, deadline=1e9, poll_interval=POLL_INTERVAL_SECONDS)
         planner.add(wait, 0.0, number / count)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -157,13 +157,14 @@ def main() -> int:
         ]
         for one in singles
     ]
-    plain, told = singles
+    plain, with_eta = singles
     missed = [
         name
         for name, met in {
             "alone: no more requests than a fixed interval": plain["requests"] <= plain["fixed_requests"],
             "alone: noticed no later": plain["delay"] <= plain["fixed_delay"] + 1e-6,
-            "with an eta: under half of the requests": told["requests"] < told["fixed_as_early_requests"] / 2,
+            "with an eta: under half of the requests": with_eta["requests"]
+            < with_eta["fixed_as_early_requests"] / 2,
         }.items()
         if not met
     ]

@@ -5,7 +5,7 @@
 A file goes to Hedra as a video (one PUT to a signed URL) and as an audio (one multipart POST) and comes back:
 by ``HedraUploadAssetOperator`` and ``HedraDownloadOperator`` with local paths, by the ``HedraClient`` below
 them, and by curl, if it is there, over the same HTTP. The server is the sandbox with ``--no-media``, in a
-process of its own, on loopback: the figures compare clients, they do not tell how fast Hedra is.
+process of its own, on loopback: the figures compare clients, they do not show Hedra's speed.
 
 curl is compared with the transfer itself (``store_asset`` and ``download``). An operator's time is that of
 ``execute``, which does more: before an upload it reads the whole file once for its SHA-256 (so that the same
@@ -142,7 +142,7 @@ def make_file(path: Path, mib: int) -> str:
 
 def execute(plan: Mapping[str, str]) -> int:
     """
-    Be the client process: say when ready, make one transfer when told to, say what it took.
+    Run as the client process: print when ready, make one transfer on command, print its figures.
 
     :param plan: ``client``, ``what``, ``asset_type``, and ``source`` or ``asset_id`` and ``destination``.
     """

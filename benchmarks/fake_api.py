@@ -3,9 +3,9 @@
     python -m benchmarks.fake_api
 
 Prints its port. `GET /_begin?count=N&first=S&last=S` lets N generations exist that end between so many
-seconds from now; `GET /_ledger` tells what was asked since. Times are those of the system's monotonic clock,
-which all processes of a machine share. The sandbox does more per request than a benchmark of ten thousand
-waits allows.
+seconds from now; `GET /_ledger` returns the requests since then. Times are those of the system's monotonic
+clock, which all processes of a machine share. The sandbox does more per request than a benchmark of ten
+thousand waits allows.
 """
 
 from __future__ import annotations

@@ -99,14 +99,14 @@ class World:
     ) -> None:
         """Let a wait begin at `begin`."""
 
-        def tell(update: Update) -> None:
+        def notify(update: Update) -> None:
             if self.keep:
                 self.updates.setdefault(id_, []).append((self.now, update))
             if isinstance(update, Ended):
                 self.ended[id_] = (self.now, update.result)
 
         def start() -> None:
-            wait = Subscription(id_, tell, began=self.now, deadline=deadline, poll_interval=poll_interval)
+            wait = Subscription(id_, notify, began=self.now, deadline=deadline, poll_interval=poll_interval)
             self.planner.add(wait, self.now, first_poll_after)
 
         self.at(begin, start)

@@ -1,7 +1,7 @@
 """The avatar pipeline as an Airflow DAG, from a portrait and a voice to `out/avatar.mp4`.
 
 python -m scripts.demo [--image FACE] [--audio VOICE]     against the sandbox: no key, no cost
-python -m scripts.demo --live                             against Hedra: says what it costs and asks first
+python -m scripts.demo --live                             against Hedra: shows the cost and asks first
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Screen:
     """
     The terminal, which gets one line per event, while stdout and stderr go to a log.
 
-    Airflow and its tasks write to stdout whatever they are told, so the file descriptors themselves move.
+    Airflow and its tasks write to stdout regardless of settings, so the file descriptors are redirected.
     """
 
     def __init__(self, log: Path) -> None:

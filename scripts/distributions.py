@@ -1,4 +1,4 @@
-"""Builds the wheel and the source distribution into dist/, and looks at what is in them: ``make dist``.
+"""Builds the wheel and the source distribution into dist/, and checks their contents: ``make dist``.
 
 The build backend comes from the package index, as for ``pip install .``: tests need no network, so this is no
 test.

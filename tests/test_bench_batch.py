@@ -35,5 +35,5 @@ def test_a_clip_that_is_charged_twice_is_seen(tmp_path: Path):
         "requests": [request(1.0, 200), request(1.2, 429), request(1.3, 200, "files")],
     }
     batch = judge(ledger, Plan(clips=2), tmp_path, state="success", wall_seconds=1.0, tries=2)
-    assert (batch.done, batch.paid_twice, batch.requests, batch.refused) == (1, 1, 2, 1)
+    assert (batch.done, batch.paid_twice, batch.requests, batch.rate_limited) == (1, 1, 2, 1)
     assert batch.kinds == {"GET /models": 2}

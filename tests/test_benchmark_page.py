@@ -16,7 +16,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_section_is_made_anew_where_there_is_a_result_and_kept_where_there_is_none():
+def test_a_section_is_replaced_where_there_is_a_result_and_kept_where_there_is_none():
     report.publish("polling", "Waiting", report.text_table(["who", "requests"], [["ours", "12"]]), {"n": 1})
     report.publish("batch", "Clips", "a table", {})
     first = page.page("# Benchmarks\n\nWhat this is.\n")

@@ -1,4 +1,4 @@
-"""A connection is read once for all who ask for it at the same time, and each time anew for all others."""
+"""Concurrent readers of a connection share one lookup; later readers read it again."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_what_was_read_is_not_kept(reading: Reading, monkeypatch: pytest.M
 
 async def test_again_is_not_what_a_reading_before_brings(reading: Reading, monkeypatch: pytest.MonkeyPatch):
     (before,) = await asked(reading, 1)
-    anew = asyncio.ensure_future(read_connection("hedra_default", again=True))
+    again = asyncio.ensure_future(read_connection("hedra_default", again=True))
     await until(lambda: len(reading.read) == 2)
     reading.gates[0].set()
     await before
@@ -97,7 +97,7 @@ async def test_again_is_not_what_a_reading_before_brings(reading: Reading, monke
     after = asyncio.ensure_future(read_connection("hedra_default"))
     await asyncio.sleep(0)
     reading.open()
-    assert [(await one).api_key for one in (before, anew, after)] == [
+    assert [(await one).api_key for one in (before, again, after)] == [
         "the-first-key",
         *["the-second-key"] * 2,
     ]
@@ -173,7 +173,7 @@ async def test_each_gets_an_error_of_its_own_and_none_is_kept(
     assert {type(error) for error in errors} == {HedraConfigurationError}
     assert len({id(error) for error in errors}) == 3
     assert {str(error) for error in errors} == {str(errors[0])}
-    # Airflow says that there is none, too, when it could not look.
+    # Airflow says that there is none also when its lookup failed.
     assert {error.retryable for error in errors} == {wrong is no_connection}
     monkeypatch.setenv(CONNECTION, with_key("the-second-key"))
     assert (await read_connection("hedra_default")).api_key == "the-second-key"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Press = Callable[..., tuple[bool, str]]
 
 NOT_OF_THE_FORM = ("retries", "s password", "hedra_default", "the task", "workspace_id", "extra")
-"""Words that nobody who looks at the form knows."""
+"""Words that no reader of the form knows."""
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_certificate_that_can_not_be_verified(hedra_sandbox: Sandbox, press: P
     assert '"Base URL"' in message
 
 
-def test_a_proxy_that_refuses(hedra_sandbox: Sandbox, press: Press, monkeypatch: pytest.MonkeyPatch):
+def test_a_proxy_that_denies_access(hedra_sandbox: Sandbox, press: Press, monkeypatch: pytest.MonkeyPatch):
     # A server that is no proxy: it answers 404 or 405 to CONNECT.
     proxy = origin_of(hedra_sandbox)
     works, message = press(host="https://hedra.invalid", extra={"proxy": proxy})

@@ -41,7 +41,7 @@ def settings(extra: Any = None, **fields: Any) -> HedraSettings:
     )
 
 
-def refusal(extra: Any = None, **fields: Any) -> str:
+def rejection(extra: Any = None, **fields: Any) -> str:
     with pytest.raises(HedraConfigurationError) as raised:
         settings(extra, **fields)
     assert not raised.value.retryable
@@ -107,7 +107,7 @@ def test_host_port_and_schema_are_the_base_url(fields: dict[str, Any], base_url:
     ],
 )
 def test_a_standard_field_that_can_not_work_is_named(fields: dict[str, Any], says: str):
-    message = refusal(**fields)
+    message = rejection(**fields)
     assert re.search(says, message), message
     assert "p4ss" not in message
     assert message.rstrip().endswith((".", ")"))
@@ -204,7 +204,7 @@ def test_a_workspace_is_a_text_or_a_whole_number(value: Any, read: str | None):
     ],
 )
 def test_an_extra_that_can_not_work_is_named(extra: Any, says: str):
-    message = refusal(extra)
+    message = rejection(extra)
     assert says in message
     assert "p4ss" not in message
 
@@ -273,7 +273,7 @@ def define(patch: pytest.MonkeyPatch, sandbox: Sandbox, **changes: Any) -> None:
         ({"password": ""}, '"API key (v2)" is empty'),
     ],
 )
-def test_a_field_is_refused_before_anything_is_sent(
+def test_a_field_is_rejected_before_anything_is_sent(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, read: Callable[[], str], changes: Any, says: str
 ):
     define(monkeypatch, hedra_sandbox, **changes)

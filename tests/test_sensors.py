@@ -118,7 +118,7 @@ def test_the_deadline(hedra_sandbox: Sandbox, mode: str, soft: bool):
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_a_look_that_fails_for_a_moment_is_survived(
+def test_a_poll_that_fails_for_a_moment_is_survived(
     hedra_sandbox: Sandbox, mode: str, monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.api.client import HedraClient
@@ -153,7 +153,7 @@ def test_rescheduled_for_long_a_404_is_final(hedra_sandbox: Sandbox):
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
+def test_a_rejected_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
     hedra_sandbox.change_key("another")
     with pytest.raises(AirflowException, match="Check the API key"):
         wait(sensor(UNKNOWN, **MODES[mode]))
@@ -171,7 +171,7 @@ def test_an_outage_that_ended_the_wait_is_left_to_the_retries(hedra_sandbox: San
 
 STRAY = {
     "of another generation": lambda: sensor(submitted()).make_trigger(9e9),
-    "a turn to submit": lambda: HedraTurnTrigger(
+    "a retry slot": lambda: HedraTurnTrigger(
         resume_at=0.0, end_time=0.0, refused_since=0.0, first_id=UNKNOWN
     ),
     "credits": lambda: HedraCreditsTrigger(minimum=1, end_time=9e9),

@@ -45,7 +45,7 @@ def test_it_is_made_again_from_what_it_serializes():
     assert again.serialize() == original.serialize()
 
 
-def test_the_event_tells_no_url_and_no_key(hedra_sandbox: Sandbox):
+def test_the_event_has_no_url_and_no_key(hedra_sandbox: Sandbox):
     event = fire(trigger(speech()))
     assert event["outcome"] == "finished"
     text = json.dumps(event)

@@ -77,7 +77,7 @@ class ClusterAirflow(LocalAirflow):
                 # Plain `db+postgresql://` asks for psycopg 3.
                 "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{database}",
                 "AIRFLOW__CELERY__BROKER_URL": self._services.enter_context(redis()),
-                # Celery refuses to run as root without it, as a container does.
+                # Without it, Celery does not start as root. Containers run as root.
                 "C_FORCE_ROOT": "1",
             }
         except BaseException:

@@ -63,7 +63,7 @@ def test_a_row_may_name_assets_and_a_voice_by_its_id(folder: Path):
     assert (rows[1]["voice_id"], rows[1]["language"]) == (VOICES[0][0], "German")
 
 
-def test_each_file_is_looked_up_once(folder: Path):
+def test_each_file_is_opened_once(folder: Path):
     opened: list[tuple[str, str]] = []
     table = json.dumps([{**GOOD, "name": f"n{number}"} for number in range(5)]).encode()
     rows, faults = check_table(table, VOICES, str(folder), lambda *file: opened.append(file))
