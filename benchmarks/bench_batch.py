@@ -2,9 +2,10 @@
 
     python -m benchmarks.bench_batch [--clips 300] [--rate 5] [--max-parallel 10] [--seconds 10] [--pool 10]
 
-The sandbox, in a process of its own, answers 429 beyond its rate of requests and beyond its parallel
-generations. What is reported is what it saw. Prints a table and writes ``benchmarks/results/batch.json``;
-ends with 1 when a clip is missing, one was paid twice, or the rate was exceeded for longer than a tick.
+The sandbox runs in its own process. It answers 429 above its rate of requests and above its number of
+parallel generations. The figures come from its ledger. Prints a table and writes
+``benchmarks/results/batch.json``. Ends with 1 if a clip is missing, a clip was paid for twice, or the rate
+was exceeded for longer than a tick.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ if TYPE_CHECKING:
 DAG_ID = "hedra_clips_from_table"
 POOL = "hedra"
 TICK_SECONDS = 15
-"""The poll interval of the example: no burst above the rate is to last longer."""
+"""The example's poll interval, in seconds. No burst above the rate may last longer."""
 VOICES = ("Ada", "Walt", "Nia")
 
 
 @dataclass(frozen=True)
 class Plan:
     """
-    What is run.
+    The parameters of a run.
 
     :param clips: Rows of the table.
-    :param rate: API requests per second that the sandbox takes.
-    :param max_parallel: Generations at once that it takes.
-    :param seconds: How long a generation takes.
+    :param rate: API requests per second; the sandbox answers more with 429.
+    :param max_parallel: Generations at once; the sandbox answers more with 429.
+    :param seconds: Seconds that a generation takes.
     :param pool: Slots of the Airflow pool that counts deferred tasks; 0 for none.
     """
 
@@ -58,15 +59,15 @@ class Plan:
 @dataclass(frozen=True)
 class Batch:
     """
-    What came of it.
+    The outcome of a run.
 
-    :param state: Of the DAG run.
-    :param wall_seconds: From the trigger to the end of the run.
-    :param done: Clips that the sandbox completed and whose file is there.
-    :param paid_twice: Submits that were charged beyond the first of a clip.
-    :param tries: Tries of the clips' tasks, one each at best.
-    :param requests: API requests in all.
-    :param kinds: Of these by method and path.
+    :param state: State of the DAG run.
+    :param wall_seconds: Seconds from the start to the end of the run.
+    :param done: Clips that the sandbox completed and whose file exists.
+    :param paid_twice: Charged submits in addition to the first of each clip.
+    :param tries: Attempts of the clips' tasks; one for each clip at best.
+    :param requests: All API requests.
+    :param kinds: API requests by method and path.
     :param rate_limited: API requests answered 429.
     :param busiest_second: The most requests within any second.
     :param above_rate_seconds: The longest time in which each second saw more requests than the rate.
@@ -86,9 +87,10 @@ class Batch:
 
 def run_batch(plan: Plan, folder: Path, *, timeout_seconds: float) -> Batch:
     """
-    Run the DAG over a generated table, in an Airflow and against a sandbox of its own.
+    Run the DAG over a generated table, in a new Airflow and against a new sandbox.
 
-    :param folder: Becomes their home.
+    :param plan: The parameters of the run.
+    :param folder: The home folder of both.
     :param timeout_seconds: Seconds that the run may take.
     :raises TimeoutError: If it took longer.
     """
@@ -118,7 +120,7 @@ def run_batch(plan: Plan, folder: Path, *, timeout_seconds: float) -> Batch:
 
 
 def write_table(path: Path, clips: int) -> None:
-    """Write a table of short texts, no two alike."""
+    """Write a table of short, different texts."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["name", "text", "voice", "language", "portrait"])
