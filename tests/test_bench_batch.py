@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_busiest_second_may_lie_between_two():
+def test_the_busiest_second_may_begin_at_any_time():
     assert busiest_second([]) == 0
     assert busiest_second([0.0, 0.9, 1.1, 1.8, 1.85, 2.0, 4.0]) == 4
     assert busiest_second([1.0, 2.0]) == 1

@@ -109,7 +109,7 @@ STATUSES = {
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("body", [{"detail": "said no"}, "<html><body>nginx</body></html>"])
-def test_an_answer_that_says_no(hedra_sandbox: Sandbox, press: Press, status: int, body: Any):
+def test_an_error_of_hedra_is_explained(hedra_sandbox: Sandbox, press: Press, status: int, body: Any):
     fault = {"on": "GET /billing/credits", "times": 9, "when": "before", "status": status}
     hedra_sandbox.faults(fault | {"body": body})
     works, message = press()
@@ -162,7 +162,7 @@ def test_a_wrong_key(press: Press):
         ),
     ],
 )
-def test_what_the_form_holds(press: Press, changes: dict[str, Any], words: str):
+def test_an_invalid_field_is_named(press: Press, changes: dict[str, Any], words: str):
     works, message = press(**changes)
     assert not works
     assert words in message

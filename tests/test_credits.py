@@ -37,7 +37,7 @@ def check(rows: list[dict[str, Any]], **arguments: Any) -> dict[str, Any]:
     return run(HedraCreditsCheckOperator(task_id="check", requests=rows, **arguments))
 
 
-def test_it_adds_up(hedra_sandbox: Sandbox):
+def test_estimates_are_added(hedra_sandbox: Sandbox):
     one, other = check(ROWS[:1]), check(ROWS[1:])
     both = check(ROWS)
     assert both["requests"] == 2
@@ -46,7 +46,7 @@ def test_it_adds_up(hedra_sandbox: Sandbox):
     assert hedra_sandbox.requests("POST") == []
 
 
-def test_what_is_paid_lies_in_the_estimate(hedra_sandbox: Sandbox, tmp_path: Path):
+def test_the_cost_is_within_the_estimate(hedra_sandbox: Sandbox, tmp_path: Path):
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
     from tests.media import png
@@ -259,7 +259,7 @@ def test_the_event_of_another_trigger_is_not_taken_and_gives_no_new_time(hedra_s
     assert raised.value.trigger.end_time == first.value.trigger.end_time
 
 
-def test_a_table_of_recordings_is_one_question(hedra_sandbox: Sandbox):
+def test_a_table_of_recordings_is_priced_by_one_request(hedra_sandbox: Sandbox):
     from hedra_provider.api.sized_file import SizedFile
     from hedra_provider.transfer.upload import store_asset
 

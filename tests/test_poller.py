@@ -31,7 +31,7 @@ def clock(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> MovedClock
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False)
-def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_300_generations_are_polled_together(hedra_sandbox: Sandbox, clock: MovedClock):
     ids = submit(300)
     began = len(hedra_sandbox.ledger()["requests"])
     results = asyncio.run(all_of(ids))
@@ -47,7 +47,7 @@ def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False, batch=False)
-def test_300_are_read_from_pages_where_ids_are_ignored(
+def test_300_generations_are_read_from_pages_if_ids_are_ignored(
     hedra_sandbox: Sandbox, clock: MovedClock, caplog: pytest.LogCaptureFixture
 ):
     submit(50)
@@ -65,7 +65,7 @@ def test_300_are_read_from_pages_where_ids_are_ignored(
 
 
 @pytest.mark.hedra_sandbox(seconds=100, media=False, rate=2)
-def test_a_rate_limit_slows_all_and_fails_nobody(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_a_rate_limit_slows_all_waits_and_fails_none(hedra_sandbox: Sandbox, clock: MovedClock):
     ids = submit(40, hedra_sandbox)
     hedra_sandbox.faults({"on": "GET /generations", "status": 429, "headers": {"Retry-After": "5"}})
     began = len(hedra_sandbox.ledger()["requests"])
@@ -80,7 +80,7 @@ def test_a_rate_limit_slows_all_and_fails_nobody(hedra_sandbox: Sandbox, clock: 
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False)
-def test_one_alone_is_asked_for_by_the_status_endpoint(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_a_single_generation_is_polled_by_the_status_endpoint(hedra_sandbox: Sandbox, clock: MovedClock):
     (one,) = submit(1)
     lines: list[str] = []
     result = asyncio.run(asyncio.wait_for(wait(one, poll_interval=15.0, lines=lines), 60))
@@ -149,7 +149,7 @@ def are_gone(loops: list[weakref.ref[Any]]) -> bool:
 
 
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
-def test_one_who_is_cancelled_takes_nobody_along(hedra_sandbox: Sandbox):
+def test_a_cancelled_wait_cancels_no_other(hedra_sandbox: Sandbox):
     one, two = submit(2)
 
     async def cancelled() -> Generation:
@@ -167,7 +167,7 @@ def test_one_who_is_cancelled_takes_nobody_along(hedra_sandbox: Sandbox):
 
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
 @pytest.mark.parametrize("is_asking", [True, False])
-def test_it_ends_when_nobody_waits_and_closes_its_connections(
+def test_it_ends_with_the_last_wait_and_closes_its_connections(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, is_asking: bool
 ):
     from hedra_provider.api.client import AsyncHedraClient
@@ -208,7 +208,7 @@ def test_it_ends_when_nobody_waits_and_closes_its_connections(
     asyncio.run(all_leave())
 
 
-def test_who_comes_while_it_closes_its_connections_gets_another(
+def test_a_wait_that_begins_while_it_ends_gets_another_poller(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.api.client import AsyncHedraClient
@@ -233,7 +233,7 @@ def test_who_comes_while_it_closes_its_connections_gets_another(
     asyncio.run(one_after_the_other())
 
 
-def test_each_loop_has_its_own_and_none_is_held(hedra_sandbox: Sandbox):
+def test_each_loop_has_its_own_poller_and_is_freed(hedra_sandbox: Sandbox):
     ids = submit(2)
     results: list[Any] = []
     loops: list[weakref.ref[Any]] = []
@@ -255,7 +255,7 @@ def test_each_loop_has_its_own_and_none_is_held(hedra_sandbox: Sandbox):
 
 
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
-def test_a_loop_that_ends_in_the_middle_is_not_held_either(hedra_sandbox: Sandbox):
+def test_a_loop_that_ends_during_a_wait_is_freed(hedra_sandbox: Sandbox):
     (one,) = submit(1)
 
     loops: list[weakref.ref[Any]] = []

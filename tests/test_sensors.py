@@ -54,7 +54,7 @@ def sensor(generation_id: str, **changes: Any) -> HedraGenerationSensor:
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_it_succeeds_with_the_facts(hedra_sandbox: Sandbox, mode: str):
+def test_it_succeeds_and_returns_the_facts(hedra_sandbox: Sandbox, mode: str):
     ti = SensorInstance()
     result = wait(sensor(submitted(), **MODES[mode]), ti)
     assert result["status"] == "complete"
@@ -140,7 +140,7 @@ def test_rescheduled_for_long_a_404_for_a_moment_is_survived(hedra_sandbox: Sand
 
 
 @pytest.mark.parametrize("interval", [0, 0.0, timedelta(0)])
-def test_who_is_deferred_does_not_ask_without_a_pause(interval: timedelta | float):
+def test_a_deferred_sensor_does_not_poll_without_a_pause(interval: timedelta | float):
     assert sensor(UNKNOWN, poke_interval=interval).make_trigger(0.0).poll_interval == 1.0
 
 

@@ -111,7 +111,7 @@ def test_a_failed_generation_that_was_not_replaced_is_found():
 
 
 @pytest.mark.parametrize("owner", ["None", f"{RUN}/avatar/7", "soak_0009/avatar/-1", f"{RUN}/wait/-1"])
-def test_a_generation_of_nobody_is_found(owner):
+def test_a_generation_without_a_task_is_found(owner):
     evidence = good()
     orphan = Paid("orphan", owner, 30, failed=False, file=FILE)
     wrong = wrong_in(replace(evidence, paid=[*evidence.paid, orphan]))
@@ -146,7 +146,7 @@ def test_a_file_that_is_not_as_long_as_its_xcom_says_is_found():
     assert wrong["every file is there and whole"][0].endswith("has 300 bytes, its XCom says 299")
 
 
-def test_a_file_of_nobody_is_found():
+def test_a_file_without_a_task_is_found():
     evidence = good()
     wrong = wrong_in(replace(evidence, files={**evidence.files, "file:///stray": FILE}))
     assert wrong == {"every file is there and whole": ["nobody stored file:///stray"]}

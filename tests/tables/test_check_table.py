@@ -176,6 +176,6 @@ def test_a_bad_row_is_named_by_its_line(folder: Path, content: str, expected: st
         ("name,portrait\n".encode("utf-16"), "it is not UTF-8 text"),
     ],
 )
-def test_what_is_no_table_says_so(folder: Path, content: str | bytes, expected: str):
+def test_an_error_says_that_a_file_is_not_a_table(folder: Path, content: str | bytes, expected: str):
     with pytest.raises(ValueError, match=expected):
         check(folder, content)
