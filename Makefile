@@ -16,64 +16,64 @@ MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/a
 # Nothing here spends credits, or touches the user's own Airflow, whatever the environment holds.
 unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 
-# pytest rewrites its plugins anew in each of its processes where it may not keep them: seconds each.
+# Without bytecode files, each process of pytest compiles the plugins again: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv venv-dev venv-cluster venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow cluster cluster-test sandbox bench bench-batch soak pages dist clean
 
-help:  ## this list
+help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: venv  ## a talking avatar from a portrait and a voice, by Airflow, against the sandbox: out/avatar.mp4
+demo: venv  ## make a talking avatar by Airflow against the sandbox, without key and cost: out/avatar.mp4
 	@$(PY) -m scripts.demo $(ARGS)
 
 demo-live: export HEDRA_API_KEY := $(value HEDRA_API_KEY)
-demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: says what it costs and asks first
+demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: shows the cost and asks before it pays
 	@$(PY) -m scripts.demo --live $(ARGS)
 
 # Three at a time: the tests in a real Airflow mostly wait.
-test: venv-dev  ## the whole test suite; ARGS="-k submit" or ARGS="--ignore=tests/system" for some of it
+test: venv-dev  ## run all tests; a part of them with ARGS="-k submit" or ARGS="--ignore=tests/system"
 	@$(PY) -m pytest -n 3 $(ARGS)
 
-crash-test: venv-dev  ## of them: workers, scheduler and triggerer killed, tasks cleared in every state
+crash-test: venv-dev  ## run the tests that kill workers, scheduler and triggerer, and clear tasks in every state
 	@$(PY) -m pytest -m crash tests/system $(ARGS)
 
-fuzz: venv-dev  ## coverage-guided fuzzing of what reads Hedra's answers; needs atheris; ARGS="--seconds 600"
+fuzz: venv-dev  ## fuzz the parsing of Hedra's answers, guided by coverage; needs atheris; ARGS="--seconds 600"
 	@$(PY) -m tests.fuzz $(ARGS)
 
-test-oldest: venv-oldest  ## the tests of the Airflow layer on Airflow 3.0
+test-oldest: venv-oldest  ## run the tests of the Airflow layer on Airflow 3.0
 	@$(OLDEST)/bin/python -m pytest -n 2 -m "not live and not crash and not cluster" --ignore=tests/api --ignore=tests/sandbox $(ARGS)
 
-lint: venv-dev  ## style, formatting, and which module may import which
+lint: venv-dev  ## check style, formatting and the import contracts
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(VENV)/bin/lint-imports
 
-types: venv-dev  ## static types
+types: venv-dev  ## check static types
 	@$(PY) -m mypy
 
-airflow: venv  ## the Airflow UI on loopback with the example pipelines and the sandbox; Ctrl-C ends it
+airflow: venv  ## run the Airflow UI on loopback with the example DAGs and the sandbox; Ctrl-C ends it
 	@$(PY) -m scripts.local_airflow $(ARGS)
 
-cluster: venv-cluster  ## a Celery cluster on loopback with the examples and the sandbox; needs Redis, PostgreSQL, Linux
+cluster: venv-cluster  ## run a Celery cluster on loopback with the example DAGs and the sandbox; needs Redis, PostgreSQL, Linux
 	@$(CLUSTER)/bin/python -m scripts.cluster $(ARGS)
 
-cluster-test: venv-cluster  ## workers and triggerers killed and stopped in such a cluster; ten minutes
+cluster-test: venv-cluster  ## run the tests that kill and stop workers and triggerers of such a cluster; ten minutes
 	@$(CLUSTER)/bin/python -m pytest -m cluster tests/cluster $(ARGS)
 
-sandbox: venv  ## a local Hedra; ARGS="--help" for its options
+sandbox: venv  ## run the sandbox, a local Hedra; ARGS="--help" lists its options
 	@$(PY) -m hedra_provider.sandbox $(ARGS)
 
-bench: venv-dev  ## the benchmarks: each prints a table and writes JSON
+bench: venv-dev  ## run the benchmarks; each prints a table and writes JSON
 	@for file in $(filter-out %bench_batch.py,$(wildcard benchmarks/bench_*.py)); do \
 		$(PY) -m benchmarks.$$(basename $$file .py) || failed=1; done; $(PY) -m benchmarks.page; exit $${failed:-0}
 
-bench-batch: venv-dev  ## 300 clips in a real Airflow on a slow plan; ARGS="--clips 30" for fewer
+bench-batch: venv-dev  ## run 300 clips in a real Airflow on a slow plan; fewer with ARGS="--clips 30"
 	@$(PY) -m benchmarks.bench_batch $(ARGS)
 	@$(PY) -m benchmarks.page
 
-soak: venv-dev  ## runs for an hour amid faults and kills, then compares what is left; ARGS="--seconds 300"
+soak: venv-dev  ## run for an hour with faults and kills, then check what is left; ARGS="--seconds 300"
 	@$(PY) -m scripts.soak $(ARGS)
 
 pages: venv-dev  ## write the pages of docs/ that are made from the code
@@ -81,10 +81,10 @@ pages: venv-dev  ## write the pages of docs/ that are made from the code
 	@$(PY) -m scripts.error_table
 	@$(PY) -m tests.faults.table --write
 
-dist: venv-dev  ## wheel and source distribution into dist/, and a look at what is in them
+dist: venv-dev  ## build wheel and source distribution into dist/, and check their contents
 	@$(PY) -m scripts.distributions
 
-clean:  ## remove everything these commands made
+clean:  ## remove everything that these commands made
 	rm -rf $(VENV) $(OLDEST) $(CLUSTER) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

@@ -1,12 +1,12 @@
-"""Many videos in the making in a real Airflow: what they hold while they wait, and what they ask of the API.
+"""Many videos at once in a real Airflow: the workers that they hold and the API requests that they send.
 
     python -m benchmarks.bench_airflow [--videos 500] [--by-http 8] [--window-seconds 60]
 
-Ours is `HedraAvatarVideoOperator`, deferred. The alternative is what one writes without it: `HttpOperator`
-and `HttpSensor` with a `response_check`, which needs a worker. All are submitted; then, for a while, none
-gets on, and that is when workers and requests are counted; then the sandbox's clock lets all be complete.
-Each of our tasks costs two starts of a process, so 500 take a quarter of an hour on two cores.
-Prints a table and writes ``benchmarks/results/airflow.json``.
+"ours" is a deferred `HedraAvatarVideoOperator`. The alternative, without this provider, is `HttpOperator` and
+`HttpSensor` with a `response_check`, which needs a worker. The benchmark submits all videos. Then no
+generation makes progress for a while, and the benchmark counts workers and requests. Then it moves the
+sandbox's clock, so that all generations complete. Each of our tasks starts two processes, so 500 take a
+quarter of an hour on two cores. Prints a table and writes ``benchmarks/results/airflow.json``.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ TARGET_REQUESTS = 5
 @dataclass
 class Seen:
     """
-    What was seen of one way to wait.
+    The figures of one way to wait. The window is the time in which all videos wait.
 
-    :param videos: How many were in the making.
-    :param state: Of the DAG run.
+    :param videos: Number of videos.
+    :param state: State of the DAG run.
     :param paid: Submits that were charged.
-    :param wall_seconds: From the trigger to the end of the run, the window included.
-    :param workers_while_waiting: Workers held, on average over the window in which all wait.
-    :param worker_seconds_each: Seconds of a worker for each video, the window's left out.
+    :param wall_seconds: Seconds from the start to the end of the run, including the window.
+    :param workers_while_waiting: Workers held, on average over the window.
+    :param worker_seconds_each: Seconds of a worker for each video, outside the window.
     :param requests_while_waiting: API requests per second in the window.
-    :param requests_each: API requests for each video, the window's left out.
-    :param kinds: All API requests by method and path.
+    :param requests_each: API requests for each video, outside the window.
+    :param kinds: Number of API requests by method and path.
     """
 
     videos: int
@@ -70,9 +70,9 @@ class Seen:
 
 class Watch:
     """
-    Counts the workers of a run, as often as it is asked.
+    Counts the workers of a run at each call.
 
-    :param airflow: Where it runs.
+    :param airflow: The Airflow that runs it.
     :param run: DAG id and run id.
     """
 
@@ -82,7 +82,7 @@ class Watch:
         self.worker_seconds = 0.0
 
     def counts(self) -> Counter[str]:
-        """Return how many tasks are in which state; whoever runs has run since the last call."""
+        """Return the number of tasks by state. Tasks that run now count as running since the last call."""
         path = f"/dags/{self._run[0]}/dagRuns/{self._run[1]}/taskInstances"
         states = Counter[str]()
         for state in ("running", "deferred", "success", "failed"):
@@ -94,7 +94,7 @@ class Watch:
         return states
 
     def until(self, done: Any, seconds: float, what: str) -> None:
-        """Watch until something holds of the counts."""
+        """Count until the counts meet a condition."""
         deadline = time.monotonic() + seconds
         while not done(self.counts()):
             if time.monotonic() > deadline:
@@ -106,14 +106,14 @@ class Watch:
 def measure(
     airflow: LocalAirflow, hedra: SandboxAddress, dag_id: str, conf: dict[str, Any], window_seconds: float
 ) -> Seen:
-    """Run a DAG over so many videos, and see what it holds and asks."""
+    """Run a DAG over so many videos, and return its figures."""
     videos = int(conf["videos"])
     back_door(hedra, "faults", [])
     began, start = time.monotonic(), len(api_requests(hedra))
     paid_before = paid(hedra)
     run = dag_id, airflow.trigger(dag_id, conf)
     watch = Watch(airflow, run)
-    # By HTTP no more can be in the making than there are workers.
+    # By HTTP, each waiting video holds a worker.
     waiting = videos if dag_id == "ours" else min(videos, WORKERS)
 
     def all_wait(states: Counter[str]) -> bool:
@@ -133,7 +133,7 @@ def measure(
     held, asked = watch.worker_seconds - held_before, len(api_requests(hedra)) - asked_before
     state = finish(airflow, hedra, run, watch, 60 + 10 * videos)
     if state != "success":
-        tell_failure(airflow, run)
+        print_failure(airflow, run)
     requests = api_requests(hedra)[start:]
     return Seen(
         videos=videos,
@@ -151,12 +151,12 @@ def measure(
 def finish(
     airflow: LocalAirflow, hedra: SandboxAddress, run: tuple[str, str], watch: Watch, seconds: float
 ) -> str:
-    """Let all that is in the making be complete, until the run has ended; return its state."""
+    """Complete all generations until the run has ended; return its state."""
     deadline, complete = time.monotonic() + seconds, 0
     while (state := airflow.run_state(*run)) not in FINISHED:
         if time.monotonic() > deadline:
             raise TimeoutError(f"The run is {state} after {seconds:.0f} s: {watch.counts()}")
-        # Not more often than there are new ones: a jump lets all URLs expire.
+        # Only if there are new generations: moving the clock lets all URLs expire.
         if (submitted := paid(hedra)) > complete:
             back_door(hedra, "clock", {"advance_seconds": FOREVER_SECONDS})
             complete = submitted
@@ -166,8 +166,8 @@ def finish(
     return state
 
 
-def tell_failure(airflow: LocalAirflow, run: tuple[str, str]) -> None:
-    """Print the last words of a task that failed: when all is over, its log is gone."""
+def print_failure(airflow: LocalAirflow, run: tuple[str, str]) -> None:
+    """Print the end of a failed task's log, which is deleted when the benchmark ends."""
     found = airflow.call("GET", f"/dags/{run[0]}/dagRuns/{run[1]}/taskInstances", state="failed", limit=1)
     for task in found["task_instances"]:
         log = airflow.logs(*run, task["task_id"], task["try_number"], task["map_index"])
@@ -175,7 +175,7 @@ def tell_failure(airflow: LocalAirflow, run: tuple[str, str]) -> None:
 
 
 def settle(hedra: SandboxAddress) -> None:
-    """Wait until the submits are over for some seconds."""
+    """Wait until no submit has come for some seconds."""
     last = -1
     while (now := paid(hedra)) != last:
         last = now
@@ -248,7 +248,7 @@ def main() -> int:
 
 
 def missed_by(ours: Seen) -> list[str]:
-    """Return the targets that our way to wait misses."""
+    """Return the targets that this provider misses."""
     targets = {
         "the run succeeds": ours.state == "success",
         "each video is paid for once": ours.paid == ours.videos,

@@ -2,9 +2,10 @@
 
     python -m benchmarks.bench_batch [--clips 300] [--rate 5] [--max-parallel 10] [--seconds 10] [--pool 10]
 
-The sandbox, in a process of its own, answers 429 beyond its rate of requests and beyond its parallel
-generations. What is reported is what it saw. Prints a table and writes ``benchmarks/results/batch.json``;
-ends with 1 when a clip is missing, one was paid twice, or the rate was exceeded for longer than a tick.
+The sandbox runs in its own process. It answers 429 above its rate of requests and above its number of
+parallel generations. The figures come from its ledger. Prints a table and writes
+``benchmarks/results/batch.json``. Ends with 1 if a clip is missing, a clip was paid for twice, or the rate
+was exceeded for longer than a tick.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ if TYPE_CHECKING:
 DAG_ID = "hedra_clips_from_table"
 POOL = "hedra"
 TICK_SECONDS = 15
-"""The poll interval of the example: no burst above the rate is to last longer."""
+"""The example's poll interval, in seconds. No burst above the rate may last longer."""
 VOICES = ("Ada", "Walt", "Nia")
 
 
 @dataclass(frozen=True)
 class Plan:
     """
-    What is run.
+    The parameters of a run.
 
     :param clips: Rows of the table.
-    :param rate: API requests per second that the sandbox takes.
-    :param max_parallel: Generations at once that it takes.
-    :param seconds: How long a generation takes.
+    :param rate: API requests per second; the sandbox answers more with 429.
+    :param max_parallel: Generations at once; the sandbox answers more with 429.
+    :param seconds: Seconds that a generation takes.
     :param pool: Slots of the Airflow pool that counts deferred tasks; 0 for none.
     """
 
@@ -58,16 +59,16 @@ class Plan:
 @dataclass(frozen=True)
 class Batch:
     """
-    What came of it.
+    The outcome of a run.
 
-    :param state: Of the DAG run.
-    :param wall_seconds: From the trigger to the end of the run.
-    :param done: Clips that the sandbox completed and whose file is there.
-    :param paid_twice: Submits that were charged beyond the first of a clip.
-    :param tries: Tries of the clips' tasks, one each at best.
-    :param requests: API requests in all.
-    :param kinds: Of these by method and path.
-    :param refused: Those answered 429.
+    :param state: State of the DAG run.
+    :param wall_seconds: Seconds from the start to the end of the run.
+    :param done: Clips that the sandbox completed and whose file exists.
+    :param paid_twice: Charged submits in addition to the first of each clip.
+    :param tries: Attempts of the clips' tasks; one for each clip at best.
+    :param requests: All API requests.
+    :param kinds: API requests by method and path.
+    :param rate_limited: API requests answered 429.
     :param busiest_second: The most requests within any second.
     :param above_rate_seconds: The longest time in which each second saw more requests than the rate.
     """
@@ -79,17 +80,18 @@ class Batch:
     tries: int
     requests: int
     kinds: dict[str, int]
-    refused: int
+    rate_limited: int
     busiest_second: int
     above_rate_seconds: int
 
 
-def run_batch(plan: Plan, folder: Path, *, patience_seconds: float) -> Batch:
+def run_batch(plan: Plan, folder: Path, *, timeout_seconds: float) -> Batch:
     """
-    Run the DAG over a generated table, in an Airflow and against a sandbox of its own.
+    Run the DAG over a generated table, in a new Airflow and against a new sandbox.
 
-    :param folder: Becomes their home.
-    :param patience_seconds: How long the run may take.
+    :param plan: The parameters of the run.
+    :param folder: The home folder of both.
+    :param timeout_seconds: Seconds that the run may take.
     :raises TimeoutError: If it took longer.
     """
     dags, clips = folder / "dags", folder / "clips"
@@ -110,7 +112,7 @@ def run_batch(plan: Plan, folder: Path, *, patience_seconds: float) -> Batch:
             airflow.wait_for_dag(DAG_ID, seconds=120)
             began = time.monotonic()
             run_id = airflow.trigger(DAG_ID, conf)
-            state = airflow.wait_for_run(DAG_ID, run_id, seconds=patience_seconds)
+            state = airflow.wait_for_run(DAG_ID, run_id, seconds=timeout_seconds)
             wall_seconds = time.monotonic() - began
             tries = sum(ti["try_number"] for ti in clip_instances(airflow, run_id, plan.clips))
         ledger = hedra.back_door("ledger")
@@ -118,7 +120,7 @@ def run_batch(plan: Plan, folder: Path, *, patience_seconds: float) -> Batch:
 
 
 def write_table(path: Path, clips: int) -> None:
-    """Write a table of short texts, no two alike."""
+    """Write a table of short, different texts."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["name", "text", "voice", "language", "portrait"])
@@ -138,7 +140,7 @@ def clip_instances(airflow: LocalAirflow, run_id: str, clips: int) -> list[dict[
 
 
 def judge(ledger: Mapping[str, Any], plan: Plan, clips: Path, **run: Any) -> Batch:
-    """Read from what the sandbox saw, and from what is there, how it went."""
+    """Return the outcome, from the sandbox's ledger and the stored files."""
     paid = Counter(row["request"]["name"] for row in ledger["submissions"] if row["credits"])
     there = {path.stem for path in clips.glob("*.mp4") if path.stat().st_size}
     asked = [row for row in ledger["requests"] if row["origin"] == "api"]
@@ -148,7 +150,7 @@ def judge(ledger: Mapping[str, Any], plan: Plan, clips: Path, **run: Any) -> Bat
         paid_twice=sum(paid.values()) - len(paid),
         requests=len(asked),
         kinds=dict(Counter(f"{row['method']} {template(row['path'])}" for row in asked).most_common()),
-        refused=sum(row["status"] == 429 for row in asked),
+        rate_limited=sum(row["status"] == 429 for row in asked),
         busiest_second=busiest_second(times),
         above_rate_seconds=above_rate_seconds(times, plan.rate),
         **run,
@@ -192,7 +194,7 @@ def main() -> int:
     # So that what was started is stopped then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="hedra-batch-") as name:
-        batch = run_batch(plan, Path(name), patience_seconds=120.0 + 20.0 * plan.clips)
+        batch = run_batch(plan, Path(name), timeout_seconds=120.0 + 20.0 * plan.clips)
     rows = [
         ["wall time", f"{batch.wall_seconds:.0f} s"],
         ["clips done", f"{batch.done} of {plan.clips}"],
@@ -200,7 +202,7 @@ def main() -> int:
         ["tries per clip", f"{batch.tries / plan.clips:.2f}"],
         ["requests per clip", f"{batch.requests / plan.clips:.1f}"],
         *([f"  {kind}", f"{count / plan.clips:.1f}"] for kind, count in batch.kinds.items()),
-        ["answered 429", str(batch.refused)],
+        ["answered 429", str(batch.rate_limited)],
         ["busiest second", f"{batch.busiest_second} requests"],
         ["longest time above the rate", f"{batch.above_rate_seconds} s"],
     ]

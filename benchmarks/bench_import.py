@@ -1,29 +1,28 @@
-"""What does a DAG file pay for importing this provider?
+"""How much time does importing this provider add to a DAG file?
 
     python benchmarks/bench_import.py [--runs 15]
 
-Airflow parses DAG files again and again, each time in a process that has not imported them before, so what a
-provider's modules cost is paid at every parse.
+Airflow parses DAG files again and again, each time in a new process. So each parse imports the provider
+again.
 
-The baseline is what a DAG file imports anyway::
+The baseline is what every DAG file imports::
 
     from airflow.sdk import DAG, BaseOperator, BaseSensorOperator
 
-with these names really there: ``airflow.sdk`` loads them when they are first asked for. It contains Airflow's
+The names are used too, because ``airflow.sdk`` loads each at its first use. The baseline contains Airflow's
 discovery of providers, which loads ``hedra_provider`` and ``hedra_provider.provider_info``, and on Airflow
-3.3 httpx and pydantic, which Airflow's task SDK needs itself. Every figure is the time that something adds to
-the baseline, taken within one fresh interpreter after the baseline was imported there; all take turns, so
-that a machine that gets slower is slower for all. A DAG processor has more than the baseline loaded (e.g.
-``airflow.triggers.base``): there it is less.
+3.3 httpx and pydantic, which Airflow's task SDK needs itself. Each figure is the time that an import adds to
+the baseline, taken within one fresh interpreter after the baseline was imported there; the subjects
+alternate, so that a machine that gets slower is slower for all. A DAG processor has loaded more than the
+baseline (e.g. ``airflow.triggers.base``), so there the figures are smaller.
 
-A time is that of a clock on the wall; CPU is the processor time of the same work, which other processes on
-the machine do not lengthen. A DAG file's row is its whole parse: the provider's modules, what else it
-imports, and making its tasks.
+Times are wall-clock times. CPU is the processor time of the same work; other processes do not change it. A
+DAG file's row is its whole parse: the provider's modules, all other imports, and the creation of its tasks.
 
-The last row is what importing leaves for later: the API client, which loads when a task starts to work.
+The last row is the API client, which no DAG file imports: it loads when a task executes.
 
-Prints a table, writes ``benchmarks/results/import.json``; ends with 1 when the target is missed, or when
-something loads the API client that should not.
+Prints a table and writes ``benchmarks/results/import.json``. Ends with 1 if the target is missed, or if an
+import loads the API client although it should not.
 """
 
 from __future__ import annotations
@@ -71,11 +70,11 @@ print("\\n" + json.dumps({{
 @dataclass(frozen=True)
 class Subject:
     """
-    Something that is imported or parsed on top of the baseline.
+    An import or a parse that is measured in addition to the baseline.
 
-    :param name: For the table.
-    :param statement: Python.
-    :param has_target: Whether it is to stay under :data:`TARGET_MS`.
+    :param name: Its name in the table.
+    :param statement: The Python statement.
+    :param has_target: Whether it must stay under :data:`TARGET_MS`.
     :param loads_client: Whether it may load the API client.
     """
 
@@ -86,7 +85,7 @@ class Subject:
 
 
 def subjects() -> list[Subject]:
-    """Return what is measured: the modules, each DAG file, and for comparison the API client."""
+    """Return the subjects: the modules, each DAG file, and for comparison the API client."""
     dags = [
         Subject(f"parse {path.relative_to(ROOT)}", f"runpy.run_path({str(path)!r}, run_name={path.stem!r})")
         for path in sorted(DAGS.glob("*.py"))
@@ -128,11 +127,11 @@ def probe(subject: Subject, env: dict[str, str]) -> dict[str, Any]:
 
 
 def measure(runs: int) -> dict[str, Any]:
-    """Measure every subject so many times, taking turns; return statistics by name."""
+    """Measure every subject so many times, alternating; return statistics by name."""
     measured = subjects()
     with tempfile.TemporaryDirectory(prefix="hedra-bench-") as home:
         env = environment(Path(home), DAGS)
-        # Measured is reading bytecode, as in production, not compiling.
+        # Compiles the bytecode first: in production, Python reads it from disk too.
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         for subject in measured:
             probe(subject, env)
@@ -164,7 +163,7 @@ def measure(runs: int) -> dict[str, Any]:
 
 
 def faults(results: dict[str, Any]) -> list[str]:
-    """Return what is not as it should be."""
+    """Return the faults: missed targets, and imports that load the API client."""
     found = []
     for name, row in results["added"].items():
         if row["api_modules"] and not row["loads_client"]:

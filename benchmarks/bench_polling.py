@@ -1,27 +1,30 @@
-"""What do many waiting triggers cost: this provider's, one poller each, and HttpSensorTrigger?
+"""What do many waiting triggers cost? Compares this provider, one poller per trigger, and HttpSensorTrigger.
 
     python -m benchmarks.bench_polling [--counts 100,1000,10000] [--everything] [--repeat 1]
 
-So many triggers wait in one event loop, as in a triggerer, for generations of a fake API that answers after
-200 ms (``benchmarks/fake_api.py``, a process of its own, loopback). They wait at 1 s, ten thousand at 5 s.
+The triggers wait in one event loop, as in a triggerer. A fake API (``benchmarks/fake_api.py``, in its own
+process, on loopback) answers after 200 ms. The poll interval is 1 s; for ten thousand triggers it is 5 s.
 
 - ``hedra_provider``: :class:`HedraGenerationTrigger`.
-- ``one poller each``: a loop with a client of its own and a fixed interval, as most providers write it. The
-  TLS settings, which most make anew for each client, are shared here.
-- ``HttpSensorTrigger`` of apache-airflow-providers-http, on an endpoint that answers 404 until the end, which
-  is what it takes for "not yet". Hedra has none such.
+- ``one poller each``: each trigger has a loop with its own client and a fixed interval, as in most providers.
+  The TLS settings are shared here; most providers create them again for each client.
+- ``HttpSensorTrigger`` of apache-airflow-providers-http. It reads 404 as "not yet", so it polls an endpoint
+  that answers 404 until the end. Hedra has no such endpoint.
 
-Each measure is a fresh process. Requests per tick, the burst (the most requests within 250 ms over their
-mean) and the load of a core are those of the time in which all wait and none has ended. CPU is the processor
-time of the client process, which other processes on the machine do not lengthen. The stall is how much longer
-than 2 ms a task slept that meant to sleep 2 ms; a busy machine lengthens it, so beside it stands the most
-processor time that the loop used meanwhile. By that the target is judged, without what Python's garbage
-collector took: it goes through all that Airflow has loaded, whoever waits (its longest run stands in a column
-of its own). The delay is from the end of a generation to its trigger's event. The alternatives are not run
-with ten thousand unless ``--everything`` is given: they need as many connections, and more than the machine's
-time.
+Each measurement runs in a new process. Three figures are taken while all triggers wait and no generation has
+ended: requests per tick, the burst (the most requests within 250 ms, divided by the mean) and the load of a
+core.
 
-Prints a table, writes ``benchmarks/results/polling.json``; ends with 1 when a target of ours is missed.
+CPU is the processor time of the client process; other processes do not change it. The stall is the time that
+a sleep of 2 ms took in excess. A busy machine lengthens the stall, so the next column has the processor time
+that the loop used meanwhile. That time is compared with the target, without the time of Python's garbage
+collector, which scans everything that Airflow has loaded. The collector's longest run has its own column. The
+delay is the time from the end of a generation to its trigger's event.
+
+The alternatives run with ten thousand triggers only with ``--everything``: they need as many connections, and
+very much time.
+
+Prints a table and writes ``benchmarks/results/polling.json``. Ends with 1 if this provider misses a target.
 """
 
 from __future__ import annotations
@@ -80,9 +83,9 @@ class Measure:
 
 def measure(who: str, waiting: int, interval: float) -> Measure:
     """
-    Let so many triggers wait in this process.
+    Run so many waiting triggers in this process.
 
-    :raises TimeoutError: If they did not come to an end.
+    :raises TimeoutError: If they did not end in time.
     """
     return asyncio.run(asyncio.wait_for(_Bench(who, waiting, interval).run(), LIMIT_SECONDS))
 
@@ -117,7 +120,8 @@ class _Bench:
         import httpx
 
         make = {OURS: self._ours, EACH: self._each, SENSOR: self._sensor}[self.who]
-        # What a triggerer has done since its first trigger. Until the clock is set, all generations are over.
+        # One trigger first, as its imports are no part of the figures. Until the clock is set, all
+        # generations are over.
         await anext(make(0))
         starting = 2.0 + self.waiting / (1000.0 if self.who == OURS else 250.0)
         first = starting + STEADY_SECONDS
@@ -222,7 +226,7 @@ def _burst(at: list[float], seconds: float) -> float:
 
 @contextmanager
 def fake_api() -> Iterator[int]:
-    """Run the fake API; give its port."""
+    """Run the fake API; yield its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.fake_api"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
@@ -235,7 +239,7 @@ def fake_api() -> Iterator[int]:
 
 
 def in_a_process(who: str, waiting: int, interval: float) -> Measure | None:
-    """Measure in a fresh process; None where it came to no end."""
+    """Measure in a new process; None if it did not end in time."""
     with fake_api() as port, tempfile.TemporaryDirectory(prefix="hedra-bench-") as home:
         host = f"http://127.0.0.1:{port}{PREFIX}"
         hedra = {"conn_type": "hedra", "host": host, "password": "a-key-as-long-as-those-of-hedra-are-0123"}
@@ -270,7 +274,7 @@ def in_a_process(who: str, waiting: int, interval: float) -> Measure | None:
 
 
 def missed(one: Measure) -> list[str]:
-    """Return the targets that a measure of ours misses."""
+    """Return the targets that a measurement of this provider misses."""
     if one.waiting == 10_000:
         targets: dict[str, bool] = {"core_share under 0.25": one.core_share < 0.25}
     elif one.waiting == 1000:

@@ -41,7 +41,7 @@ _open = build_opener(ProxyHandler({})).open
 
 @contextlib.contextmanager
 def sandbox(*arguments: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Run a sandbox; give its process id and what it printed."""
+    """Run a sandbox; yield its process id and what it printed."""
     command = [sys.executable, "-m", "hedra_provider.sandbox", "--seconds", "0", "--queue-seconds", "0"]
     process = subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -76,13 +76,13 @@ class Api:
             return asset_id
 
     def submit(self, seconds: float) -> str:
-        """Upload a portrait and so many seconds of audio, and ask for a video."""
+        """Upload a portrait and so many seconds of audio, and submit a video."""
         sound = io.BytesIO()
         with wave.open(sound, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(16_000)
-            # A buzz that swells and fades, so that the meter has something to show.
+            # A tone that swells and fades, so that the video's level meter moves.
             second = b"".join(
                 ((i % 80 - 40) * (i % 8000) // 20).to_bytes(2, "little", signed=True) for i in range(16_000)
             )
@@ -109,7 +109,7 @@ class Api:
 
 
 def status_rate(seconds: float, connections: int) -> dict[str, Any]:
-    """Ask for one status over and over."""
+    """Poll one generation again and again."""
     with sandbox("--no-media") as (pid, ready):
         api = Api(ready)
         generation_id = api.submit(1)
@@ -160,7 +160,8 @@ def long_video(minutes: float) -> dict[str, Any]:
         while True:
             asked = time.monotonic()
             status = api.call("GET", f"/generations/{generation_id}/status")
-            # A look waits up to two seconds for a file that is due; beyond that the loop would be blocked.
+            # A status request waits up to two seconds for a file that is due. A longer wait means a blocked
+            # loop.
             slowest = max(slowest, time.monotonic() - asked)
             if status["status"] in ("complete", "error"):
                 break
@@ -186,7 +187,7 @@ def long_video(minutes: float) -> dict[str, Any]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Processor time of a process; 0 where there is no /proc."""
+    """Processor time of a process in seconds; 0 without /proc."""
     with contextlib.suppress(OSError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
         return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
@@ -202,7 +203,7 @@ def _peak_megabytes(pid: int) -> int | None:
 
 
 def main() -> int:
-    """Run both; 1 when a target is missed."""
+    """Run both; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
         "--seconds", type=float, default=5.0, help="duration of the load (default: %(default)s)"

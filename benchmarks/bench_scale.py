@@ -2,16 +2,18 @@
 
     python benchmarks/bench_scale.py [--counts 1000,10000,100000]
 
-The decisions of the poller (:mod:`hedra_provider.polling.planner`) run as they are; the API, its 200 ms
-and the clock are simulated, so an hour takes seconds and the figures are the same on every machine but for
-the processor time. Generations take 5 to 15 minutes; those that wait do so at 30 s. "At most" is what as many
-fixed intervals would ask for. A hundred thousand at 30 s are 3,333 polls a second: 17 requests of 200 ids.
+The poller's planner (:mod:`hedra_provider.polling.planner`) runs unchanged. The API, its latency of 200 ms
+and the clock are simulated. So an hour takes seconds, and only the processor time depends on the machine.
+Generations take 5 to 15 minutes, and the poll interval is 30 s. "fixed interval" is the number of requests if
+each generation were polled alone at that interval. A hundred thousand generations at 30 s are 3,333 polls a
+second: 17 requests of 200 ids.
 
 Memory is what Python allocated for the poller and its waits, without the simulated API, in a second run.
 
-And one alone: its requests and its delay against a fixed interval, and against the fixed interval that would
-notice the end as early. An interval is a ceiling, so one alone without an estimate asks as often as a fixed
-interval; an estimate buys an earlier notice, not fewer requests at the same interval.
+The second table is about a single generation. It compares requests and delay with a fixed interval, and with
+the shorter fixed interval that would notice the end as early. The poll interval is an upper limit. So without
+an estimate, a single generation is polled as often as at a fixed interval. An estimate makes the notice
+earlier; it does not save requests at the same interval.
 
 Prints tables, writes ``benchmarks/results/scale.json``.
 """
@@ -40,13 +42,13 @@ ARRIVING_SECONDS = 60.0
 
 
 def crowd(count: int) -> dict[str, Any]:
-    """Let so many wait, and count."""
-    chance = random.Random(count)
+    """Simulate so many waits; return the figures."""
+    jitter = random.Random(count)
     world = World(keep=False)
     fixed = 0.0
     for number in range(count):
-        begin = chance.uniform(0, ARRIVING_SECONDS)
-        seconds = chance.uniform(*TAKES_SECONDS)
+        begin = jitter.uniform(0, ARRIVING_SECONDS)
+        seconds = jitter.uniform(*TAKES_SECONDS)
         one = world.make(number, begins=begin, seconds=seconds)
         world.wait(one, poll_interval=POLL_INTERVAL_SECONDS, begin=begin, first_poll_after=3.0)
         fixed += 1 + seconds // POLL_INTERVAL_SECONDS
@@ -69,17 +71,17 @@ def crowd(count: int) -> dict[str, Any]:
 
 
 def memory(count: int) -> int:
-    """Return the bytes that a poller with so many waits holds."""
+    """Return the bytes of a poller with so many waits."""
     ids = [generation_id(number) for number in range(count)]
 
-    def tell(update: Update) -> None:
+    def notify(update: Update) -> None:
         assert not isinstance(update, Ended)
 
     gc.collect()
     tracemalloc.start()
     planner = Planner(random.Random(1).random)
     for number, one in enumerate(ids):
-        wait = Subscription(one, tell, began=0.0, deadline=1e9, poll_interval=POLL_INTERVAL_SECONDS)
+        wait = Subscription(one, notify, began=0.0, deadline=1e9, poll_interval=POLL_INTERVAL_SECONDS)
         planner.add(wait, 0.0, number / count)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -88,7 +90,7 @@ def memory(count: int) -> int:
 
 
 def alone(*, eta: bool, runs: int = 300) -> dict[str, Any]:
-    """Let one wait alone, many times, for 30 s to 10 min each."""
+    """Simulate a single wait many times, of 30 s to 10 min each."""
     requests = fixed = late = fixed_late = equal = 0.0
     for seed in range(runs):
         seconds = random.Random(seed).uniform(30, 600)
@@ -108,14 +110,14 @@ def alone(*, eta: bool, runs: int = 300) -> dict[str, Any]:
         "delay": mean_late,
         "fixed_requests": fixed / runs,
         "fixed_delay": fixed_late / runs,
-        # A fixed interval notices an end after half of it, on average.
+        # A fixed interval notices an end half an interval late, on average.
         "fixed_as_early_interval": 2 * mean_late,
         "fixed_as_early_requests": 1 + (equal - runs) / runs / (2 * mean_late),
     }
 
 
 def main() -> int:
-    """Measure all; 1 when a target is missed."""
+    """Measure all; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--counts", default=COUNTS, help="default: %(default)s")
     given = parser.parse_args()
@@ -157,13 +159,14 @@ def main() -> int:
         ]
         for one in singles
     ]
-    plain, told = singles
+    plain, with_eta = singles
     missed = [
         name
         for name, met in {
             "alone: no more requests than a fixed interval": plain["requests"] <= plain["fixed_requests"],
             "alone: noticed no later": plain["delay"] <= plain["fixed_delay"] + 1e-6,
-            "with an eta: under half of the requests": told["requests"] < told["fixed_as_early_requests"] / 2,
+            "with an eta: under half of the requests": with_eta["requests"]
+            < with_eta["fixed_as_early_requests"] / 2,
         }.items()
         if not met
     ]

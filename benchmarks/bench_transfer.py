@@ -1,24 +1,25 @@
-"""How fast do files go up and down, and how much memory does that take?
+"""How fast are uploads and downloads, and how much memory do they take?
 
     python benchmarks/bench_transfer.py [--mib 2048]
 
-A file goes to Hedra as a video (one PUT to a signed URL) and as an audio (one multipart POST) and comes back:
-by ``HedraUploadAssetOperator`` and ``HedraDownloadOperator`` with local paths, by the ``HedraClient`` below
-them, and by curl, if it is there, over the same HTTP. The server is the sandbox with ``--no-media``, in a
-process of its own, on loopback: the figures compare clients, they do not tell how fast Hedra is.
+A file is uploaded as a video (one PUT to a signed URL) and as an audio (one multipart POST), and downloaded
+again. Three clients do it over the same HTTP: the operators ``HedraUploadAssetOperator`` and
+``HedraDownloadOperator`` with local paths, the ``HedraClient`` below them, and curl, if it is installed. The
+server is the sandbox with ``--no-media``, in its own process, on loopback. The figures compare clients; they
+do not show Hedra's speed.
 
 curl is compared with the transfer itself (``store_asset`` and ``download``). An operator's time is that of
-``execute``, which does more: before an upload it reads the whole file once for its SHA-256 (so that the same
-bytes are never uploaded twice) and asks whether they are there already; after a download it waits until the
-disk has them. It is compared with what takes curl as far: ``sha256sum`` before its upload, ``sync`` after
-its download. Before each transfer the disk has finished what the one before left to write.
+``execute``, which does more. Before an upload it reads the whole file for its SHA-256, and asks Hedra whether
+an asset has these bytes already. After a download it waits until the disk has written them. So curl gets the
+same extra work: ``sha256sum`` before its upload, ``sync`` after its download. The disk is idle before each
+transfer.
 
-Memory is resident memory, sampled every 5 ms from outside. Each transfer of ours has a process of its own;
-"above idle" is the peak above what that process held just before, everything imported.
+Memory is resident memory, sampled every 5 ms from outside. Each transfer of ours runs in its own process.
+"above idle" is the peak, minus the memory of the process just before the transfer, with all imports done.
 
-What arrived is compared with the source by its SHA-256, for uploads too. Nothing is left behind.
-Prints a table, writes ``benchmarks/results/transfer.json``; ends with 1 when one of ours took more than
-32 MiB, was slower than 0.75 of curl, or changed a byte.
+The received bytes are compared with the source by SHA-256, for uploads too. All files are deleted in the end.
+Prints a table and writes ``benchmarks/results/transfer.json``. Ends with 1 if one of our transfers took more
+than 32 MiB, was slower than 0.75 of curl, or changed a byte.
 """
 
 from __future__ import annotations
@@ -49,28 +50,28 @@ if TYPE_CHECKING:
     from hedra_provider.api.client import HedraClient
 
 TARGET_MIB = 32.0
-"""Memory above idle that an operator may take for a transfer of whatever size."""
+"""MiB above idle that an operator may take, whatever the size of the file."""
 
 TARGET_OF_CURL = 0.75
-"""Share of curl's throughput that an operator is to reach."""
+"""Share of curl's throughput that an operator must reach."""
 
 ASSET_TYPES = ("video", "audio")
 WAYS = {"video": "PUT", "audio": "multipart"}
 OPERATOR, CLIENT, CURL, CURL_AS_FAR = CLIENTS = ("operator", "HedraClient", "curl", "curl as far")
 COMPARED = {OPERATOR: CURL_AS_FAR, CLIENT: CURL}
-"""Which of curl's transfers does the same."""
+"""The curl transfer with the same work."""
 
 
 @dataclass(frozen=True)
 class Transfer:
     """
-    One transfer: what, by whom, and what it took.
+    One transfer and its figures.
 
     :param what: ``upload`` or ``download``.
     :param client: One of :data:`CLIENTS`.
-    :param same: Whether what arrived is what was sent.
-    :param peak_mib: Resident memory of the client process at its highest.
-    :param above_idle_mib: How much of that the transfer added; None for curl, which never idles.
+    :param same: Whether the received bytes are those that were sent.
+    :param peak_mib: Peak of the client process's resident memory, in MiB.
+    :param above_idle_mib: The part of it that the transfer added; None for curl, which is never idle.
     """
 
     what: str
@@ -96,12 +97,12 @@ def measure(
     curl: str = "curl",
 ) -> list[Transfer]:
     """
-    Send a file up and down.
+    Upload and download a file.
 
-    :param mib: Its size in MiB.
-    :param asset_types: As what: ``video`` goes up by PUT, ``audio`` by multipart.
-    :param clients: Of :data:`CLIENTS`.
-    :param curl: Its path.
+    :param mib: The file's size in MiB.
+    :param asset_types: Asset types to upload as: ``video`` by PUT, ``audio`` by multipart.
+    :param clients: Some of :data:`CLIENTS`.
+    :param curl: The path of curl.
     :raises RuntimeError: If the disk is too small, or a transfer failed or took too long.
     """
     from hedra_provider.api.client import HedraClient
@@ -109,7 +110,7 @@ def measure(
     transfers: list[Transfer] = []
     with tempfile.TemporaryDirectory(prefix="hedra-bench-") as name:
         folder = Path(name)
-        # The source, the sandbox's copy and what is arriving, and one to spare.
+        # The source, the sandbox's copy, the download, and one in reserve.
         needed, free = 4 * mib * MIB, shutil.disk_usage(folder).free
         if free < needed:
             raise RuntimeError(f"{folder} has {free // MIB} MiB free; {needed // MIB} MiB are needed.")
@@ -130,7 +131,7 @@ def measure(
 
 
 def make_file(path: Path, mib: int) -> str:
-    """Write so many MiB, no two of them alike and none that compresses; return their SHA-256 in hex."""
+    """Write so many MiB of different, incompressible bytes; return their SHA-256 in hex."""
     seen, block = hashlib.sha256(), bytearray(os.urandom(MIB))
     with path.open("wb") as file:
         for number in range(mib):
@@ -142,7 +143,7 @@ def make_file(path: Path, mib: int) -> str:
 
 def execute(plan: Mapping[str, str]) -> int:
     """
-    Be the client process: say when ready, make one transfer when told to, say what it took.
+    Run as the client process: print when ready, make one transfer on command, print its figures.
 
     :param plan: ``client``, ``what``, ``asset_type``, and ``source`` or ``asset_id`` and ``destination``.
     """
@@ -158,8 +159,8 @@ def execute(plan: Mapping[str, str]) -> int:
 
 
 def by_operator(plan: Mapping[str, str]) -> Callable[[], str | None]:
-    """Return what runs an operator, and returns the asset that it made."""
-    # What the work imports: idle is measured with it.
+    """Return a function that runs an operator and returns the asset's id."""
+    # Imports that the work needs, so that the idle memory includes them.
     from airflow.sdk import ObjectStoragePath  # noqa: F401
 
     import hedra_provider.api.client
@@ -185,7 +186,7 @@ def by_operator(plan: Mapping[str, str]) -> Callable[[], str | None]:
 
 
 def by_client(plan: Mapping[str, str]) -> Callable[[], str | None]:
-    """Return what makes the transfer alone, and returns the asset that it made."""
+    """Return a function that makes the transfer without an operator and returns the asset's id."""
     from hedra_provider.api.sized_file import SizedFile
     from hedra_provider.hooks import HedraHook
     from hedra_provider.transfer.download import asset_file, download
@@ -249,7 +250,7 @@ def main() -> int:
 
 
 def best(transfers: Iterable[Transfer]) -> list[Transfer]:
-    """Return the fastest of each kind, with the most memory that any of them took."""
+    """Return the fastest transfer of each kind, with the highest memory of that kind."""
     kinds: dict[tuple[str, str, str], list[Transfer]] = {}
     for one in transfers:
         kinds.setdefault((one.what, one.asset_type, one.client), []).append(one)
@@ -320,7 +321,7 @@ class _Bench:
         yield Transfer("download", asset_type, client, self._size, same, **went)
 
     def _run(self, client: str, what: str, asset_type: str, **plan: str) -> tuple[dict[str, Any], str | None]:
-        """Make one transfer in a process of its own; return what it took and which asset it made."""
+        """Make one transfer in a new process; return its figures and the asset's id."""
         plan = {"client": client, "what": what, "asset_type": asset_type, **plan}
         command = [sys.executable, "-m", "benchmarks.bench_transfer", "--client", json.dumps(plan)]
         extra = {"AIRFLOW_CONN_HEDRA_DEFAULT": self._address.connection}
@@ -350,7 +351,7 @@ class _Bench:
         return took, said["asset_id"]
 
     def _fetched_sha256(self, asset_id: str, asset_type: str) -> str:
-        """Return the hash of what the server has."""
+        """Return the SHA-256 of the server's file."""
         seen = hashlib.sha256()
         with self._api.http.stream("GET", self._file_url(asset_id, asset_type)) as answer:
             answer.raise_for_status()

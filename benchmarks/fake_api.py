@@ -1,11 +1,11 @@
-"""A fast fake of the API's reading half, in a process of its own: it answers after 200 ms and keeps count.
+"""A fast fake of the API's GET requests, in its own process. It answers after 200 ms and counts requests.
 
     python -m benchmarks.fake_api
 
 Prints its port. `GET /_begin?count=N&first=S&last=S` lets N generations exist that end between so many
-seconds from now; `GET /_ledger` tells what was asked since. Times are those of the system's monotonic clock,
-which all processes of a machine share. The sandbox does more per request than a benchmark of ten thousand
-waits allows.
+seconds from now; `GET /_ledger` returns the requests since then. Times are those of the system's monotonic
+clock, which all processes of a machine share. The sandbox does more per request than a benchmark of ten
+thousand waits allows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def generation_id(number: int) -> str:
 
 def ends_at(number: int, begun: Begun) -> float:
     """
-    Return when the n-th generation ends: evenly spread, in no order.
+    Return the end of the n-th generation. The ends are evenly spread, and in no order.
 
     :param begun: When the clock started, and the seconds until the first and the last end.
     """
@@ -40,7 +40,7 @@ def ends_at(number: int, begun: Begun) -> float:
 
 
 class Api:
-    """What was asked, and what is answered."""
+    """The generations, the answers, and the requests so far."""
 
     def __init__(self) -> None:
         self.begun: Begun = (time.monotonic(), 0.0, 0.0)
@@ -93,7 +93,7 @@ class Api:
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive, as much of it as a client needs that sends GETs one after the other."""
+    """HTTP/1.1 with keep-alive, for clients that send one GET after the other."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Serve until stdin closes: whoever started it has gone."""
+    """Serve until stdin closes, which means that the parent process has ended."""
     api, loop = Api(), asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(api), "127.0.0.1", 0, backlog=10_000)
     print(server.sockets[0].getsockname()[1], flush=True)

@@ -1,4 +1,4 @@
-"""Write the last results into docs/proof/benchmarks.md; a benchmark without results keeps its section.
+"""Write the tables of the last results into docs/proof/benchmarks.md. Without a result, a section stays.
 
     python -m benchmarks.page
 
@@ -20,7 +20,7 @@ _SECTION = re.compile(r"^## `(\w+)`\n.*?(?=^## `|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def section(name: str) -> str | None:
-    """Return what a benchmark found last, None where it left nothing."""
+    """Return the last result of a benchmark; None if there is none."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return None
@@ -31,7 +31,7 @@ def section(name: str) -> str | None:
 
 
 def page(old: str) -> str:
-    """Return the page with the sections that there are results for in place of the old ones."""
+    """Return the page, with a new section for each benchmark that has a result."""
     sections = {match[1]: match[0] for match in _SECTION.finditer(old)}
     head = old[: old.index("## `")] if "## `" in old else old.rstrip() + "\n\n"
     found = (section(name) or sections.get(name, "") for name in NAMES)

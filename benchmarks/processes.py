@@ -1,4 +1,4 @@
-"""Client processes of a benchmark, what they say, and how much memory they take."""
+"""Client processes of a benchmark: their output and their memory."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Memory:
 
 
 def run_alone(command: Sequence[str]) -> dict[str, Any]:
-    """Run a command; return what it took."""
+    """Run a command; return its time and memory."""
     os.sync()
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -64,7 +64,7 @@ def run_alone(command: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def bounded(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Kill a process that takes too long, and whatever happens leave none behind."""
+    """Kill a process that takes too long. No process survives the block."""
     timer = threading.Timer(TIMEOUT_SECONDS, process.kill)
     timer.start()
     with process:
@@ -76,7 +76,7 @@ def bounded(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def read_until(process: subprocess.Popen[str], start: str, errors: Any) -> str:
-    """Return the next line that starts so; Airflow's log may be between."""
+    """Return the next line that starts with a text. Lines of Airflow's log are skipped."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith(start):

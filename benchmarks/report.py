@@ -1,4 +1,4 @@
-"""How a benchmark reports: the machine it ran on, a table to read, JSON to compare."""
+"""The report of a benchmark: a description of the machine, a table, and JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def machine() -> dict[str, Any]:
-    """Return what a figure depends on, and nothing that names the machine."""
+    """Return the facts about the machine that figures depend on, without its name."""
     return {
         "cpus": os.cpu_count(),
         "architecture": platform.machine(),
@@ -40,12 +40,13 @@ def publish(
     """
     Print a table with the targets that were missed, and write the results.
 
-    :param name: Of the benchmark; its results go to ``benchmarks/results/<name>.json``.
-    :param title: A line above the table.
+    :param name: The benchmark's name; its results go to ``benchmarks/results/<name>.json``.
+    :param title: The line above the table.
     :param table: As :func:`text_table` returns it.
-    :param results: What JSON can hold.
+    :param results: The results, as JSON values.
     :param missed: The targets that were missed.
-    :param keep: False for a run on another scale than that of the documentation: it is printed only.
+    :param keep: Whether to write the results; True by default. False for a run at another scale than that of
+        the documentation, which is only printed.
     """
     facts = machine()
     print(f"\n{title}\n{described(facts)}\n\n{table}\n\n{verdict(missed)}")

@@ -1,4 +1,4 @@
-"""The poller's decisions on a simulated clock, against a simulated API: no sockets, no sleep, no luck."""
+"""Runs the poller's planner on a simulated clock against a simulated API: no sockets, no sleep, no chance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def generation_id(number: int) -> str:
 
 @dataclass
 class Made:
-    """A generation at the simulated API: when it begins to exist there, when it ends."""
+    """A generation at the simulated API, with its start and its end."""
 
     begins: float
     ends: float
@@ -44,13 +44,13 @@ class World:
     """
     A clock, an API and a poller.
 
-    :param latency: Seconds from a request to its answer; what it says is as of its arrival.
-    :param honours_ids: Whether the list keeps to ``ids``.
-    :param shows: Which generations the list shows.
-    :param rate: Requests per second, beyond which 429; None: no limit.
-    :param retry_after: What a 429 says.
-    :param eta: Whether running generations say when they end, with an error of a tenth at most.
-    :param trouble: The error that a request meets, None for an answer.
+    :param latency: Seconds from a request to its answer, which has the state at the end of that time.
+    :param honours_ids: Whether the list filters by ``ids``.
+    :param shows: Returns whether the list shows a generation.
+    :param rate: Requests per second, above which the API answers 429; None means no limit.
+    :param retry_after: Seconds of a 429's ``Retry-After``.
+    :param eta: Whether running generations have an ``eta_sec``, with an error of at most a tenth.
+    :param trouble: Returns the error of a request; None for an answer.
     """
 
     latency: float = 0.2
@@ -68,7 +68,7 @@ class World:
     ended: dict[str, tuple[float, object]] = field(default_factory=dict)
     rate_limited: int = 0
     keep: bool = True
-    """Whether polls and updates are kept; the totals are in any case."""
+    """Whether to keep polls and updates. The totals are always kept."""
     requests: Counter[PollKind] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -80,11 +80,11 @@ class World:
         self._tokens, self._tokens_at = self.rate or 0.0, 0.0
 
     def at(self, time: float, do: Callable[[], None]) -> None:
-        """Do something when its time comes."""
+        """Call a function at a time."""
         heapq.heappush(self._events, (time, next(self._order), do))
 
     def make(self, number: int, *, begins: float = 0.0, seconds: float, status: str = "complete") -> str:
-        """Let the API have a generation."""
+        """Add a generation to the API."""
         self.made[generation_id(number)] = Made(begins, begins + seconds, status)
         return generation_id(number)
 
@@ -97,22 +97,22 @@ class World:
         begin: float = 0.0,
         first_poll_after: float = 0.0,
     ) -> None:
-        """Let a wait begin at `begin`."""
+        """Begin a wait at `begin`."""
 
-        def tell(update: Update) -> None:
+        def notify(update: Update) -> None:
             if self.keep:
                 self.updates.setdefault(id_, []).append((self.now, update))
             if isinstance(update, Ended):
                 self.ended[id_] = (self.now, update.result)
 
         def start() -> None:
-            wait = Subscription(id_, tell, began=self.now, deadline=deadline, poll_interval=poll_interval)
+            wait = Subscription(id_, notify, began=self.now, deadline=deadline, poll_interval=poll_interval)
             self.planner.add(wait, self.now, first_poll_after)
 
         self.at(begin, start)
 
     def run(self, until: float = math.inf) -> None:
-        """Let time pass until no wait is left, or until then."""
+        """Move the clock until no wait is left, or until a time."""
         while True:
             while self._in_flight < IN_FLIGHT and (poll := self.planner.next_poll(self.now)):
                 self._send(poll)
@@ -166,7 +166,7 @@ class World:
         return [self.row(one) for _, one in newest[poll.offset : poll.offset + PAGE_ROWS]]
 
     def row(self, id_: str) -> Generation:
-        """Return what the API says of a generation now."""
+        """Return the API's current row of a generation."""
         made = self.made[id_]
         done = self.now >= made.ends
         left = made.ends - self.now
@@ -179,7 +179,7 @@ class World:
         )
 
     def delays(self) -> list[float]:
-        """Return how long after its end each finished generation was noticed, in seconds, sorted."""
+        """Return the seconds from each generation's end to its notice, sorted."""
         noticed = [
             at - self.made[one].ends
             for one, (at, result) in self.ended.items()

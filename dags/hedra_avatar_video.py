@@ -68,7 +68,7 @@ with DAG(
             enum=["9:16", "16:9", "1:1"],
             title="Aspect ratio",
             description="9:16 for phones, 16:9 for screens.",
-            section="Look",
+            section="Picture",
         ),
         "resolution": Param(
             "720p",
@@ -76,7 +76,7 @@ with DAG(
             enum=["540p", "720p", "1080p"],
             title="Resolution",
             description="A higher resolution costs more credits.",
-            section="Look",
+            section="Picture",
         ),
         "destination": Param(
             f"{tempfile.gettempdir()}/hedra/",

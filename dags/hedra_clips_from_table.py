@@ -67,10 +67,10 @@ params = {
         minLength=1,
         title="Prompt",
         description="Expression, mood and setting. The same for all clips.",
-        section="Look",
+        section="Picture",
     ),
-    "aspect_ratio": Param("9:16", type="string", enum=RATIOS, title="Aspect ratio", section="Look"),
-    "resolution": Param("720p", type="string", enum=RESOLUTIONS, title="Resolution", section="Look"),
+    "aspect_ratio": Param("9:16", type="string", enum=RATIOS, title="Aspect ratio", section="Picture"),
+    "resolution": Param("720p", type="string", enum=RESOLUTIONS, title="Resolution", section="Picture"),
     "destination": Param(
         f"{tempfile.gettempdir()}/hedra/clips",
         type="string",
@@ -92,13 +92,13 @@ params = {
 def clip(name, text, voice_id, language, audio, image, text_prompt, aspect_ratio, resolution):
     """Make one clip. Airflow does not render what comes from a row: a text `{{ ... }}` is spoken as it is."""
     speech = {"text": text, "voice_id": voice_id, "language": language, "audio": audio}
-    look = {"text_prompt": text_prompt, "aspect_ratio": aspect_ratio, "resolution": resolution}
+    picture = {"text_prompt": text_prompt, "aspect_ratio": aspect_ratio, "resolution": resolution}
     HedraAvatarVideoOperator(
         task_id="video",
         name=name,
         image=image,
         **speech,
-        **look,
+        **picture,
         # One payment for each name, whatever the run.
         idempotency_key="clips/{{ task.name }}",
         destination="{{ params.destination.rstrip('/') }}/{{ task.name }}.mp4",
@@ -120,7 +120,7 @@ with DAG(
     params=params,
 ) as dag:
     table, folder = "{{ params.table }}", "{{ params.destination.rstrip('/') }}"
-    look = {
+    picture = {
         "text_prompt": "{{ params.prompt }}",
         "aspect_ratio": "{{ params.aspect_ratio }}",
         "resolution": "{{ params.resolution }}",
@@ -132,7 +132,7 @@ with DAG(
         task_id="upload", map_index_template="{{ task.source }}"
     ).expand(source=files)
     # "none_failed": a table without files skips the upload.
-    requests = task(tables.avatar_requests, trigger_rule="none_failed")(rows, files, upload.output, look)
+    requests = task(tables.avatar_requests, trigger_rule="none_failed")(rows, files, upload.output, picture)
     budget = HedraCreditsCheckOperator(
         task_id="check_budget",
         requests=task(tables.pending_requests)(requests, folder),

@@ -1,14 +1,14 @@
-"""What the arguments of operators and sensors mean, however they were written.
+"""Converts the arguments of operators and sensors to their types, from templates, forms, JSON and tables.
 
-A template renders every value as text, a form sends "" for a field that was left empty, JSON and tables have
-numbers as texts, and ``upstream.output`` is a whole dict. Each operator and sensor declares a table of its
-arguments, and :func:`read_arguments` reads them all by it, once, before anything is sent:
+A template renders every value as text, a form sends "" for an empty field, JSON and tables write numbers as
+text, and ``upstream.output`` is a whole dict. Each operator and sensor declares a table of its arguments.
+:func:`read_arguments` converts them all by that table, once, before anything is sent:
 
-- ``None``, an empty text, white space only, ``"None"`` (what a template renders of None) and ``"null"`` (what
-  ``| tojson`` renders of it) mean "not given": the argument has its default then.
-- A number, a boolean, an id or a path is read where one is meant; white space around it is dropped.
-- Where an id is meant, a dict that holds it will do.
-- Everything else is a ``HedraValueError`` that names the argument, its value and what would be right.
+- ``None``, an empty text, white space only, ``"None"`` (a template's rendering of None) and ``"null"`` (that
+of ``| tojson``) mean "not given". The argument then has its default. - A text is converted to a number, a
+boolean, an id or a path if the argument is one. White space around it is dropped. - A dict that holds the id
+is accepted in place of an id. - Every other value raises a ``HedraValueError`` that names the argument, its
+value and what to give.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.errors import HedraValueError
 
 Reader = Callable[[Any, str], Any]
-"""Reads a value that is given, and the argument's name for messages."""
+"""Converts a given value; its second parameter is the argument's name, for messages."""
 
 _NOT_GIVEN = ("", "None", "null")
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
@@ -38,12 +38,12 @@ _A_FILE = "Give an asset id, a path, or a URI such as s3://bucket/key."
 @dataclass(frozen=True)
 class Argument:
     """
-    How one argument is read.
+    How one argument is converted.
 
-    :param read: What it has to be: one of the readers below.
-    :param default: Its value where it is not given.
-    :param required: Whether it has to be given.
-    :param remedy: What to give then, for the message.
+    :param read: One of the readers below.
+    :param default: The value if the argument is not given; None by default.
+    :param required: Whether the argument must be given; False by default.
+    :param remedy: What to give, for the message about a missing argument; None by default.
     """
 
     read: Reader
@@ -54,19 +54,18 @@ class Argument:
 
 def read_arguments(table: Mapping[str, Argument], values: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Read arguments by their table.
-
-    What was read can be read again: the result is the same.
+    Convert arguments by their table. Converting a result again gives the same result.
 
     :param table: The arguments by name.
-    :param values: Their values by name; others are ignored, and what is missing is not given.
-    :raises HedraValueError: Naming the first that can't be meant.
+    :param values: Their values by name. Other names are ignored; a missing name counts as not given.
+    :return: The converted values by name.
+    :raises HedraValueError: If a value is invalid; the error names its argument.
     """
     return {name: read_argument(argument, values.get(name), name) for name, argument in table.items()}
 
 
 def read_argument(argument: Argument, value: Any, name: str) -> Any:
-    """Read one argument, as :func:`read_arguments` does."""
+    """Convert one argument, as :func:`read_arguments` does."""
     if is_given(value):
         return argument.read(value, name)
     if argument.required:
@@ -75,12 +74,12 @@ def read_argument(argument: Argument, value: Any, name: str) -> Any:
 
 
 def is_given(value: Any) -> bool:
-    """Return whether a value says anything."""
+    """Return whether an argument counts as given."""
     return not (value is None or (isinstance(value, str) and value.strip() in _NOT_GIVEN))
 
 
 def text(value: Any, name: str) -> str:
-    """Read a text, as it is; a number is written out."""
+    """Read a text, unchanged; a number becomes its text."""
     if isinstance(value, str):
         return value
     is_number = isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
@@ -95,7 +94,7 @@ def word(value: Any, name: str) -> str:
 
 
 def lowercase_word(value: Any, name: str) -> str:
-    """Read one of several choices that are written in small letters."""
+    """Read one of several choices, in lower case."""
     return word(value, name).lower()
 
 
@@ -103,19 +102,19 @@ def key(value: Any, name: str) -> str:
     """
     Read an idempotency key.
 
-    White space around it is dropped: one line break more in a form must not pay for another video.
+    White space around it is dropped: an additional line break in a form must not pay for another video.
 
-    :raises HedraValueError: If it holds a NUL, which would let it read like a task run's own key, or a lone
-        surrogate.
+    :raises HedraValueError: If it holds a lone surrogate, or a NUL: with a NUL it could equal a task run's
+        key.
     """
     from hedra_provider.api.redaction import shown
     from hedra_provider.api.requests import require_sendable
 
-    said = word(value, name)
-    require_sendable(said, name)
-    if "\0" in said:
+    stripped = word(value, name)
+    require_sendable(stripped, name)
+    if "\0" in stripped:
         raise _error(f"{name}: {shown(value)} holds a NUL.", name)
-    return said
+    return stripped
 
 
 def number(value: Any, name: str) -> float:
@@ -153,11 +152,13 @@ def seconds(value: Any, name: str) -> float:
 
 
 def flag(value: Any, name: str) -> bool:
-    """Read true or false, also as a text or as 1 or 0: ``"False"`` is false."""
-    said = str(value).strip().lower() if isinstance(value, (bool, int, str)) else ""
-    if said in _TRUE or said in _FALSE:
-        return said in _TRUE
-    remedy = "It takes no template: its value is read with the DAG." if "{{" in said else None
+    """Read true or false, also as text or as 1 or 0: ``"False"`` is false."""
+    lowered = str(value).strip().lower() if isinstance(value, (bool, int, str)) else ""
+    if lowered in _TRUE or lowered in _FALSE:
+        return lowered in _TRUE
+    remedy = (
+        "It takes no template: Airflow needs its value when it parses the DAG." if "{{" in lowered else None
+    )
     raise _wrong(value, name, "true or false", remedy)
 
 
@@ -170,7 +171,7 @@ def mapping(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def rows(value: Any, name: str) -> list[Any]:
-    """Read a list, or the text of a JSON array; what Airflow makes of mapped outputs is a list too."""
+    """Read a list, or the text of a JSON array. Airflow's sequence of mapped outputs is a list too."""
     found = _from_json(value)
     if isinstance(found, Iterable) and not isinstance(found, (str, bytes, Mapping)):
         return list(found)
@@ -180,8 +181,8 @@ def rows(value: Any, name: str) -> list[Any]:
 
 
 def file(value: Any, name: str) -> str:
-    """Read a local path or a URI; objects that are paths will do."""
-    # ObjectStoragePath is no os.PathLike in every version of Airflow.
+    """Read a local path or a URI, as text or as a path object."""
+    # ObjectStoragePath is an os.PathLike in some versions of Airflow only.
     if isinstance(value, os.PathLike) or hasattr(value, "as_uri"):
         return str(value)
     if isinstance(value, Mapping):
@@ -194,34 +195,34 @@ def file(value: Any, name: str) -> str:
 
 
 def asset_id(value: Any, name: str) -> str:
-    """Read the id of an asset; or a dict that holds it as ``asset_id``, as tasks that make assets return."""
+    """Read the id of an asset, or a dict that holds it as ``asset_id``, as an upload's output does."""
     return _id(value, name, "asset_id")
 
 
 def generation_id(value: Any, name: str) -> str:
-    """Read the id of a generation; or a dict that holds it as ``generation_id``."""
+    """Read the id of a generation, or a dict that holds it as ``generation_id``."""
     return _id(value, name, "generation_id")
 
 
 def asset_or_file(value: Any, name: str) -> str:
-    """Read an asset's id, in small letters, or a path or URI; or a dict that holds ``asset_id``."""
+    """Read an asset's id, in lower case, or a path or URI, or a dict that holds ``asset_id``."""
     from hedra_provider.api.requests import is_uuid
 
     if isinstance(value, (Mapping, uuid.UUID)) or (isinstance(value, str) and _is_json_like(value)):
         return asset_id(value, name)
-    said = file(value, name)
-    return said.lower() if is_uuid(said) else said
+    path = file(value, name)
+    return path.lower() if is_uuid(path) else path
 
 
 def asset_ids(value: Any, name: str) -> list[str]:
-    """Read a list of assets, each as :func:`asset_id` reads one; one alone is a list of one."""
+    """Read a list of assets, each as :func:`asset_id` does. A single asset becomes a list of one."""
     found = _from_json(value)
     many = found if isinstance(found, (list, tuple)) else [value]
     return [asset_id(one, name) for one in many]
 
 
 def _audio_ids(value: Any, name: str) -> str | list[str]:
-    """Read one audio, or several where the request lists them."""
+    """Read the id of one audio, or a list of ids."""
     many = isinstance(_from_json(value), (list, tuple))
     return asset_ids(value, name) if many else asset_id(value, name)
 
@@ -269,38 +270,42 @@ _BODY: Mapping[str, Reader] = {
         _as_it_is,
     ),
 }
-"""The fields of Hedra's v2 requests that are no text of their own, and the texts that may be left out."""
+"""The fields of Hedra's v2 requests that are not plain text, and the texts that may be left out."""
 
 _NESTED = ("generated_video_inputs", "audio_generation")
 
 
 def request_body(value: Any, name: str) -> dict[str, Any]:
     """
-    Read a body of ``POST /generations``, or a part of one; fields that are not known here stay as they are.
+    Read a body of ``POST /generations``, or a part of one. Fields that are unknown here stay unchanged.
 
     A field that a template rendered as "not given" is left out. None, which is JSON's null, stays.
+
+    :param value: A dict, or its JSON text.
+    :param name: The argument's name, for messages.
+    :raises HedraValueError: If a field is invalid; the error names it, e.g. ``request.seed``.
     """
     from hedra_provider.api.requests import require_sendable
 
     found = mapping(value, name)
-    # First: what holds itself would be read for ever.
+    # Checked first, because a dict that contains itself would recurse without end.
     require_sendable(found, name)
     body: dict[str, Any] = {}
-    for field, said in found.items():
-        # As they stand in messages: request.generated_video_inputs.seed.
+    for field, given in found.items():
+        # The full name for messages, e.g. request.generated_video_inputs.seed.
         place = f"{name}.{field}"
-        if field in _NESTED and is_given(said):
-            body[field] = request_body(said, place)
-        elif field in _BODY and said is not None:
-            if is_given(said):
-                body[field] = _BODY[field](said, place)
+        if field in _NESTED and is_given(given):
+            body[field] = request_body(given, place)
+        elif field in _BODY and given is not None:
+            if is_given(given):
+                body[field] = _BODY[field](given, place)
         else:
-            body[field] = said
+            body[field] = given
     return body
 
 
 def _id(value: Any, name: str, key: str) -> str:
-    """Read an id, in small letters, or the dict of which ``key`` is one."""
+    """Read an id, in lower case, or a dict that holds one as ``key``."""
     from hedra_provider.api.requests import is_uuid
 
     if isinstance(value, Mapping):
@@ -313,10 +318,10 @@ def _id(value: Any, name: str, key: str) -> str:
                 f'Give an id, or the output of a task that has one: output["{key}"].',
             )
         return _id(found, name, key)
-    said = str(value).strip() if isinstance(value, (str, uuid.UUID)) else ""
-    if is_uuid(said):
-        return said.lower()
-    if _is_json_like(said):
+    stripped = str(value).strip() if isinstance(value, (str, uuid.UUID)) else ""
+    if is_uuid(stripped):
+        return stripped.lower()
+    if _is_json_like(stripped):
         raise _wrong(value, name, "an id, but the text of a whole output", f'Give output["{key}"].')
     if isinstance(value, (list, tuple)):
         raise _wrong(value, name, "one id, but a list", f"Map the task over it: expand({name}=...).")
@@ -328,7 +333,7 @@ def _id(value: Any, name: str, key: str) -> str:
 
 
 def _number(value: Any) -> int | float | None:
-    """Return the finite number that a value is or says, None for another value."""
+    """Return a finite number, also from its text; None if a value is no such number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, str)):
         return None
     if isinstance(value, int):
@@ -336,7 +341,7 @@ def _number(value: Any) -> int | float | None:
     try:
         if isinstance(value, str):
             try:
-                # Not by way of float: that rounds a long seed.
+                # Not via float, which rounds a long seed.
                 return int(value)
             except ValueError:
                 pass
@@ -346,14 +351,14 @@ def _number(value: Any) -> int | float | None:
     return found if math.isfinite(found) else None
 
 
-def _is_json_like(said: str) -> bool:
-    """Return whether a text looks like a dict or a list that was written out."""
-    stripped = said.strip()
+def _is_json_like(text: str) -> bool:
+    """Return whether a text is enclosed in braces or brackets, like a dict or a list."""
+    stripped = text.strip()
     return stripped[:1] + stripped[-1:] in ("{}", "[]") and len(stripped) > 1
 
 
 def _from_json(value: Any) -> Any:
-    """Return what a JSON text says; another value, or a text that is none, as it is."""
+    """Return the value of a JSON text. Every other value is returned unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -373,7 +378,7 @@ def _wrong(value: Any, name: str, takes: str, remedy: str | None = None) -> Hedr
 
 
 def _error(message: str, name: str, remedy: str | None = None) -> HedraValueError:
-    # The client's package is not imported where DAG files are read, unless something is wrong there.
+    # Imported here: a DAG file without errors is parsed without the client's package.
     from hedra_provider.api.errors import HedraValueError
 
     return HedraValueError(message, param=name, remedy=remedy or "Nothing was sent.")

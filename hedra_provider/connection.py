@@ -1,8 +1,7 @@
-"""An Airflow connection of type ``hedra``: parsed, checked, and read once for all who ask for it together.
+"""Reads and validates Airflow connections of type ``hedra``. Concurrent readers share one lookup.
 
-Whatever a field holds that can't work is refused here, before anything is sent, in a worker, in a trigger and
-by the form's test button alike. Nothing that a connection says is ignored: a misspelled ``workspace_id``
-would bill another workspace.
+An invalid field raises HedraConfigurationError before anything is sent: in a worker, in a trigger and in the
+form's test button alike. No field is ignored: a misspelled ``workspace_id`` would bill another workspace.
 """
 
 from __future__ import annotations
@@ -26,21 +25,23 @@ if TYPE_CHECKING:
     from hedra_provider.connection_fields import HedraSettings
 
 READING_SECONDS = 60.0
-"""How long a reading may take: all who ask meanwhile wait with it."""
+"""Seconds that reading a connection may take. Concurrent readers wait for the same reading."""
 
 _READING: weakref.WeakKeyDictionary[
     asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, asyncio.Task[HedraSettings]]
 ] = weakref.WeakKeyDictionary()
-"""By loop and connection, as long as it is being read. What was read is not kept: it may change. Those who
-wait hold the task; held here, it would hold its loop."""
+"""The tasks that are reading, by loop and connection. Settings are not cached, as they may change. The
+references are weak: a strong reference to a task would keep its loop alive."""
 
 
 def look_up(conn_id: str) -> Connection:
     """
     Return Airflow's connection, on a worker or in the API server.
 
-    :raises AirflowNotFoundException: If Airflow finds none.
-    :raises HedraConfigurationError: If the environment defines it in a way that Airflow can't read.
+    :param conn_id: The connection's id.
+    :raises AirflowNotFoundException: If Airflow has no such connection.
+    :raises HedraConfigurationError: If an environment variable defines it, and Airflow can't read the
+        variable.
     """
     try:
         return BaseHook.get_connection(conn_id)
@@ -64,9 +65,9 @@ async def look_up_async(conn_id: str) -> Connection:
 
 def _lacks_async_look_up() -> bool:
     """
-    Tell whether ``BaseHook.aget_connection`` finds nothing here but in the environment.
+    Return whether ``BaseHook.aget_connection`` finds only connections of the environment here.
 
-    ``dag.test()`` of Airflow 3.3 runs a trigger with a stand-in for the supervisor that has no ``asend``;
+    ``dag.test()`` of Airflow 3.3 runs a trigger with a substitute for the supervisor that has no ``asend``.
     Airflow hides the AttributeError and says that the connection isn't defined (seen on 3.3.2).
     """
     from airflow.sdk.execution_time import task_runner
@@ -76,12 +77,12 @@ def _lacks_async_look_up() -> bool:
 
 
 def _blame_environment(conn_id: str) -> None:
-    """Raise if the environment defines a connection that Airflow can't read: it says "isn't defined" then."""
+    """Raise if an environment variable is invalid: Airflow itself would say that it "isn't defined"."""
     from hedra_provider.api.errors import HedraConfigurationError
 
     variable = f"AIRFLOW_CONN_{conn_id.upper()}"
     if os.environ.get(variable):
-        # Neither its value nor Airflow's words of it: they may hold the key.
+        # The message repeats neither the value nor Airflow's error: both may hold the key.
         raise HedraConfigurationError(
             f"Airflow can't read the environment variable {variable}: it is neither a JSON object nor a URI "
             "of a connection, its port is no number, or its extra is no JSON object.",
@@ -92,16 +93,17 @@ def _blame_environment(conn_id: str) -> None:
 
 def read_sync(conn_id: str) -> HedraSettings:
     """
-    Read what a connection says, on a worker.
+    Read the settings of a connection, on a worker.
 
-    :raises HedraConfigurationError: If it can't work; it names the field.
-    :raises AirflowNotFoundException: If Airflow finds none.
+    :param conn_id: The connection's id.
+    :raises HedraConfigurationError: If a field is invalid; the error names it.
+    :raises AirflowNotFoundException: If Airflow has no such connection.
     """
     return _settings(conn_id, look_up(_require_conn_id(conn_id)))
 
 
 async def read_async(conn_id: str) -> HedraSettings:
-    """Read what a connection says, on an event loop and each time again; raises as :func:`read_sync`."""
+    """Read the settings of a connection on an event loop, again at each call; raises as :func:`read_sync`."""
     return _settings(conn_id, await look_up_async(_require_conn_id(conn_id)))
 
 
@@ -112,41 +114,42 @@ def _settings(conn_id: str, connection: Connection) -> HedraSettings:
     try:
         return parse_connection(connection)
     except HedraConfigurationError as error:
-        # The form's labels come first; who defines connections elsewhere needs the names behind them.
+        # The message has the form's labels. Connections defined elsewhere need the stored names too.
         place = error.param if error.param in STANDARD_FIELDS else f"extra {error.param}"
         error.remedy = f"{error.remedy or ''} (Connection {conn_id!r}, {place}.)".lstrip()
         raise
 
 
 def _require_conn_id(value: Any) -> str:
-    """Refuse what can't be the id of a connection before a secrets backend is asked for it."""
+    """Reject an invalid connection id before a secrets backend receives it."""
     from hedra_provider.api.errors import HedraValueError
     from hedra_provider.api.redaction import shown
 
     if not isinstance(value, str) or not re.fullmatch(r"[\w#!()\-.:/\\]{1,250}", value):
         raise HedraValueError(
-            f"hedra_conn_id: {shown(value)} is no id of a connection.", param="hedra_conn_id"
+            f"hedra_conn_id: {shown(value)} is not the id of a connection.", param="hedra_conn_id"
         )
     return value
 
 
 async def read_connection(hedra_conn_id: str, *, again: bool = False) -> HedraSettings:
     """
-    Return what a connection says now, in a triggerer. Callers that come while it is read share the reading.
+    Return the current settings of a connection, in a triggerer. Concurrent callers share one lookup.
 
-    Else a thousand triggers that begin together would send a thousand questions to Airflow's secrets
-    backends, all of them through the one supervisor of the triggerer.
+    Otherwise a thousand triggers that begin together would send a thousand requests to Airflow's secrets
+    backends, all of them through the triggerer's one supervisor.
 
     :param hedra_conn_id: The Airflow connection.
-    :param again: Whether a reading that began before does not count: Hedra rejected its key.
-    :raises HedraConfigurationError: If there is none, it can't work, or it could not be read.
+    :param again: Whether to ignore a lookup that began earlier, because Hedra rejected its key; False by
+        default.
+    :raises HedraConfigurationError: If the connection does not exist, is invalid, or could not be read.
     """
     from hedra_provider.api.errors import HedraError
 
     readings = _READING.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     reading = readings.get(hedra_conn_id)
     if reading is None or again:
-        # Nobody's task: whoever began it may be cancelled, and its context says whose log a line goes to.
+        # A task of its own: a cancelled caller does not cancel it. An empty context: it logs for no one task.
         reading = readings[hedra_conn_id] = asyncio.create_task(
             _read(hedra_conn_id), name="hedra-connection", context=contextvars.Context()
         )
@@ -155,14 +158,14 @@ async def read_connection(hedra_conn_id: str, *, again: bool = False) -> HedraSe
             if readings.get(hedra_conn_id) is task:
                 del readings[hedra_conn_id]
             if not task.cancelled():
-                # All who asked may have gone: then nobody hears of its error, and asyncio would complain.
+                # Retrieves the error: if all callers were cancelled, asyncio would log it as never retrieved.
                 task.exception()
 
         reading.add_done_callback(forget)
     try:
         return await asyncio.shield(reading)
     except HedraError as error:
-        # One of each reader's own: a raised exception collects tracebacks.
+        # Each caller raises its own copy: a shared exception would collect all their tracebacks.
         raise copy.copy(error) from error
 
 
@@ -185,7 +188,9 @@ def not_in_triggerer(conn_id: str) -> HedraConfigurationError:
     """
     Return the error for a connection that Airflow does not find in a triggerer.
 
-    It is retryable: Airflow says the same while its API server or a secrets backend does not answer.
+    It is retryable: Airflow raises the same error while its API server or a secrets backend does not answer.
+
+    :param conn_id: The connection's id.
     """
     from hedra_provider.api.errors import HedraConfigurationError
 
@@ -200,17 +205,18 @@ def not_in_triggerer(conn_id: str) -> HedraConfigurationError:
 
 def check_async_reading(conn_id: str) -> None:
     """
-    Read a connection the way a trigger reads it: a deferral that can't do that must not follow a paid submit.
+    Read a connection as a trigger reads it: a task must not pay first and then defer to a trigger that fails.
 
-    What only the triggerer's own environment lacks is not seen from here.
+    It can't find a variable that only the triggerer's environment lacks.
 
-    :raises HedraConfigurationError: If that does not work in this process.
+    :param conn_id: The connection's id.
+    :raises HedraConfigurationError: If a trigger could not read it in this process.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     from hedra_provider.api.errors import HedraConfigurationError
 
-    # A loop of its own in a thread of its own: the caller may run in a loop already, as in a notebook.
+    # A new loop in a new thread: the caller's thread may run a loop already, as in a notebook.
     with ThreadPoolExecutor(1, thread_name_prefix="hedra-connection") as thread:
         try:
             thread.submit(asyncio.run, read_async(conn_id)).result()
@@ -227,13 +233,13 @@ async def open_async_client(settings: HedraSettings, **options: Any) -> AsyncHed
     """
     Return a new client for the running event loop.
 
-    :param settings: What the connection says.
-    :param options: Further arguments of the client; they go before those of the settings.
+    :param settings: The settings of the connection.
+    :param options: Arguments of the client; they override those of the settings.
     :raises HedraConfigurationError: If certificates or proxies can't be used.
     """
     from hedra_provider.api.client import AsyncHedraClient
     from hedra_provider.api.network import ssl_context
 
-    # The first time it takes 50 ms, in which no other trigger of the loop could go on.
+    # In a thread: the first call takes 50 ms and would block the loop's other triggers.
     await asyncio.to_thread(ssl_context, settings.verify)
     return AsyncHedraClient(**(settings.client_options() | options))

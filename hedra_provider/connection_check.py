@@ -1,7 +1,7 @@
-"""What the connection form's test button answers: one sentence of what is wrong, and one of what to change.
+"""The answer of the connection form's test button: a sentence about the fault, and one about what to change.
 
-It speaks of the form's fields by their labels. It names no connection, as Airflow tests under an id of its
-own making, and no task: there is none.
+It names fields by the form's labels. It names no connection, because Airflow tests with a temporary id, and
+no task, because there is none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hedra_provider.connection_fields import HedraSettings
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 20.0
-"""A person waits for the button: without a "Timeout (seconds)" it gives up sooner than a task."""
+"""Seconds to connect and to answer, if "Timeout (seconds)" is empty. A person waits, so they are short."""
 
 NEW_KEY = "v2 keys come from hedra.com/api-profile."
 
@@ -46,9 +46,9 @@ _NAME_MISMATCH = (62, 64)
 
 def check_connection(connection: Connection) -> tuple[bool, str]:
     """
-    Ask Hedra for the credits, once.
+    Request the credits from Hedra, once.
 
-    :param connection: What the form holds.
+    :param connection: The connection with the form's values.
     :return: Whether that worked; the workspace and its balance, or the reason and what to change.
     """
     try:
@@ -83,7 +83,7 @@ def _field(name: str) -> str:
 
 
 class _Advice:
-    """What is wrong with settings that led to an error, in the form's words."""
+    """Explains an error by the connection's settings, in the form's words."""
 
     def __init__(self, settings: HedraSettings) -> None:
         self._settings = settings
@@ -94,7 +94,7 @@ class _Advice:
         self._proxy = _field("proxy") if settings.proxy else variable and f"The variable {variable}"
 
     def on(self, error: HedraError) -> str:
-        """Return what is wrong, and what to change."""
+        """Return the fault, and what to change."""
         if isinstance(error, HedraTransportError):
             return self._without_answer(error)
         status = error.status_code
@@ -105,7 +105,7 @@ class _Advice:
                     f"the final address into {self._where()}."
                 )
             return (
-                f"{self._server} answers, but not as Hedra's API does: with a web page, or with other data. "
+                f"{self._server} does not answer as Hedra's API does, but with a web page or other data. "
                 f"Correct {self._where()}."
             )
         if status == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
@@ -122,7 +122,7 @@ class _Advice:
             )
         if isinstance(error, HedraPermissionError):
             return (
-                f"Hedra, or a proxy or firewall before it, refuses this ({status}). Check that the plan of "
+                f"Hedra, or a proxy or firewall before it, denies access ({status}). Check that the plan of "
                 f"the account has API access, and that {_field('password')} and "
                 f"{_field('workspace_id')} belong together.{self._or_another_server()}"
             )
@@ -150,11 +150,11 @@ class _Advice:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return self._bad_certificate(cause)
         for kind, words in (
-            (httpx.ProxyError, self._proxy_refuses),
+            (httpx.ProxyError, self._proxy_error),
             (httpx.ConnectTimeout, self._no_connection),
             (httpx.TimeoutException, self._slow),
             (socket.gaierror, self._unknown_host),
-            (ConnectionRefusedError, self._refused),
+            (ConnectionRefusedError, self._nothing_listens),
             (ssl.SSLError, self._no_tls),
         ):
             for cause in found:
@@ -178,7 +178,7 @@ class _Advice:
             f"{self._where()}."
         )
 
-    def _proxy_refuses(self, cause: BaseException) -> str:
+    def _proxy_error(self, cause: BaseException) -> str:
         if str(cause).startswith(str(int(httpx.codes.PROXY_AUTHENTICATION_REQUIRED))):
             return self._proxy_wants_user()
         return (
@@ -211,7 +211,7 @@ class _Advice:
             f"Correct {self._where()}; if the name is right, check the DNS of Airflow's API server."
         )
 
-    def _refused(self, cause: BaseException) -> str:
+    def _nothing_listens(self, cause: BaseException) -> str:
         return f"Nothing listens at {self._reached()}. Correct {self._where()}."
 
     def _no_tls(self, cause: BaseException) -> str:
@@ -222,13 +222,13 @@ class _Advice:
         )
 
     def _reached(self) -> str:
-        """Return what the connection goes to first."""
+        """Return the server that the connection opens first: the proxy, or Hedra."""
         if self._proxy:
             return f"the proxy ({self._proxy[0].lower() + self._proxy[1:]})"
         return self._server
 
     def _where(self) -> str:
-        """Return the fields that say where the connection goes."""
+        """Return the fields that set the address."""
         fields = f"{_field('host')} and {_field('port')}"
         return f"{fields}, or {self._proxy[0].lower() + self._proxy[1:]}" if self._proxy else fields
 
@@ -239,7 +239,7 @@ class _Advice:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Return an error and what led to it: also what ``from None`` hides from a log."""
+    """Return an error and its causes, also those that ``from None`` hides from a log."""
     found: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in found:

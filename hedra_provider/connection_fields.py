@@ -1,7 +1,7 @@
-"""What each field of a connection may hold, and what an error says of one that can't work.
+"""The valid values of each field of a connection, and the error about an invalid one.
 
-The messages call a field what the connection form calls it, and hold no connection id: the form's test button
-tests under an id of Airflow's own making. ``HedraConfigurationError.param`` holds the stored name.
+A message names a field by its label in the connection form. It holds no connection id, because the form's
+test button uses a temporary one. ``HedraConfigurationError.param`` holds the stored name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
 API_PATH = "/web-app/public"
-"""What a bare host gets: the path of Hedra's v2 API."""
+"""The path of Hedra's v2 API, added to a host without a path."""
 
 MAX_TIMEOUT_SECONDS = 86_400.0
 
@@ -53,15 +53,15 @@ _TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 @dataclass(frozen=True)
 class HedraSettings:
     """
-    What a connection says.
+    The settings of a connection.
 
     :param api_key: The v2 API key.
-    :param base_url: Where the API is; None for Hedra's own.
-    :param workspace_id: The workspace that is billed where an operator names none.
-    :param namespace: In which the ids of generations and uploads are made.
-    :param timeout: Seconds, None for the client's own.
-    :param verify: Whether to check TLS certificates, or the path of a CA bundle.
-    :param proxy: URL of a proxy; None for what the environment names.
+    :param base_url: The API's URL; None means Hedra's own.
+    :param workspace_id: The workspace that pays if an operator names none; None means the key's default.
+    :param namespace: The namespace of the ids that are made for generations and uploads.
+    :param timeout: Seconds of each request; None means the client's default.
+    :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
+    :param proxy: URL of a proxy; None means the environment's.
     """
 
     api_key: str = field(repr=False)
@@ -74,13 +74,13 @@ class HedraSettings:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all that a client depends on: connections that say the same share one poller."""
+        """A hash of all settings of the client. Connections with the same fingerprint share one poller."""
         facts = (self.api_key, self.base_url, self.timeout, self.verify, self.proxy)
         # str(), not repr(): the key's repr is always '***', so all keys would share one fingerprint.
         return hashlib.sha256("\0".join(map(str, facts)).encode()).hexdigest()
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("These settings hold the API key, and are not to be pickled.")
+        raise TypeError("These settings hold the API key and can't be pickled.")
 
     def client_options(self) -> dict[str, Any]:
         """Return the arguments of the clients."""
@@ -94,9 +94,10 @@ class HedraSettings:
 
 def parse_connection(connection: Connection) -> HedraSettings:
     """
-    Return what a connection says.
+    Return the settings of a connection.
 
-    :raises HedraConfigurationError: Naming the field that can't work, and what would be right.
+    :param connection: The connection, as Airflow stores it.
+    :raises HedraConfigurationError: If a field is invalid; the error names it and says what to change.
     """
     key = _api_key(connection)
     base_url = _base_url(connection)
@@ -113,7 +114,13 @@ def parse_connection(connection: Connection) -> HedraSettings:
 
 
 def field_error(name: str, what: str, remedy: str) -> HedraConfigurationError:
-    """Return the error for a field."""
+    """
+    Return the error about a field.
+
+    :param name: The field's stored name.
+    :param what: What is wrong with it; follows its label.
+    :param remedy: What to change.
+    """
     return HedraConfigurationError(f'"{LABELS[name]}" {what}.', param=name, remedy=remedy)
 
 
@@ -121,7 +128,7 @@ def _api_key(connection: Connection) -> HiddenText:
     key = HiddenText((connection.password or "").strip())
     source = "v2 keys come from hedra.com/api-profile."
     if (connection.login or "").strip():
-        what = "holds a text, which Hedra has no use for"
+        what = "is not empty, and Hedra does not use it"
         whole = f'Clear it. An API key goes whole into "{LABELS["password"]}"; {source}'
         raise field_error("login", what, f"{whole} A v3 key (<id>:<secret>) does not work here.")
     if not key:
@@ -131,7 +138,7 @@ def _api_key(connection: Connection) -> HiddenText:
     if key[0] in "\"'`" or key[-1] in "\"'`":
         raise field_error("password", "holds quotation marks", "Put in the key without them.")
     if ":" in key:
-        what = "holds what looks like a v3 key (<id>:<secret>); this provider speaks Hedra's v2 API"
+        what = "seems to hold a v3 key (<id>:<secret>); this provider uses Hedra's v2 API"
         raise field_error("password", what, f"Put a v2 API key into it; {source}")
     if not key.isascii() or not key.isprintable() or " " in key:
         what = "holds white space or characters that no key has"
@@ -140,7 +147,7 @@ def _api_key(connection: Connection) -> HiddenText:
 
 
 def _base_url(connection: Connection) -> str | None:
-    """Return the base URL that host, port and schema make; a bare host gets Hedra's path."""
+    """Return the base URL from host, port and schema. A host without a path gets Hedra's path."""
     host, schema = (connection.host or "").strip(), (connection.schema or "").strip().lower()
     port: int | None = connection.port
     url_example = "Give the API's base URL, e.g. https://api.hedra.com/web-app/public, or leave it empty."
@@ -171,13 +178,13 @@ def _base_url(connection: Connection) -> str | None:
 
 
 def _url_fault(url: str) -> str | None:
-    """Say why a URL can't be a base URL; None if it can."""
+    """Return why a URL is not a base URL; None if it is one."""
     import httpx
 
     try:
         parts = urlsplit(url)
         port, name = parts.port, parts.hostname or ""
-        # A name that can't be written for the DNS (a..b) would be found by the system only, at each request.
+        # Without this, a name that is no DNS name (a..b) would fail only at each request.
         httpx.URL(url).raw_host.decode().encode("idna")
     except (httpx.InvalidURL, ValueError):
         return "is not a URL"
@@ -191,7 +198,7 @@ def _url_fault(url: str) -> str | None:
 
 
 def _extra(connection: Connection) -> dict[str, Any]:
-    """Return the extras: one JSON object of known names. Airflow itself reads anything else as no extras."""
+    """Return the extras, a JSON object of known names. Airflow itself treats invalid extras as none."""
     text = connection.extra
     if not text or not text.strip():
         return {}
@@ -215,20 +222,20 @@ def _extra(connection: Connection) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> HedraConfigurationError:
-    """Return the error for an extra that nothing reads. Ignored, a misspelled one bills another workspace."""
+    """Return the error about an unknown extra: a misspelled one, if ignored, could bill another workspace."""
     like = name.lower().replace("-", "_")
     close = difflib.get_close_matches(like, CONNECTION_FIELDS, n=1)
     meant = f'Was "{close[0]}" meant? ' if close else ""
     known = ", ".join(CONNECTION_FIELDS)
     return field_error(
         "extra",
-        f"holds {shown(name, 100)}, which nothing reads",
+        f"holds the unknown name {shown(name, 100)}",
         f'{meant}Correct or remove it; the names are {known}. Notes go into "Description".',
     )
 
 
 def _name(name: str, extra: dict[str, Any]) -> str | None:
-    """Read a name, or a whole number that is one."""
+    """Return a name; a whole number is one too."""
     value = extra.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -258,7 +265,7 @@ def _timeout(value: Any) -> float | None:
 
 
 def _verify(value: Any) -> bool | str:
-    """Read a flag that a form may have made a text, or the path of a CA bundle."""
+    """Return a boolean, which a form stores as text, or the path of a CA bundle."""
     if value is None or isinstance(value, bool):
         return value is not False
     text = str(value).strip()
@@ -274,7 +281,7 @@ def _verify(value: Any) -> bool | str:
     except (OSError, ValueError):
         is_file = is_folder = False
     if not is_file:
-        # A bundle that workers have and triggerers lack: the machine tells which.
+        # The host name shows which machine lacks the bundle, a worker or a triggerer.
         what = "a folder" if is_folder else f"no file on {socket.gethostname()}"
         remedy = "Give true, false, or the path of a CA bundle: a file with certificates in PEM."
         raise field_error("verify", f"is {shown(text)}, which is {what}", remedy)
@@ -284,7 +291,7 @@ def _verify(value: Any) -> bool | str:
 def _proxy(value: Any) -> HiddenText | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    # Without its value: it may hold a password.
+    # The message leaves the value out: it may hold a password.
     if not isinstance(value, str):
         raise field_error("proxy", "is no text", "Give e.g. http://proxy.example:3128, or leave it empty.")
     url = HiddenText(value.strip())

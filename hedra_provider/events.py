@@ -17,7 +17,12 @@ _OUTCOMES = ("finished", "enough", "turn", "timeout", "failed")
 
 
 def failed(error: HedraError, outcome: str = "failed") -> dict[str, Any]:
-    """Return the part of an event about an error: ``outcome`` and ``failure``."""
+    """
+    Return ``outcome`` and ``failure``, the part of an event about an error.
+
+    :param error: What ended the wait.
+    :param outcome: ``"failed"`` by default, or ``"timeout"``.
+    """
     from hedra_provider.api.errors import MAX_ERROR_LENGTH
 
     failure = {
@@ -46,8 +51,8 @@ def read_event(event: Mapping[str, Any] | None) -> list[Generation]:
 
     :param event: What :class:`hedra_provider.triggers.HedraGenerationTrigger` fired.
     :return: The generations in the order of the trigger's ids; their status is ``complete`` or ``error``.
-    :raises HedraError: What the trigger could not get past, e.g. a deadline.
-    :raises AirflowException: If the event is none of this version's.
+    :raises HedraError: The error that ended the wait, e.g. HedraWaitTimeoutError.
+    :raises AirflowException: If this version knows no such event.
     """
     from hedra_provider.api.responses import Generation
 
@@ -64,8 +69,9 @@ def read_credits_event(event: Mapping[str, Any] | None) -> int:
     Return the available credits of an event.
 
     :param event: What :class:`hedra_provider.triggers.HedraCreditsTrigger` fired.
-    :raises HedraError: What the trigger could not get past, e.g. a deadline.
-    :raises AirflowException: If the event is none of this version's.
+    :return: Credits.
+    :raises HedraError: The error that ended the wait, e.g. HedraWaitTimeoutError.
+    :raises AirflowException: If this version knows no such event.
     """
     known = _known(event)
     if known.get("outcome") == "enough" and isinstance(known.get("available"), int):
@@ -75,11 +81,12 @@ def read_credits_event(event: Mapping[str, Any] | None) -> int:
 
 def read_turn_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[str, Any]:
     """
-    Return what a task left with :class:`hedra_provider.triggers.HedraTurnTrigger`.
+    Return what a task gave :class:`hedra_provider.triggers.HedraTurnTrigger` to wait for its retry slot.
 
+    :param event: What the trigger fired.
     :param first_id: The first generation id of the task's key.
-    :return: ``{"request", "cost", "refused_since", "in_doubt"}``; empty if the event is not this task's:
-        SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+    :return: ``{"request", "cost", "refused_since", "in_doubt"}``; empty if the event is not this task's.
+        SQLite reuses the id of a deleted trigger, so the event of another wait can arrive (seen on 3.3.2).
     """
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
         return {}
@@ -87,7 +94,7 @@ def read_turn_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[s
 
 
 def outcome_of(event: Mapping[str, Any] | None) -> str | None:
-    """Return the outcome of an event; None if no trigger of this version fires such an event."""
+    """Return the outcome of an event; None if this version knows no such event."""
     if not isinstance(event, Mapping) or event.get("version") != EVENT_VERSION:
         return None
     outcome = event.get("outcome")
@@ -95,7 +102,7 @@ def outcome_of(event: Mapping[str, Any] | None) -> str | None:
 
 
 def told_ids(event: Mapping[str, Any] | None) -> list[str]:
-    """Return the ids of the generations that an event is about; empty where it names none."""
+    """Return the ids of the generations that an event is about; empty if it names none."""
     ids = event.get("generation_ids") if isinstance(event, Mapping) else None
     return [str(one).lower() for one in ids] if isinstance(ids, list) else []
 

@@ -1,6 +1,7 @@
-"""Turns an error of the API into what Airflow understands, and into the one line that a task's log shows.
+"""Converts an error of the API into an exception for Airflow, and into the one line that a task's log shows.
 
-What is not retryable fails the task at once; what is retryable is left to the task's retries.
+An error that is not retryable fails the task at once. A retryable error leaves the decision to the task's
+retries.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ def airflow_error(error: HedraError, context: Any = None) -> AirflowException:
     """
     Return the exception to raise in a task; raise it ``from None``.
 
-    Airflow logs each exception of a chain with its traceback. So the chain is hidden; :func:`hedra_error`
-    finds the error again, and the debug log has its traceback.
+    Airflow logs each exception of a chain with its traceback. So the chain is hidden. :func:`hedra_error`
+    finds the error of the API again, and the log at level DEBUG has its traceback.
 
-    :param error: What went wrong.
-    :param context: The task's, which tells whether a retry comes; the running task's by default.
-    :return: ``AirflowFailException`` (no retry) where a retry can't help, else ``AirflowException``. Its text
-        is one line: the reason, what to do or when Airflow tries again, then in brackets kind and ids.
+    :param error: The error of the API.
+    :param context: The task's context, which shows whether a retry follows; the running task's by default.
+    :return: ``AirflowFailException``, after which Airflow does not retry, if the error is not retryable; else
+        ``AirflowException``. Its text is one line: the reason, what to do or when Airflow tries again, then
+        in brackets the error's kind and the ids.
     """
     from hedra_provider.api.errors import TRY_AGAIN, join_sentences
 
@@ -50,7 +52,7 @@ def hedra_error(exception: BaseException | None) -> HedraError | None:
     Return the error of the API that made a task fail, e.g. for an ``on_failure_callback``.
 
     :param exception: ``context["exception"]``.
-    :return: None where the API is not what failed.
+    :return: The error; None if another error failed the task.
     """
     from hedra_provider.api.errors import HedraError
 
@@ -65,8 +67,9 @@ def report(error: HedraError, context: Any = None) -> AirflowException:
 
     Airflow's own line begins with "Task failed with exception" and shows the reason below, indented.
 
-    :param error: What went wrong.
-    :param context: As of :func:`airflow_error`.
+    :param error: The error of the API.
+    :param context: As for :func:`airflow_error`.
+    :return: The exception of :func:`airflow_error`.
     """
     failure = airflow_error(error, context)
     _log.error("%s", failure)
@@ -101,11 +104,13 @@ def leave_to_other_workers(error: HedraError) -> None:
 @contextmanager
 def as_airflow_errors(context: Any = None) -> Iterator[None]:
     """
-    Turn every ``HedraError`` of the block into what Airflow understands.
+    Convert a ``HedraError`` of the block by :func:`airflow_error`, and log it.
 
     On a retry, an error about a file that this worker can't read or write is left to the retries.
 
     :param context: The task's, for its number of tries. None: the running task's, for the message alone.
+    :raises AirflowFailException: For a ``HedraError`` that is not retryable.
+    :raises AirflowException: For one that is.
     """
     from hedra_provider.api.errors import HedraError
 

@@ -1,4 +1,4 @@
-"""HedraHook: an Airflow connection becomes a client of Hedra's API."""
+"""HedraHook: calls Hedra's API with the settings of an Airflow connection."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ T = TypeVar("T")
 
 class HedraHook(BaseHook):
     """
-    Ask Hedra through a ``hedra`` connection. ::
+    Call Hedra's API through a connection of type ``hedra``. ::
 
         hook = HedraHook()
         voices = hook.list_voices()
         generation = hook.get_generation(generation_id)
 
-    Each method opens a client and closes it, unless the hook is used in ``with``: then all methods share one.
-    What has no method here is a call of :mod:`hedra_provider.api.calls` for the client of :meth:`get_conn`.
-    Every method raises ``HedraConfigurationError`` if the connection can't work; it names the field.
+    Each method opens a client and closes it. In a ``with`` block, all methods share one client. For a call
+    that has no method here, pass one of :mod:`hedra_provider.api.calls` to :meth:`run`. Every method raises
+    ``HedraConfigurationError`` if a field of the connection is invalid; the error names the field.
 
-    The connection: password = API key (v2), host = base URL (left empty: Hedra's), and in the extras
+    The connection: password = API key (v2), host = base URL (empty: Hedra's), and in the extras
     ``workspace_id``, ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``.
 
-    :param hedra_conn_id: The Airflow connection.
+    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     """
 
     conn_name_attr = "hedra_conn_id"
@@ -63,18 +63,18 @@ class HedraHook(BaseHook):
     @cached_property
     def settings(self) -> HedraSettings:
         """
-        What the connection says.
+        The settings of the connection.
 
-        :raises HedraConfigurationError: If it can't work, e.g. has no key or a v3 key.
-        :raises AirflowNotFoundException: If Airflow finds none.
+        :raises HedraConfigurationError: If a field is invalid, e.g. the key is missing or a v3 key.
+        :raises AirflowNotFoundException: If Airflow has no such connection.
         """
         return read_sync(self.hedra_conn_id)
 
     def get_conn(self) -> HedraClient:
         """
-        Return the client: one per hook, with one pool of connections. Close it, or use it in ``with``.
+        Return the hook's client, which keeps its HTTP connections open. Close it, or use it in ``with``.
 
-        :raises HedraConfigurationError: If the connection can't work.
+        :raises HedraConfigurationError: If a field of the connection is invalid.
         """
         from hedra_provider.api.client import HedraClient
 
@@ -94,7 +94,7 @@ class HedraHook(BaseHook):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        # Copied or pickled with its operator, it reads the connection anew: the key does not travel.
+        # A copied or pickled hook reads the connection again, so the key is never serialized.
         kept = {name: value for name, value in self.__dict__.items() if name != "settings"}
         return kept | {"_client": None}
 
@@ -102,29 +102,29 @@ class HedraHook(BaseHook):
         """
         Return a new client for the running event loop. Close it, or use it in ``async with``.
 
-        :raises HedraConfigurationError: If the connection can't work.
+        :raises HedraConfigurationError: If a field of the connection is invalid.
         """
         return await open_async_client(await self.get_async_settings())
 
     async def get_async_settings(self) -> HedraSettings:
         """
-        Read what the connection says, on the running event loop and each time anew.
+        Read the settings of the connection on the running event loop, again at each call.
 
-        :raises HedraConfigurationError: If it can't work.
+        :raises HedraConfigurationError: If a field is invalid.
         """
         return await read_async(self.hedra_conn_id)
 
     def check_async_reading(self) -> None:
         """
-        Read the connection the way a trigger reads it, before a generation is paid that a trigger waits for.
+        Read the connection as a trigger reads it. Call it before you pay for a generation and defer.
 
-        :raises HedraConfigurationError: If that does not work in this process.
+        :raises HedraConfigurationError: If a trigger could not read it in this process.
         """
         check_async_reading(self.hedra_conn_id)
 
     @contextmanager
     def _open_client(self) -> Iterator[HedraClient]:
-        """Lend the client; close it afterwards if it was not open before."""
+        """Yield the client. Close it afterwards if it was closed before."""
         was_open = self._client is not None and not self._client.http.is_closed
         try:
             yield self.get_conn()
@@ -134,19 +134,20 @@ class HedraHook(BaseHook):
 
     def run(self, call: Call[T]) -> T:
         """
-        Run a call of :mod:`hedra_provider.api.calls`, or one made of them.
+        Run a call of :mod:`hedra_provider.api.calls`, or one that combines them.
 
-        :return: What the call returns.
-        :raises HedraError: What the call raises.
+        :param call: The call.
+        :return: The result of the call.
+        :raises HedraError: If the call raises it.
         """
         with self._open_client() as client:
             return client.run(call)
 
     def list_voices(self) -> list[Voice]:
         """
-        Return the voices for inline speech.
+        Return the voices that can speak a text.
 
-        :raises HedraError: If Hedra could not be asked.
+        :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
             return client.list_voices()
@@ -155,8 +156,8 @@ class HedraHook(BaseHook):
         """
         Return the models with their limits and prices.
 
-        :param types: Generation types to keep, e.g. ``["video"]``; all by default.
-        :raises HedraError: If Hedra could not be asked.
+        :param types: Generation types to return, e.g. ``["video"]``; all by default.
+        :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
             return client.list_models(types)
@@ -165,7 +166,7 @@ class HedraHook(BaseHook):
         """
         Return the credits of the account and of its workspaces.
 
-        :raises HedraError: If Hedra could not be asked.
+        :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
             return client.get_credits()
@@ -174,20 +175,21 @@ class HedraHook(BaseHook):
         """
         Return the status of one generation. It has URLs, but no ``credit_cost`` and no ``input``.
 
-        :param generation_id: Its id.
-        :raises HedraNotFoundError: If Hedra does not know it (yet: seen for a moment after a submit).
-        :raises HedraError: If Hedra could not be asked.
+        :param generation_id: The generation's id.
+        :raises HedraNotFoundError: If Hedra does not know it. This can happen for a moment after a submit.
+        :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
             return client.get_generation(generation_id)
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
         """
-        Return generations with what their status lacks: ``input``, ``credit_cost``, ``asset``. Newest first.
+        Return generations, newest first, with fields that the status lacks: ``input``, ``credit_cost``,
+        ``asset``.
 
-        :param ids: Generations to keep; all by default.
+        :param ids: Ids of the generations to return; all by default.
         :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).
-        :raises HedraError: If Hedra could not be asked.
+        :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
             return client.list_generations(ids, **filters)
@@ -204,12 +206,12 @@ class HedraHook(BaseHook):
         Upload an image, an audio or a video. The same bytes are uploaded once per workspace and type.
 
         :param source: A local path, or a URI that ObjectStoragePath opens.
-        :param asset_type: ``image``, ``audio`` or ``video``; by default what the file's content says.
-        :param name: The asset's name; by default the file's.
-        :param workspace_id: The workspace that shall own it; by default the connection's.
-        :return: ``asset_id``, ``reused`` and ``duration_ms`` (as Hedra says it, None where it does not).
-        :raises HedraValueError: If the file can't be right; nothing was sent then.
-        :raises HedraError: If it could not be uploaded; another call goes on with the same asset.
+        :param asset_type: ``image``, ``audio`` or ``video``; detected from the file's content by default.
+        :param name: The asset's name; the file's name by default.
+        :param workspace_id: The workspace that owns the asset; the connection's by default.
+        :return: ``asset_id``, ``reused`` and ``duration_ms`` (milliseconds; None if Hedra gives none).
+        :raises HedraValueError: If the file is invalid. Nothing was sent.
+        :raises HedraError: If the upload failed. Another call continues with the same asset.
         """
         from hedra_provider.storage.lineage import report_input
         from hedra_provider.storage.source import open_media
@@ -231,12 +233,15 @@ class HedraHook(BaseHook):
         only_for: str | None = None,
     ) -> StoredAsset:
         """
-        Upload an open file, unless this workspace has the same bytes as an asset of this type already.
+        Upload an open file, unless this workspace already has an asset of this type with the same bytes.
 
-        :param source: As :func:`hedra_provider.storage.source.open_media` opens it.
-        :param workspace_id: The workspace that shall own it; None: the key's default.
-        :param only_for: The key of the task run that wants an asset of its own; None: any is good.
-        :raises HedraError: If it could not be uploaded.
+        :param client: The client.
+        :param source: The file, as :func:`hedra_provider.storage.source.open_media` opens it.
+        :param workspace_id: The workspace that owns the asset; None means the key's default.
+        :param only_for: The key of a task run that needs an asset of its own. None (the default): assets of
+            other task runs are reused too.
+        :return: ``asset_id``, ``reused`` and ``duration_ms``.
+        :raises HedraError: If the upload failed.
         """
         from hedra_provider.api.requests import require_sendable
         from hedra_provider.transfer.upload import store_asset
@@ -258,16 +263,18 @@ class HedraHook(BaseHook):
         asset_type: str | None = None,
     ) -> StoredResult:
         """
-        Fetch a finished file and store it. The destination is replaced only when the file is whole.
+        Download a finished file and store it. The destination is replaced only when the file is complete.
 
-        :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a
-            folder, in which the file is named after its id.
-        :param generation_id: The generation whose result to fetch. Or:
-        :param asset_id: The asset to fetch, with
-        :param asset_type: its type: ``video``, ``audio`` or ``image``.
+        Give either ``generation_id``, or ``asset_id`` with ``asset_type``.
+
+        :param destination: A local path, or a URI that ObjectStoragePath opens. One that ends in ``/`` is a
+            folder; the file in it is named after its id.
+        :param generation_id: The generation whose result to download.
+        :param asset_id: The asset to download.
+        :param asset_type: The asset's type: ``video``, ``audio`` or ``image``.
         :return: ``uri``, ``size`` (bytes) and ``asset_id``.
-        :raises HedraValueError: If the arguments can't be right.
-        :raises HedraError: If the file could not be fetched or stored.
+        :raises HedraValueError: If an argument is missing or invalid.
+        :raises HedraError: If the file could not be downloaded or stored.
         """
         from hedra_provider.api.errors import HedraValueError
         from hedra_provider.api.requests import require_id
@@ -293,12 +300,12 @@ class HedraHook(BaseHook):
 
     def submit_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> Submission:
         """
-        Submit a generation once for this key: what has this request is adopted, another request is another.
+        Submit a generation, once for each pair of key and request. A second call adopts the first generation.
 
         :param request: The body of ``POST /generations``, without ids.
         :param idempotency_key: What the generation is for, e.g. ``"shop/row-17"``.
-        :return: The generation, to wait for, and how it was chosen.
-        :raises HedraError: If it could not be submitted.
+        :return: The generation, not finished yet, and whether it was submitted or adopted.
+        :raises HedraError: If the submit failed.
         """
         from hedra_provider.api.errors import HedraValueError
 
@@ -312,12 +319,13 @@ class HedraHook(BaseHook):
 
     def submit_batch_once(self, request: Mapping[str, Any], *, idempotency_key: str) -> list[Submission]:
         """
-        Submit a batch once for this key: :meth:`submit_once` for each of its variations, in one request.
+        Submit a batch in one request, each of its variations once, as :meth:`submit_once` does.
 
         :param request: The body of ``POST /generations`` with ``batch_size``, without ids.
-        :param idempotency_key: What the batch is for. One more variation later costs that one alone.
-        :return: The variations' generations, in their order.
-        :raises HedraError: If they could not be submitted.
+        :param idempotency_key: What the batch is for. A later call with a larger ``batch_size`` pays for the
+            additional variations only.
+        :return: The generations in the order of the variations.
+        :raises HedraError: If the submit failed.
         """
         from hedra_provider.api.requests import batch_size, refuse_ids
         from hedra_provider.submission.submit import submit_once
@@ -326,23 +334,27 @@ class HedraHook(BaseHook):
         size = batch_size(sent)
         body = {name: value for name, value in sent.items() if value is not None and name != "batch_size"}
         refuse_ids(body)
-        # No task run stands for this caller: only the same request is the same payer.
-        payer = json.dumps(body, sort_keys=True, default=str)
+        # There is no task run here, so the request itself identifies the attempt group.
+        attempt_group = json.dumps(body, sort_keys=True, default=str)
         namespace = self.settings.namespace
         ids_of_each = [
-            identity.generation_ids(namespace, idempotency_key, variation, payer=payer)
+            identity.generation_ids(namespace, idempotency_key, variation, payer=attempt_group)
             for variation in range(size)
         ]
         return self.run(submit_once(body, ids_of_each, notify=self.log.warning))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for the credits; return whether that worked, and the balance or what to change in the form."""
+        """
+        Request the credits, for the connection form's test button.
+
+        :return: Whether that worked, and the balance or what to change in the form.
+        """
         from hedra_provider.connection_check import check_connection
 
         try:
             connection = self.get_connection(self.hedra_conn_id)
         except (AirflowNotFoundException, ValueError):
-            # The form's fields went through a URI in the environment, which Airflow could not read.
+            # Airflow passes the form's fields as a URI in the environment, and could not read that.
             return False, (
                 'Airflow can\'t read these fields. Correct what is wrong: "Port" is not between 1 and 65535, '
                 '"Base URL" is no host, or "Extra Fields JSON" is no JSON object.'
@@ -351,20 +363,20 @@ class HedraHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Say how the connection form looks to Airflow 3.0 and 3.1; 3.2 and later read the provider info."""
+        """Return the form's labels to Airflow 3.0 and 3.1. From 3.2 on, Airflow reads the provider info."""
         from hedra_provider.provider_info import UI_FIELD_BEHAVIOUR
 
-        # The same names, spelled otherwise here.
+        # This method's keys have underscores, those of the provider info hyphens.
         return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """
-        Give the form's own fields to Airflow 3.0 and 3.1; 3.2 and later read ``conn-fields``.
+        Return the form's own fields to Airflow 3.0 and 3.1. From 3.2 on, Airflow reads ``conn-fields``.
 
-        Airflow 3.0 itself imports wtforms before it asks. Without it, which the FAB provider brings, its API
-        answers None for ``extra_fields`` and ``standard_fields`` (seen on 3.0.6): the form has neither these
-        fields nor the labels of :meth:`get_ui_field_behaviour`, and the extras are typed in as JSON.
+        Airflow 3.0 imports wtforms, which the FAB provider installs, before it calls this method. Without
+        wtforms its form has neither these fields nor the labels of :meth:`get_ui_field_behaviour`, and the
+        extras are typed in as JSON (seen on 3.0.6).
         """
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget  # type: ignore[import-not-found,unused-ignore]
         from wtforms import StringField  # type: ignore[import-untyped,unused-ignore]

@@ -1,4 +1,4 @@
-"""What a failed task's message says of the next try: when it comes, or what to do where none comes."""
+"""The sentence in a failed task's message that says when the next try starts, or what to do without one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def next_try(error: HedraError, context: Any = None) -> str | None:
     """
-    Say when Airflow tries a failed task again.
+    Return when Airflow tries a failed task again, as a sentence.
 
     Airflow retries while ``try_number <= max_tries``; ``max_tries`` is ``retries``, and more after a clear.
 
     :param error: A retryable error.
-    :param context: The task's; the running task's by default.
+    :param context: The task's context; the running task's by default.
     :return: A sentence; None outside of a task.
     """
     context = context or _running_context()
@@ -35,7 +35,7 @@ def next_try(error: HedraError, context: Any = None) -> str | None:
 
 
 def _delay(error: HedraError, task: Any, try_number: int) -> str:
-    """Return in how many seconds the next try comes; an empty text where that is not known."""
+    """Return the delay of the next try, e.g. " in 30 s"; an empty text if it is not known."""
     if task is None:
         return ""
     policy = getattr(task, "retry_policy", None)
@@ -47,11 +47,11 @@ def _delay(error: HedraError, task: Any, try_number: int) -> str:
         if error.retry_after:
             return f" in {error.retry_after:.0f} s, as Hedra asked"
     seconds = task.retry_delay.total_seconds()
-    # A number from Airflow 3.2 on, before a bool which means 2.
+    # A number from Airflow 3.2 on. Before that a bool; True means 2.
     backoff = 2.0 if task.retry_exponential_backoff is True else float(task.retry_exponential_backoff or 1.0)
     if backoff == 1.0:
         return f" in {seconds:.0f} s"
-    # Airflow spreads the delays of a backoff: each is up to twice as long.
+    # Airflow adds jitter to a back-off: a delay is up to twice as long.
     seconds *= backoff ** (try_number - 1)
     if task.max_retry_delay:
         seconds = min(seconds, task.max_retry_delay.total_seconds())

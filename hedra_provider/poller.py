@@ -1,12 +1,13 @@
-"""One poller for all generations that are waited for on an event loop with one key.
+"""The poller: one object for each event loop and connection polls the generations of all deferred tasks.
 
 Triggers call :func:`wait_for_generation`. The first wait starts the poller, the last one ends it. Meanwhile
 the poller holds one client with few connections and polls all generations together. It makes no decisions:
-:mod:`hedra_provider.polling.planner` decides what to poll when, :mod:`hedra_provider.polling.wait` what an
-answer means.
+:mod:`hedra_provider.polling.planner` decides what to poll and when, and what an answer means is decided by
+:mod:`hedra_provider.polling.wait`.
 
-The poller's task starts with an empty context: in Airflow the context says whose log a line goes to. Each
-wait therefore logs in its own coroutine, from the updates in its :class:`Mailbox`.
+In Airflow, the context of a coroutine decides which task's log receives a line. So the poller's own task
+starts with an empty context, and each wait logs in its own coroutine, from the updates in its
+:class:`Mailbox`.
 """
 
 from __future__ import annotations
@@ -34,31 +35,33 @@ if TYPE_CHECKING:
     from hedra_provider.polling.tracked import Subscription, Update
 
 MAX_CONNECTIONS = 4
+"""Connections to Hedra, and polls in flight, of one poller."""
 
 POLL_TIMEOUT_SECONDS = 20.0
-"""How long a poll may wait for a byte, where the connection does not set a ``timeout``."""
+"""Seconds that a poll waits for the next byte, if the connection sets no ``timeout``."""
 
 WHOLE_POLL_SECONDS = 60.0
-"""How much longer than that a poll may take in all: it holds one of few connections."""
+"""Seconds for a whole poll, in addition to the connection's ``timeout``: it holds one of few connections."""
 
 KEEP_ALIVE_SECONDS = 4.0
-"""Many servers close a connection that was idle for 5 s; a request that crosses with that is lost."""
+"""Seconds that an idle connection stays open. Many servers close theirs after 5 s, and a request that is sent
+at that moment is lost."""
 
 WOKEN_TOGETHER = 10
-"""How many waits wake at a time: each takes a fraction of a millisecond, in which the loop stands still."""
+"""Waits that wake in one step of the event loop. Each blocks the loop for a fraction of a millisecond."""
 
 log = logging.getLogger(__name__)
 
 
 class Clock:
-    """The poller's time; a test puts another in its place."""
+    """The poller's clock; tests replace it."""
 
     def now(self) -> float:
-        """Return seconds that never jump."""
+        """Return monotonic seconds."""
         return time.monotonic()
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        """Wait until something happens, or so many seconds (infinity: for ever)."""
+        """Wait until the event is set, at most for so many seconds; infinity means without end."""
         if event.is_set():
             return
         try:
@@ -73,7 +76,7 @@ CLOCK = Clock()
 _POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, Poller]] = (
     weakref.WeakKeyDictionary()
 )
-"""By loop and by the fingerprint of the connection. Waits keep a poller alive, this does not."""
+"""By loop and by the fingerprint of the connection. The references are weak: waits keep a poller alive."""
 
 
 async def wait_for_generation(
@@ -91,15 +94,15 @@ async def wait_for_generation(
     Wait until a generation is complete or failed, by the poller of the running loop.
 
     :param hedra_conn_id: The Airflow connection.
-    :param generation_id: The generation.
+    :param generation_id: The generation's id.
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
-    :param log: Receives a line for each change of the state; called in the context of this coroutine.
-    :param warn: Receives a line for whatever goes wrong while the wait goes on; the same.
-    :param first_poll_after: Seconds until the first poll, 0 by default.
-    :param time_limit: What set the deadline, for messages: ``"timeout"`` by default.
+    :param log: Receives a line for each update; called in the context of this coroutine.
+    :param warn: Receives a line for each error that does not end the wait; called likewise.
+    :param first_poll_after: Seconds until the first poll; 0 by default.
+    :param time_limit: What set the deadline, for messages; ``"timeout"`` by default.
     :return: The finished generation: its status is ``complete`` or ``error``.
-    :raises HedraWaitTimeoutError: At the deadline; the generation runs on.
+    :raises HedraWaitTimeoutError: At the deadline; the generation continues at Hedra.
     :raises HedraNotFoundError: If Hedra has not known the id for two minutes.
     :raises HedraError: An error that is not retryable, or the last of eight failures in a row.
     """
@@ -138,7 +141,7 @@ async def wait_for_generation(
 
 
 def poller_of(settings: HedraSettings) -> Poller:
-    """Return the poller of the running loop for a connection, a new one where none is."""
+    """Return the running loop's poller for a connection; start a new one if there is none."""
     loop = asyncio.get_running_loop()
     pollers = _POLLERS.get(loop)
     if pollers is None:
@@ -151,9 +154,9 @@ def poller_of(settings: HedraSettings) -> Poller:
 
 class Mailbox:
     """
-    The updates for one coroutine that waits.
+    The updates for one waiting coroutine.
 
-    :param hedra_conn_id: The connection that it waits with.
+    :param hedra_conn_id: The Airflow connection of the wait.
     """
 
     def __init__(self, hedra_conn_id: str) -> None:
@@ -164,7 +167,7 @@ class Mailbox:
         self._arrived: asyncio.Future[None] | None = None
 
     def put(self, update: Update) -> None:
-        """Receive an update."""
+        """Store an update and wake the coroutine."""
         self._updates.append(update)
         if self.poller is not None:
             self.poller.wake(self)
@@ -189,9 +192,9 @@ class Mailbox:
 
 class Poller:
     """
-    Poll the generations of all waits with one key on one loop. Ends with the last wait.
+    Poll the generations of all waits that share a connection and an event loop. The last wait ends it.
 
-    :param settings: What their connection says.
+    :param settings: The settings of the connection.
     """
 
     def __init__(self, settings: HedraSettings) -> None:
@@ -211,30 +214,31 @@ class Poller:
 
     def add(self, mailbox: Mailbox, subscription: Subscription, first_poll_after: float = 0.0) -> None:
         """
-        Begin a wait, or go on with one that another poller had.
+        Begin a wait, or take one over from another poller.
 
-        :param mailbox: Where the updates of the subscription go.
-        :param first_poll_after: Seconds until the first poll, 0 by default.
+        :param mailbox: Receives the updates of the subscription.
+        :param subscription: The wait's interest in one generation.
+        :param first_poll_after: Seconds until the first poll; 0 by default.
         """
         mailbox.poller, mailbox.subscription = self, subscription
         self._mailboxes[subscription] = mailbox
         self._planner.add(subscription, CLOCK.now(), first_poll_after)
         self._changed.set()
         if self._task is None:
-            # A task made in a trigger would inherit its context, and log into the log of its task.
+            # An empty context: with a trigger's context, the poller would log into that one task's log.
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="hedra-poller", context=contextvars.Context()
             )
 
     def drop(self, mailbox: Mailbox) -> None:
-        """End a wait without an update."""
+        """End a wait without a last update."""
         subscription = mailbox.subscription
         if subscription is not None and self._mailboxes.pop(subscription, None) is not None:
             self._planner.drop(subscription)
             self._changed.set()
 
     def wake(self, mailbox: Mailbox) -> None:
-        """Wake a wait that has an update: a few at a time, as an answer may end hundreds of waits."""
+        """Wake a wait that has an update. Few wake at a time: one answer can end hundreds of waits."""
         self._to_wake.append(mailbox)
         if len(self._to_wake) == 1:
             asyncio.get_running_loop().call_soon(self._wake_some)
@@ -260,7 +264,7 @@ class Poller:
             self._planner.fail_all(HedraError("The poller was cancelled.", retryable=True))
             raise
         except Exception as error:
-            # The waits must learn of it: nobody awaits this task.
+            # Nothing awaits this task, so the waits are notified here.
             log.exception("The poller of Hedra's generations failed.")
             what = f"The poller failed: {type(error).__name__}."
             failure = error if isinstance(error, HedraError) else HedraError(what, retryable=True)
@@ -282,7 +286,7 @@ class Poller:
             is_free = len(self._sending) < MAX_CONNECTIONS and not self._reading
             at = self._planner.next_time(now) if is_free else float("inf")
             await CLOCK.wait(self._changed, at - now)
-        # From here on a new wait gets another poller; there is no await in between.
+        # From here on a new wait gets another poller. No await lies between the loop's end and this line.
         self.has_ended = True
 
     def _sent(self, task: asyncio.Task[None]) -> None:
@@ -294,7 +298,7 @@ class Poller:
             )
 
     async def _send(self, client: AsyncHedraClient, poll: Poll) -> None:
-        """Send one poll. A slow one holds up only the generations that it is for."""
+        """Send one poll. A slow poll delays only its own generations."""
         from hedra_provider.api import errors
         from hedra_provider.polling.batches import BatchStrategy
 
@@ -303,7 +307,7 @@ class Poller:
         try:
             async with asyncio.timeout(seconds):
                 rows = await client.run(poll.call())
-            # Reading the answer took long, and many waits are notified now: let other tasks run in between.
+            # Parsing the answer blocked the loop, and notifying the waits blocks it again: yield in between.
             await asyncio.sleep(0)
             self._key_was_read_again = False
             self._planner.on_answer(poll, rows, CLOCK.now())
@@ -345,7 +349,7 @@ class Poller:
             self._planner.requeue(poll, CLOCK.now())
 
     async def _read_again(self, hedra_conn_id: str) -> None:
-        """Let the waits with a connection go on with what the connection says now."""
+        """Read a connection again, and move its waits to a poller with the new settings."""
         from hedra_provider.api.errors import HedraError
         from hedra_provider.polling.tracked import Ended, Warned, for_one
 
@@ -371,7 +375,7 @@ class Poller:
 
 
 async def _client(settings: HedraSettings) -> AsyncHedraClient:
-    """Make the client, which leaves repeating to the poller: a poll that repeats itself would hide a 429."""
+    """Make a client that repeats no request: repeating would hide a 429 from the poller."""
     import httpx
 
     limits = httpx.Limits(

@@ -1,4 +1,4 @@
-"""What Airflow discovers of this provider: its connection type and its modules."""
+"""What this provider declares to Airflow: its connection type and its modules."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ INTEGRATION = "Hedra"
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "workspace_id": {
         "label": "Workspace ID",
-        "description": "The workspace whose credits are spent. Left empty: the key's default.",
+        "description": "The workspace that pays. Empty: the key's default workspace.",
         "schema": {"type": ["string", "null"]},
     },
     "id_namespace": {
         "label": "ID namespace",
-        "description": "A name of your own, so that generations in flight are found again after the key was "
-        "rotated. Left empty: made from the key.",
+        "description": "Any name. With it, running generations are found again after you rotate the key. "
+        "Empty: made from the key.",
         "schema": {"type": ["string", "null"]},
     },
     "timeout": {
         "label": "Timeout (seconds)",
-        "description": "For each request: connect, read and write. Left empty: 10 to connect, "
+        "description": "Of each request, to connect, read and write. Empty: 10 to connect, "
         "60 to read or write.",
         "schema": {"type": ["string", "null"]},
     },
     "verify": {
         "label": "Verify TLS",
-        "description": "true, false, or the path of a CA bundle. Left empty: true.",
+        "description": "true, false, or the path of a CA bundle. Empty: true.",
         "schema": {"type": ["string", "null"]},
     },
     "proxy": {
@@ -38,8 +38,8 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
-    # The port stays: on Airflow 3.3.1 and 3.3.2 the form's test button answers "Bad Request" for a stored
-    # connection without one (apache/airflow#73298).
+    # The port is not hidden: on Airflow 3.3.1 and 3.3.2 the form's test button answers "Bad Request" for a
+    # stored connection without a port (apache/airflow#73298).
     "hidden-fields": ["login", "schema"],
     "relabeling": {"password": "API key (v2)", "host": "Base URL"},
     "placeholders": {"host": "https://api.hedra.com/web-app/public", "port": "443"},
@@ -47,7 +47,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return what ``provider_info.schema.json`` of Airflow describes."""
+    """Return the provider's metadata in the form of Airflow's ``provider_info.schema.json``."""
     return {
         "package-name": "airflow-provider-hedra",
         "name": "Hedra",

@@ -1,5 +1,7 @@
-"""The retry policy of the operators: wait as long as Hedra asked. Airflow has policies from 3.3 on; before,
-importing this module fails, and the task's ``retry_delay`` applies.
+"""The operators' retry policy: wait as long as Hedra's ``Retry-After`` asks.
+
+Airflow has retry policies from 3.3 on. With an older Airflow the import of this module fails, and the task's
+``retry_delay`` applies.
 """
 
 from __future__ import annotations
@@ -18,29 +20,37 @@ if TYPE_CHECKING:
 
 class HedraRetryPolicy(RetryPolicy):
     """
-    Retry when Hedra asked to be asked again (``Retry-After``), and a random while later.
+    Retry after the seconds of Hedra's ``Retry-After``, plus up to 10 %.
 
-    Where Hedra asked for nothing, the task's own ``retry_delay`` applies. Whether a failure is retried at all
-    is decided before: what is not retryable is an ``AirflowFailException``, which no policy sees.
+    Without a ``Retry-After``, the task's own ``retry_delay`` applies. The policy does not decide whether to
+    retry: an error that is not retryable raises ``AirflowFailException``, for which Airflow asks no policy.
     """
 
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """Decide by the error of the API that caused the failure."""
+        """
+        Decide by the error of the API that failed the task.
+
+        :param exception: What the task raised.
+        :param try_number: Not used.
+        :param max_tries: Not used.
+        :param context: Not used.
+        :return: A retry after a delay, or Airflow's default.
+        """
         cause = hedra_error(exception)
         if cause is None or not cause.retry_after:
             return RetryDecision.default()
-        # Many that were rate-limited together must not come back together.
+        # Jitter: tasks that were rate-limited together must not retry together.
         spread = 1.0 + 0.1 * random.random()  # noqa: S311
         delay = timedelta(seconds=cause.retry_after * spread)
         return RetryDecision.retry(delay=delay, reason=f"Hedra asked to wait {cause.retry_after:.0f} s")
 
     def serialize(self) -> dict[str, Any]:
-        """Return what makes it again: nothing."""
+        """Return the policy's arguments: it has none."""
         return {}
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> Self:
-        """Make it again."""
+        """Return a new policy."""
         return cls()

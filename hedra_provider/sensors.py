@@ -55,8 +55,9 @@ class HedraSensor(BaseSensorOperator):
     """
     The base of the sensors.
 
-    :param hedra_conn_id: The Airflow connection.
-    :param deferrable: Whether to wait in the triggerer, without a worker. Else ``mode`` says how to wait.
+    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
+    :param deferrable: Whether to wait in the triggerer, without a worker. If not, ``mode`` says how to wait.
+        By default what ``[operators] default_deferrable`` says.
     """
 
     template_fields: Sequence[str] = ("hedra_conn_id",)
@@ -66,10 +67,10 @@ class HedraSensor(BaseSensorOperator):
     """How each template field is read, see :mod:`hedra_provider.arguments`."""
 
     poll_seconds: ClassVar[float]
-    """The default of ``poke_interval``."""
+    """The default of ``poke_interval``, in seconds."""
 
     timeout_seconds: ClassVar[float]
-    """The default of ``timeout``."""
+    """The default of ``timeout``, in seconds."""
 
     ui_color = "#efe9ff"
 
@@ -80,10 +81,10 @@ class HedraSensor(BaseSensorOperator):
         deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
-        # Whatever is passed: a decorator passes an explicit False, partial() an explicit None.
+        # Overrides what is passed: a decorator passes an explicit False, partial() an explicit None.
         kwargs["multiple_outputs"] = MULTIPLE_OUTPUTS
         for name, default in (("poke_interval", self.poll_seconds), ("timeout", self.timeout_seconds)):
-            # Airflow's base class takes numbers and timedeltas, not None and no text.
+            # Airflow's base class takes numbers and timedeltas, but neither None nor text.
             if not isinstance(kwargs.get(name), timedelta):
                 kwargs[name] = read_argument(Argument(number, default), kwargs.get(name), name)
         super().__init__(**kwargs)
@@ -92,9 +93,9 @@ class HedraSensor(BaseSensorOperator):
 
     def read_arguments(self) -> None:
         """
-        Read the template fields as what they mean: the first step of everything that the sensor executes.
+        Validate the template fields, and replace each by the value it means. Entry methods call this first.
 
-        :raises AirflowFailException: Naming the first that can't be meant.
+        :raises AirflowFailException: If a value is invalid; the message names its argument.
         """
         from hedra_provider.api.errors import HedraError
 
@@ -102,7 +103,7 @@ class HedraSensor(BaseSensorOperator):
             read = read_arguments(self.arguments, vars(self))
         except HedraError as error:
             self._fail(error)
-        # Past Airflow's __setattr__, which looks for XComs in every value: there are none left by now.
+        # Bypasses Airflow's __setattr__, which searches every value for XComs: none are left by now.
         vars(self).update(read)
 
     @cached_property
@@ -112,9 +113,9 @@ class HedraSensor(BaseSensorOperator):
 
     def make_trigger(self, end_time: float) -> HedraGenerationTrigger | HedraCreditsTrigger:
         """
-        Return what waits in the triggerer.
+        Return the trigger that waits for this sensor.
 
-        :param end_time: Epoch seconds at which its wait ends.
+        :param end_time: The trigger's deadline, in epoch seconds.
         """
         raise NotImplementedError
 
@@ -125,11 +126,11 @@ class HedraSensor(BaseSensorOperator):
 
     @property
     def _next(self) -> str:
-        """When the next poll comes, in words."""
+        """Time until the next poll, for messages."""
         return f"{float(self.poke_interval):.0f} s"
 
     def execute(self, context: Context) -> Any:
-        """Poll once; then wait as the mode says."""
+        """Poll once. Then wait in the triggerer, or as ``mode`` says."""
         self.read_arguments()
         with self.hook:
             if not self.deferrable:
@@ -146,13 +147,13 @@ class HedraSensor(BaseSensorOperator):
         return self._defer()
 
     def _defer(self, end_time: float | None = None) -> NoReturn:
-        """Wait in the triggerer: until a time that was set before, else as long as the sensor's timeout."""
+        """Wait in the triggerer until a deadline that was set before, else for the sensor's timeout."""
         end_time = end_time or time.time() + patience_seconds(self)
         self.defer(**deferral(self.make_trigger(end_time), end_time=end_time))
         raise AssertionError("defer() raises")
 
     def _fail(self, error: HedraError) -> NoReturn:
-        """Fail, for good with what is not retryable."""
+        """Fail the task. An error that is not retryable leaves Airflow no retry."""
         from hedra_provider.api.errors import (
             TRY_AGAIN,
             HedraGenerationError,
@@ -163,13 +164,13 @@ class HedraSensor(BaseSensorOperator):
         if isinstance(error, HedraWaitTimeoutError):
             raise AirflowSensorTimeout(str(error)) from None
         if isinstance(error, HedraGenerationError):
-            # Waiting again can't mend it, even where another generation might do better.
+            # Another generation may succeed, but this sensor's retry would read the same failed one.
             error.retryable = False
             error.remedy = join_sentences(
                 (error.remedy or "").replace(TRY_AGAIN, ""),
                 "Clear the task that submitted it; a retry of this sensor can't help.",
             )
-        # A sensor that is skipped instead has not failed: its log gets no line of an error.
+        # A sensor that is skipped has not failed: no error line goes to its log.
         skips = self.soft_fail or self.never_fail
         raise (airflow_error(error) if skips else report(error)) from None
 
@@ -178,16 +179,18 @@ class HedraGenerationSensor(HedraSensor):
     """
     Wait until a generation is complete.
 
-    A generation that failed fails the sensor at once: its own retries can't help, the task that submitted it
-    must be cleared. For production prefer an operator that waits itself, whose retry submits another.
+    A failed generation fails the sensor at once. A retry of the sensor can't help: clear the task that
+    submitted the generation. In production prefer an operator that waits itself, as its retry submits another
+    generation.
 
     Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`.
 
-    :param generation_id: The generation: its id, or any dict with ``generation_id``, as the operators return.
-    :param hedra_conn_id: The Airflow connection.
-    :param deferrable: Whether to wait in the triggerer, without a worker. Else ``mode`` says how to wait.
-    :param poke_interval: Seconds between two polls, 15 by default; at most, where the sensor is deferred.
-    :param timeout: Seconds to wait, 6 hours by default.
+    :param generation_id: The generation's id, or any dict with ``generation_id``, as the operators return.
+    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
+    :param deferrable: Whether to wait in the triggerer, without a worker. If not, ``mode`` says how to wait.
+        By default what ``[operators] default_deferrable`` says.
+    :param poke_interval: Seconds between two polls; 15 by default. The triggerer may poll more often.
+    :param timeout: Seconds to wait; 21,600 (6 hours) by default.
     """
 
     template_fields: Sequence[str] = ("generation_id", *HedraSensor.template_fields)
@@ -209,12 +212,12 @@ class HedraGenerationSensor(HedraSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
-        # Any, until read_arguments() makes it what it means.
+        # Any: read_arguments() replaces what was passed by the id.
         self.generation_id: Any = generation_id
 
     @cached_property
     def _wait(self) -> GenerationWait:
-        """Decides what a status means for the log; Airflow's loop decides when to poll again and to end."""
+        """Decides what goes to the log. Airflow's loop decides when to poll again and when to end."""
         from hedra_provider.polling.wait import GenerationWait
 
         return GenerationWait(
@@ -230,7 +233,7 @@ class HedraGenerationSensor(HedraSensor):
         return time.monotonic()
 
     def make_trigger(self, end_time: float) -> HedraGenerationTrigger:
-        """Return what waits in the triggerer."""
+        """Return the trigger that waits for this sensor."""
         return HedraGenerationTrigger(
             generation_ids=[self.generation_id],
             end_time=end_time,
@@ -243,8 +246,9 @@ class HedraGenerationSensor(HedraSensor):
         """
         Poll once.
 
-        A poll that fails for a moment counts as "still running": the next one comes after the interval.
+        A temporary error counts as "still running": the sensor polls again after the interval.
 
+        :return: Whether the generation is complete, and then its result.
         :raises AirflowFailException: If the generation failed, is unknown, or Hedra rejects the key.
         """
         from hedra_provider.api import calls
@@ -255,7 +259,7 @@ class HedraGenerationSensor(HedraSensor):
 
         elapsed = self._elapsed_seconds(context)
         try:
-            # A sensor that is rescheduled does not know whether Hedra has known the generation before.
+            # A rescheduled sensor has no memory of earlier polls: only the elapsed time excuses a 404.
             is_new = elapsed <= UNKNOWN_GRACE_SECONDS
             poll = (
                 calls.get_status(self.generation_id)
@@ -292,12 +296,18 @@ class HedraGenerationSensor(HedraSensor):
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
-        """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
+        """
+        Finish after the trigger fired, or wait on until the same deadline if the event is about another wait.
+
+        :param event: What the trigger fired.
+        :param end_time: The deadline of the wait, in epoch seconds.
+        """
         from hedra_provider.api.errors import HedraError
 
         self.read_arguments()
         if outcome_of(event) and told_ids(event) != [self.generation_id]:
-            # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+            # SQLite reuses the id of a deleted trigger, so the event of another wait can arrive (seen on
+            # 3.3.2).
             self.log.warning(
                 "Ignored an event about another wait (%s); still waiting for generation %s.",
                 ", ".join(told_ids(event)) or "no generation",
@@ -312,7 +322,7 @@ class HedraGenerationSensor(HedraSensor):
                 self._fail(error)
 
     def _result(self, context: Context, generation: Generation) -> dict[str, Any]:
-        """Leave the facts in XCom, and fail with a generation that failed."""
+        """Push the result as XCom, then return it, or fail if the generation failed."""
         from hedra_provider.api.error_bodies import generation_error
 
         result = generation_result(
@@ -330,7 +340,7 @@ class HedraGenerationSensor(HedraSensor):
         return outputs(context, result)
 
     def _elapsed_seconds(self, context: Context) -> float:
-        """Seconds since the wait began; over all reschedules, which run in processes of their own."""
+        """Seconds since the wait began, over all reschedules, each of which runs in another process."""
         if self.reschedule:
             first = context["ti"].get_first_reschedule_date(context)
             return (datetime.now(UTC) - first).total_seconds() if first else 0.0
@@ -344,9 +354,12 @@ class HedraCreditsSensor(HedraSensor):
     Returns, and pushes key by key, ``{"available", "minimum", "workspace_id"}``.
 
     :param minimum: The credits to wait for.
-    :param workspace_id: Whose, in place of the connection's workspace.
-    :param poke_interval: Seconds between two polls, 300 by default.
-    :param timeout: Seconds to wait, a day by default.
+    :param workspace_id: The workspace whose credits count; by default the connection's.
+    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
+    :param deferrable: Whether to wait in the triggerer, without a worker. If not, ``mode`` says how to wait.
+        By default what ``[operators] default_deferrable`` says.
+    :param poke_interval: Seconds between two polls; 300 by default.
+    :param timeout: Seconds to wait; 86,400 (a day) by default.
     """
 
     template_fields: Sequence[str] = ("minimum", "workspace_id", *HedraSensor.template_fields)
@@ -376,7 +389,7 @@ class HedraCreditsSensor(HedraSensor):
         return self.workspace_id or self.hook.settings.workspace_id
 
     def make_trigger(self, end_time: float) -> HedraCreditsTrigger:
-        """Return what waits in the triggerer."""
+        """Return the trigger that waits for this sensor."""
         return HedraCreditsTrigger(
             minimum=self.minimum,
             end_time=end_time,
@@ -390,8 +403,9 @@ class HedraCreditsSensor(HedraSensor):
         """
         Poll once.
 
-        A poll that fails for a moment counts as "not yet": the next one comes after the interval.
+        A temporary error counts as "not yet": the sensor polls again after the interval.
 
+        :return: Whether there are enough credits, and then the result.
         :raises AirflowFailException: If Hedra rejects the key, or the key has no such workspace.
         """
         from hedra_provider.api import calls
@@ -417,11 +431,16 @@ class HedraCreditsSensor(HedraSensor):
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
-        """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
+        """
+        Finish after the trigger fired, or wait on until the same deadline if the event is about another wait.
+
+        :param event: What the trigger fired.
+        :param end_time: The deadline of the wait, in epoch seconds.
+        """
         from hedra_provider.api.errors import HedraError
 
         self.read_arguments()
-        # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
+        # SQLite reuses the id of a deleted trigger, so the event of another wait can arrive (seen on 3.3.2).
         if outcome_of(event) == "turn" or (outcome_of(event) and told_ids(event)):
             self.log.warning(
                 "Ignored an event about another wait (%s); still waiting for %s.",

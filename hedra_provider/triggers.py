@@ -1,5 +1,6 @@
-"""The triggers, which wait in the triggerer without a worker. They only read: a triggerer that dies and
-starts again costs nothing.
+"""The triggers. They wait in the triggerer and hold no worker.
+
+Triggers only read. So a triggerer may die and start again at no cost.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_POLL_SECONDS = 3.0
-"""How long the trigger waits before its first poll. The task has just polled; and a scheduler under load may
-fail a task that is back from the triggerer before it noticed that the task went there (seen on 3.3.2).
+"""Seconds until a trigger's first poll. The task polled just before it deferred. A scheduler under load can
+also fail a task that returns before the scheduler has stored its deferral (seen on 3.3.2).
 """
 
 DEFER_GRACE_SECONDS = 300.0
-"""How much later than the trigger's own deadline Airflow's cruder one strikes."""
+"""Seconds by which Airflow's timeout of a deferral is later than the trigger's, whose error says more."""
 
 _RETRY_SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RetrySlots]] = WeakKeyDictionary()
 
@@ -41,15 +42,17 @@ class HedraGenerationTrigger(BaseTrigger):
 
     Fires one event: ``{"version", "generation_ids", "outcome", "generations", "failure"}``. ``outcome`` is
     ``finished`` (then ``generations`` holds the facts about each, without URLs), ``timeout`` or ``failed``
-    (then ``failure`` holds ``kind``, ``message``, ``retryable``, ``retry_after`` and ``generation_id``).
+    (then ``failure`` holds ``kind``, ``message``, ``remedy``, ``retryable``, ``retry_after`` and
+    ``generation_id``).
 
-    :param generation_ids: The generations.
-    :param hedra_conn_id: The Airflow connection.
-    :param poll_interval: Seconds between two polls at most, 15 by default.
-    :param end_time: Epoch seconds at which the wait ends. Not a monotonic time: another triggerer, on another
-        machine, may go on with it.
-    :param cost: What they cost, for the log; None where that is not known.
-    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it.
+    :param generation_ids: The ids of the generations.
+    :param end_time: The deadline, in epoch seconds. A monotonic time would mean nothing to another triggerer
+        that takes the wait over.
+    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
+    :param poll_interval: Seconds between two polls at most; 15 by default.
+    :param cost: What the generations cost, for the log; None (the default) where that is not known.
+    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it; ``"timeout"`` by
+        default.
     """
 
     def __init__(
@@ -120,10 +123,10 @@ class HedraGenerationTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """
-        Say what runs on.
+        Log which generations continue to run.
 
-        Airflow 3.3 calls this when the deferred task is cleared or marked by hand, and also when another
-        triggerer takes it over (seen on 3.3.2); it does not say which.
+        Airflow 3.3 calls this when somebody clears or marks the deferred task, and also when another
+        triggerer takes the task over. It does not say which of them happened (seen on 3.3.2).
         """
         self.log.info(
             "This triggerer stops polling generation %s: %s The generation runs on at Hedra and costs %s. "
@@ -140,15 +143,16 @@ class HedraCreditsTrigger(BaseTrigger):
     Wait until there are enough credits.
 
     Fires one event: ``{"version", "outcome", "available", "failure"}``. ``outcome`` is ``enough`` (then
-    ``available`` holds the credits), ``timeout`` or ``failed`` (then ``failure`` holds ``kind``, ``message``
-    and ``retryable``).
+    ``available`` holds the credits), ``timeout`` or ``failed`` (then ``failure`` holds ``kind``, ``message``,
+    ``remedy`` and ``retryable``).
 
-    :param minimum: Credits that shall be there.
-    :param end_time: Epoch seconds at which the wait ends.
-    :param workspace_id: Whose credits; None: those of the key's default pool.
-    :param hedra_conn_id: The Airflow connection.
-    :param poll_interval: Seconds between two polls, 300 by default.
-    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it.
+    :param minimum: The credits to wait for.
+    :param end_time: The deadline, in epoch seconds.
+    :param workspace_id: The workspace whose credits count; None (the default) means the key's default pool.
+    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
+    :param poll_interval: Seconds between two polls; 300 by default.
+    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it; ``"timeout"`` by
+        default.
     """
 
     def __init__(
@@ -207,20 +211,24 @@ class HedraTurnTrigger(BaseTrigger):
     """
     Wait for a task's retry slot, after Hedra rate-limited its submit (429).
 
-    Tasks that were rate-limited together do not come back together: one triggerer lets one task of a
-    connection go every second. Sends Hedra nothing. Fires one event: ``{"version", "outcome", "first_id",
-    "request", "cost", "refused_since", "in_doubt"}``. ``outcome`` is ``turn``; the others are what the task
-    left here.
+    Tasks that were rate-limited together do not submit again together: one triggerer gives the tasks of a
+    connection one slot a second. The trigger sends Hedra nothing. It fires one event: ``{"version",
+    "outcome", "first_id", "request", "cost", "refused_since", "in_doubt"}``. ``outcome`` is ``turn``; the
+    others are the arguments of the same names.
 
-    :param resume_at: Epoch seconds of the earliest slot.
-    :param end_time: Epoch seconds of the latest slot, however many others wait.
+    Airflow stores this class's path, its arguments and its event. So their names stay although the glossary
+    has other words: a task that an older version deferred must find them after an upgrade.
+
+    :param resume_at: The earliest slot, in epoch seconds.
+    :param end_time: The latest slot, in epoch seconds, however many other tasks wait.
     :param refused_since: Epoch seconds of the first 429.
-    :param first_id: The first generation id of the task's key; it tells whose slot it is.
-    :param request: The body to submit, as JSON text: an event goes into columns that do not take every text
-        (a NUL on PostgreSQL). None: it is made again.
-    :param cost: What it costs by the estimate.
-    :param in_doubt: Whether the outcome of an earlier submit is unknown, so that it is searched for.
-    :param hedra_conn_id: The Airflow connection.
+    :param first_id: The first generation id of the task's key. It identifies the task that the slot is for.
+    :param request: The body to submit, as JSON text: the event's columns do not take every character (a NUL
+        on PostgreSQL). None (the default): the task makes the body again.
+    :param cost: What the request costs by the estimate, for messages; None (the default) where not known.
+    :param in_doubt: Whether the outcome of an earlier submit is unknown; False by default. If so, the task
+        searches for its generation before it submits.
+    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     """
 
     def __init__(
@@ -265,26 +273,27 @@ class HedraTurnTrigger(BaseTrigger):
         """Wait for the slot, and fire the one event."""
         await asyncio.sleep(max(0.0, self.resume_at - time.time()))
         slot = _retry_slots(self.hedra_conn_id).take(time.monotonic())
-        # After its end Airflow would fail the task, and not say why.
+        # At end_time at the latest: later Airflow itself would fail the task, with no reason.
         await asyncio.sleep(min(slot, max(0.0, self.end_time - time.time())))
-        event = {"version": EVENT_VERSION, "outcome": "turn", "refused_since": self.refused_since}
-        left = {"first_id": self.first_id, "request": self.request, "cost": self.cost}
-        yield TriggerEvent(event | left | {"in_doubt": self.in_doubt})
+        event: dict[str, Any] = {"version": EVENT_VERSION, "outcome": "turn"}
+        event["refused_since"] = self.refused_since
+        event |= {"first_id": self.first_id, "request": self.request, "cost": self.cost}
+        yield TriggerEvent(event | {"in_doubt": self.in_doubt})
 
     async def on_kill(self) -> None:
-        """Say what may be paid for. Airflow 3.3 calls this as it does for a generation."""
+        """Log whether a generation may be paid for. Airflow calls this as in HedraGenerationTrigger."""
         self.log.info(
             "This triggerer stops waiting for a retry slot after a 429: %s %s",
             _WHY_STOPPED,
-            "The answer to a submit was lost, so a generation may be paid for. After a clear, the task looks "
-            'for it first, unless its on_clear is "new".'
+            "The answer to a submit was lost, so a generation may be paid for. After a clear, the task first "
+            'searches for it, unless its on_clear is "new".'
             if self.in_doubt
             else "A rate-limited submit costs nothing.",
         )
 
 
 _WHY_STOPPED = (
-    "the task was cleared or marked, or another triggerer goes on with it (Airflow does not say which)."
+    "the task was cleared or marked, or another triggerer took it over (Airflow does not say which)."
 )
 
 
@@ -292,12 +301,12 @@ def _retry_slots(hedra_conn_id: str) -> RetrySlots:
     """Return the retry slots of a connection on the running loop."""
     from hedra_provider.polling.rate_limit import RetrySlots
 
-    of_this_loop = _RETRY_SLOTS.setdefault(asyncio.get_running_loop(), {})
-    return of_this_loop.setdefault(hedra_conn_id, RetrySlots())
+    slots = _RETRY_SLOTS.setdefault(asyncio.get_running_loop(), {})
+    return slots.setdefault(hedra_conn_id, RetrySlots())
 
 
 async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]) -> T:
-    """Wait over one client; a key that was rotated meanwhile is read again, once."""
+    """Wait with one client. If Hedra rejects its key, read the connection again, once: keys are rotated."""
     from hedra_provider.api.errors import HedraAuthenticationError
 
     key_was_read_again = False
@@ -316,7 +325,7 @@ async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]
 
 
 async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, Any]]:
-    """Return what a wait brought, or None and the ``outcome`` and ``failure`` of the event."""
+    """Return the result of a wait, or None and the ``outcome`` and ``failure`` of the event."""
     from hedra_provider.api.errors import HedraError, HedraWaitTimeoutError
 
     try:
@@ -329,11 +338,12 @@ async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, An
 
 def patience_seconds(task: Any) -> float:
     """
-    Return how long a task waits.
+    Return how many seconds a task waits.
 
-    Airflow does not enforce ``execution_timeout`` after a deferral, so the earlier of the two counts.
+    Airflow does not enforce ``execution_timeout`` after a deferral. So the shorter of the two limits counts.
 
     :param task: An operator or sensor with ``timeout`` and ``execution_timeout``.
+    :return: Seconds.
     """
     limit = task.execution_timeout
     return float(min(task.timeout, limit.total_seconds()) if limit else task.timeout)
@@ -341,9 +351,10 @@ def patience_seconds(task: Any) -> float:
 
 def time_limit(task: Any) -> str:
     """
-    Return what ends the wait of a task, for messages, e.g. ``"execution_timeout (600 s)"``.
+    Return the name of the limit that ends a task's wait, for messages.
 
-    :param task: As for :func:`patience_seconds`, whose result it names.
+    :param task: As for :func:`patience_seconds`, whose result is in the text.
+    :return: E.g. ``"execution_timeout (600 s)"``.
     """
     limit = task.execution_timeout
     is_execution_timeout = limit is not None and limit.total_seconds() < task.timeout
@@ -358,16 +369,17 @@ def deferral(
     method_name: str = "execute_complete",
 ) -> dict[str, Any]:
     """
-    Return the arguments of ``defer()`` for a trigger: Airflow's own time limit is the later one.
+    Return the arguments of ``defer()`` for a trigger. Airflow's own timeout ends later than the trigger's.
 
-    :param end_time: Epoch seconds at which the trigger's wait ends. The method receives it too: a wait that
-        goes on ends at the same time.
-    :param method_name: Where the task goes on.
+    :param trigger: The trigger to defer to.
+    :param end_time: The trigger's deadline, in epoch seconds. The method receives it too, so that a task that
+        defers again keeps its deadline.
+    :param method_name: The method that Airflow calls with the event; ``execute_complete`` by default.
     """
-    patience = max(0.0, end_time - time.time())
+    remaining_seconds = max(0.0, end_time - time.time())
     return {
         "trigger": trigger,
         "method_name": method_name,
         "kwargs": {"end_time": end_time},
-        "timeout": timedelta(seconds=patience + DEFER_GRACE_SECONDS),
+        "timeout": timedelta(seconds=remaining_seconds + DEFER_GRACE_SECONDS),
     }

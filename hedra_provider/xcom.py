@@ -1,4 +1,4 @@
-"""What a generation leaves in XCom: facts for the tasks that follow, no URLs and no bytes."""
+"""What tasks push as XCom about a generation: facts for later tasks, no URLs and no bytes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from hedra_provider.api.responses import Generation
 
 XCOM_ID = "generation_id"
-"""Pushed before the submit, so that what was paid for can be found whatever happens next."""
+"""Pushed before the submit, so that a paid generation can be found whatever happens next."""
 
 XCOM_IDS = "generation_ids"
 """The same for a batch: the ids of all its variations."""
 
 XCOM_ESTIMATE = "credit_estimate"
-"""``{"low", "high"}`` in credits, pushed before a submit where it could be told."""
+"""``{"low", "high"}`` in credits, pushed before a submit if there is an estimate."""
 
 XCOM_ADOPTED = "adopted_generations"
-"""Pushed after the submit where something was adopted: ``{generation_id: whether this task run paid}``."""
+"""Pushed after the submit if a generation was adopted: ``{generation_id: whether this task run paid}``."""
 
 XCOM_RESULT = "generation"
-"""Pushed at the end, before success and before raising alike."""
+"""Pushed at the end, also if the task then fails."""
 
 XCOM_RESULTS = "generations"
 """The same for a batch: a list, one dict for each variation."""
@@ -39,9 +39,11 @@ MULTIPLE_OUTPUTS = AIRFLOW_V_3_1_PLUS
 
 def outputs(context: Context, result: dict[str, Any]) -> dict[str, Any]:
     """
-    Return what a task returns, its keys pushed one by one where Airflow does not do that.
+    Return the result of a task. Push its keys one by one if this Airflow does not do that itself.
 
-    :param result: On Airflow 3.0 its keys with the value None are not there for ``output["key"]``.
+    :param context: The task's context.
+    :param result: The dict. On Airflow 3.0 ``output["key"]`` does not exist for a key whose value is None.
+    :return: The same dict.
     """
     if not MULTIPLE_OUTPUTS:
         for key, value in result.items():
@@ -63,22 +65,27 @@ def generation_result(
     paid_here: bool = False,
 ) -> dict[str, Any]:
     """
-    Return the dict of a generation; every key is always there.
+    Return the dict of a generation. It always has the same keys.
 
-    ``adopted`` tells whether the task found the generation instead of submitting it in this try.
-    ``credits_paid`` is what this task run paid for it: all of ``credit_cost``, whichever of its tries
-    submitted it; 0 where another task run did, as with a shared ``idempotency_key``, and of a sensor; None
-    where the cost could not be read. So the sum of ``credits_paid`` over the XComs of all runs counts each
-    generation once, for the task run that paid. Not in the sum: what XComs no longer name, e.g. the first of
-    two generations of a task that was cleared with ``on_clear="new"``; and with an ``idempotency_key``, what
-    was paid before the last clear, as a clear can't tell it from what another run paid.
+    ``adopted`` says whether this try found the generation instead of submitting it. ``credits_paid`` is what
+    this task run paid: the whole ``credit_cost``, whichever of its tries submitted the generation. It is 0
+    for a sensor, and if another task run paid, as with a shared ``idempotency_key``. It is None if the cost
+    could not be read. So the sum of ``credits_paid`` over the XComs of all runs counts each generation once.
 
-    :param generation: What Hedra said last of it.
-    :param row: Its row of ``GET /generations``, which has what status lacks.
-    :param uri: Where its file was stored.
-    :param size: The file's bytes.
-    :param adopted: Whether it was found, not submitted.
-    :param paid_here: Whether this task run paid for it.
+    The sum lacks two payments: that for a generation which no XCom names any more, e.g. the first of two
+    after a clear with ``on_clear="new"``; and with an ``idempotency_key``, that of the same task before its
+    last clear, because after a clear it can't be distinguished from another run's payment.
+
+    :param generation: The generation, as the last poll returned it.
+    :param hedra_conn_id: The Airflow connection.
+    :param row: Its row of ``GET /generations``, which has ``credit_cost``, length and size; None (the
+        default) if it could not be read.
+    :param name: The operator's ``name``; None by default.
+    :param workspace_id: The workspace, if the generation names none; None by default.
+    :param uri: Where its file was stored; None by default.
+    :param size: The file's size in bytes; None by default.
+    :param adopted: Whether the generation was found, not submitted; True by default.
+    :param paid_here: Whether this task run paid for it; False by default.
     """
     from hedra_provider.api.error_bodies import generation_error
     from hedra_provider.api.redaction import clean
@@ -89,7 +96,7 @@ def generation_result(
     media = asset.asset if asset else None
     cost = row.credit_cost if row else generation.credit_cost
     return {
-        # On PostgreSQL an XCom that holds a NUL can't be stored, and a task that has paid would fail by it.
+        # PostgreSQL stores no XCom with a NUL: the task would fail after it has paid.
         "name": name.replace("\0", "") if isinstance(name, str) else name,
         "generation_id": generation.id,
         "asset_id": generation.asset_id or (asset.id if asset else None),
@@ -105,7 +112,7 @@ def generation_result(
         "height": media.height if media else None,
         "uri": uri,
         "bytes": size,
-        # On which worker the file lies, once it is stored on a worker's own disk.
+        # The worker that has the file, if it is stored on a worker's own disk. Set by the caller.
         "worker": None,
         "hedra_conn_id": hedra_conn_id,
         "workspace_id": generation.workspace_id or workspace_id,
@@ -114,9 +121,12 @@ def generation_result(
 
 def read_rows(client: HedraClient, generation_ids: Sequence[str], log: Any) -> dict[str, Generation]:
     """
-    Read what generations cost, their length and size: welcome, but not worth failing a paid task for.
+    Read cost, length and size of generations. An error is logged, not raised: the task has paid already.
 
-    :return: Their rows of ``GET /generations`` by id, as far as they could be read.
+    :param client: The client.
+    :param generation_ids: The ids of the generations.
+    :param log: Receives a warning if the rows could not be read.
+    :return: The rows of ``GET /generations`` by id; empty if they could not be read.
     """
     from hedra_provider.api import calls
     from hedra_provider.api.errors import HedraError

@@ -1,7 +1,7 @@
 """The avatar pipeline as an Airflow DAG, from a portrait and a voice to `out/avatar.mp4`.
 
 python -m scripts.demo [--image FACE] [--audio VOICE]     against the sandbox: no key, no cost
-python -m scripts.demo --live                             against Hedra: says what it costs and asks first
+python -m scripts.demo --live                             against Hedra: shows the cost and asks first
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GENERATION_LINE = re.compile(r"Generation [0-9a-f-]{36}: ([^.\n]*)\.")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit status: 0 if every task succeeded and the file is what was asked for."""
     options = parse(arguments)
-    # So that the sandbox is stopped then, too.
+    # SIGTERM raises too, so that the sandbox is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for path in (options.image, options.audio):
         if not path.is_file():
@@ -98,7 +98,7 @@ class Screen:
     """
     The terminal, which gets one line per event, while stdout and stderr go to a log.
 
-    Airflow and its tasks write to stdout whatever they are told, so the file descriptors themselves move.
+    Airflow and its tasks write to stdout regardless of settings, so the file descriptors are redirected.
     """
 
     def __init__(self, log: Path) -> None:
@@ -175,7 +175,7 @@ class TaskProgress:
 
 
 class GenerationProgress(threading.Thread):
-    """Says what the trigger and the operators write to the log about the generation."""
+    """Prints the lines about the generation that the trigger and the operators log."""
 
     def __init__(self, screen: Screen, log: Path) -> None:
         super().__init__(daemon=True)
@@ -231,7 +231,7 @@ def run_dag(screen: Screen, conf: dict[str, str]) -> tuple[list[demo_report.Task
 
 
 def agreed(screen: Screen, key: str, base_url: str | None, audio_seconds: float) -> bool:
-    """Say what a run against Hedra will cost, and ask whether to go on."""
+    """Print the expected cost of a run against Hedra, and ask whether to continue."""
     from hedra_provider.api import calls
     from hedra_provider.api.client import DEFAULT_BASE_URL, HedraClient
     from hedra_provider.api.errors import HedraError

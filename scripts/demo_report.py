@@ -1,4 +1,4 @@
-"""What the demo says in the end: facts about a file, a bill, and the table they go into."""
+"""The demo's report: facts about the video and the cost, as a table."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @dataclass(frozen=True)
 class Task:
-    """How one task of the run ended."""
+    """The outcome of one task of the run."""
 
     name: str
     state: str
     seconds: float | None
-    """From its start to its end, the wait included; None if it did not run."""
+    """Seconds from its start to its end, including the wait; None if it did not run."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """What is in a file."""
+    """The facts about a video file."""
 
     video_codec: str | None
     audio_codec: str | None
@@ -51,7 +51,7 @@ class Video:
         }
 
     def problems(self, aspect_ratio: str, resolution: str, audio_seconds: float) -> list[str]:
-        """Return what is not as it was asked for."""
+        """Return the differences from what was requested."""
         across, down = (int(part) for part in aspect_ratio.split(":"))
         found = []
         if self.video_codec != "h264":
@@ -68,7 +68,7 @@ class Video:
 
 
 def measure(path: Path) -> Video:
-    """Return what is in a video file."""
+    """Return the facts about a video file."""
     with av.open(str(path)) as container:
         picture = container.streams.video[0] if container.streams.video else None
         sound = container.streams.audio[0] if container.streams.audio else None
@@ -86,7 +86,7 @@ def measure(path: Path) -> Video:
 
 
 def audio_seconds(path: Path) -> float:
-    """Return how long an audio file plays; counted, for what a header says may be a guess."""
+    """Return the seconds of an audio file, by counting its samples: a header may be a guess."""
     with av.open(str(path)) as container:
         return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
 
@@ -109,7 +109,7 @@ def estimate(models: Iterable[Any], seconds: float, resolution: str) -> str:
 
 
 def from_ledger(ledger: Mapping[str, Any], generation_id: str | None) -> dict[str, str]:
-    """Return what the sandbox noted: what was paid, and what it was asked."""
+    """Return the cost and the requests, from the sandbox's ledger."""
     mine = [row for row in ledger["submissions"] if row["generation_id"] == generation_id]
     asked = Counter(f"{row['method']} {short(row['path'])}" for row in ledger["requests"])
     lines = [f"{count} x {what}" for what, count in asked.most_common()]
@@ -137,7 +137,7 @@ def from_hedra(generation_id: str | None) -> dict[str, str]:
 
 
 def short(path: str) -> str:
-    """Return an API path without what is the same, or new, in each."""
+    """Return an API path without its prefix, and with `{id}` in place of ids."""
     return _UUID.sub("{id}", path.removeprefix("/web-app/public"))
 
 

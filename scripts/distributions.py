@@ -1,4 +1,4 @@
-"""Builds the wheel and the source distribution into dist/, and looks at what is in them: ``make dist``.
+"""Builds the wheel and the source distribution into dist/, and checks their contents: ``make dist``.
 
 The build backend comes from the package index, as for ``pip install .``: tests need no network, so this is no
 test.
@@ -21,11 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "hedra_provider"
 NOT_IN_THE_SOURCES = {".ci", ".gitignore"}
-"""What of the repository serves itself only."""
+"""Files that serve the repository only and are not distributed."""
 
 
 def main() -> None:
-    """Build both, and end with 1 if one of them isn't what it should be."""
+    """Build both; return 1 if one of them has wrong contents."""
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())
     tracked = git_files()
     wheel, sources = build(about["build-system"]["requires"], ROOT / "dist")
@@ -108,7 +108,7 @@ def sources_problems(sources: Path, tracked: set[str]) -> list[str]:
 
 
 def differences(*, held: set[str], wanted: set[str]) -> list[str]:
-    """Say which files are missing, and which should not be there."""
+    """Return which files are missing, and which are surplus."""
     return [f"{name} is missing" for name in sorted(wanted - held)] + [
         f"{name} should not be in it" for name in sorted(held - wanted)
     ]

@@ -64,7 +64,7 @@ def kept_sandbox(home: Path, *, port: int, state: Path, seconds: float) -> Itera
 
 @contextmanager
 def _alone(state: Path) -> Iterator[None]:
-    """Hold a state file: two sandboxes would overwrite each other's. The system drops the lock at the end."""
+    """Lock a state file against a second sandbox. The system releases the lock when the process ends."""
     with state.with_name(f"{state.name}.lock").open("w") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,7 +4,7 @@
 
 Standard library only, and written so that any Python from 3.6 can run it: an unsupported Python or a missing
 module is to be named in one line, not by a traceback. What was installed is remembered in a stamp inside the
-environment; extras add up from call to call, and changed pins are installed over what is there.
+environment; extras add up from call to call, and changed pins replace installed versions.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
     extras |= set(found.get("extras", ()))
     if found.get("pins") == pins and extras == set(found["extras"]):
         return
-    # Half an installation must not look like a whole one; what it held is kept.
+    # An incomplete installation must not count as complete. Its packages are kept.
     write_stamp(stamp, {"base": base, "pins": None, "extras": found.get("extras", [])})
     install(venv, constraints, sorted(extras))
     write_stamp(stamp, {"base": base, "pins": pins, "extras": sorted(extras)})

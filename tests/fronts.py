@@ -53,7 +53,7 @@ class Front(ThreadingHTTPServer):
         if self.tls is None:
             super().finish_request(request, client_address)
             return
-        # Here, not where it accepts: a client that refuses the certificate shall keep no other waiting.
+        # Not in the accepting thread: a client that rejects the certificate must not delay the others.
         with contextlib.suppress(ssl.SSLError, ConnectionError):
             with self.tls.wrap_socket(request, server_side=True) as wrapped:
                 super().finish_request(wrapped, client_address)

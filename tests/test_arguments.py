@@ -133,7 +133,7 @@ READ = [
 
 
 @pytest.mark.parametrize(("name", "value", "place", "expected"), READ)
-def test_what_hedra_is_asked_for(
+def test_converted_arguments_reach_hedra(
     hedra_sandbox: Sandbox,
     uploaded: dict[str, dict[str, Any]],
     name: str,
@@ -260,7 +260,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "value", "says"), WRONG)
-def test_what_can_not_be_meant_names_argument_value_and_remedy(
+def test_an_error_names_argument_value_and_remedy(
     hedra_sandbox: Sandbox, portrait: str, voice: str, name: str, value: Any, says: str
 ):
     with pytest.raises(AirflowFailException) as raised:
@@ -270,7 +270,7 @@ def test_what_can_not_be_meant_names_argument_value_and_remedy(
     assert hedra_sandbox.ledger()["requests"] == []
 
 
-def test_a_request_that_can_not_be_meant_names_the_field(hedra_sandbox: Sandbox):
+def test_an_error_in_a_request_names_the_field(hedra_sandbox: Sandbox):
     for body, says in (
         (
             {"type": "video", "start_keyframe_id": "face.png"},
@@ -320,7 +320,7 @@ def test_an_empty_key_is_not_shared_by_all_runs(
     avatar("/a.png", "/a.wav", idempotency_key=value, on_clear="new")
 
 
-def test_a_key_is_one_key_whatever_stands_around_it(
+def test_white_space_around_a_key_does_not_change_it(
     hedra_sandbox: Sandbox, uploaded: dict[str, dict[str, Any]]
 ):
     for n, key in enumerate((42, "42", " 42\n")):
@@ -402,7 +402,7 @@ def test_a_generation_is_taken_in_every_form(
         (42, "generation_id: 42 is not a UUID"),
     ],
 )
-def test_what_is_no_generation(hedra_sandbox: Sandbox, tmp_path: Path, value: Any, says: str):
+def test_an_invalid_generation_is_rejected(hedra_sandbox: Sandbox, tmp_path: Path, value: Any, says: str):
     tasks = [
         HedraGenerationSensor(task_id="w", generation_id=value),
         HedraGenerationSensor(task_id="w", generation_id=value, soft_fail=True),
@@ -502,7 +502,7 @@ def test_times_that_are_not_given_are_the_defaults(value: Any):
         assert (sensor.poke_interval, sensor.timeout) == expected
 
 
-def test_what_was_read_can_be_read_again(uploaded: dict[str, dict[str, Any]]):
+def test_converting_a_result_again_gives_the_same_result(uploaded: dict[str, dict[str, Any]]):
     """A task that comes back from the triggerer reads its arguments once more."""
     operator = avatar(uploaded["image"], uploaded["audio"], seed="7", extra_request='{"batch_size": "2"}')
     operator.read_arguments()

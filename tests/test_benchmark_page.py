@@ -16,7 +16,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_section_is_made_anew_where_there_is_a_result_and_kept_where_there_is_none():
+def test_a_section_is_replaced_where_there_is_a_result_and_kept_where_there_is_none():
     report.publish("polling", "Waiting", report.text_table(["who", "requests"], [["ours", "12"]]), {"n": 1})
     report.publish("batch", "Clips", "a table", {})
     first = page.page("# Benchmarks\n\nWhat this is.\n")
@@ -33,7 +33,7 @@ def test_a_section_is_made_anew_where_there_is_a_result_and_kept_where_there_is_
     assert page.page(again) == again
 
 
-def test_what_is_missed_is_said(capsys: pytest.CaptureFixture[str]):
+def test_missed_targets_are_printed(capsys: pytest.CaptureFixture[str]):
     report.publish("polling", "Waiting", "a table", {}, missed=["no thread", "burst under 3"])
     said = "a table\n```\n\nTargets missed: no thread; burst under 3."
     assert said in page.page("# Benchmarks\n")
@@ -46,6 +46,6 @@ def test_a_run_on_another_scale_is_printed_and_not_kept(capsys: pytest.CaptureFi
     assert "a table" not in page.page("# Benchmarks\n")
 
 
-def test_the_page_has_all_that_there_are():
+def test_the_page_has_a_section_for_each_benchmark():
     there = {path.stem.removeprefix("bench_") for path in Path(page.__file__).parent.glob("bench_*.py")}
     assert there == set(page.NAMES)

@@ -1,4 +1,4 @@
-"""A connection is read once for all who ask for it at the same time, and each time anew for all others."""
+"""Concurrent readers of a connection share one lookup; later readers read it again."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def asked(reading: Reading, count: int, conn_id: str = "hedra_default") ->
     return tasks
 
 
-async def test_a_thousand_read_once(reading: Reading):
+async def test_a_thousand_concurrent_readers_share_one_lookup(reading: Reading):
     TASK.set("mine")
     readers = await asked(reading, 1000)
     reading.open()
@@ -71,7 +71,7 @@ async def test_a_thousand_read_once(reading: Reading):
     assert reading.read == [("hedra_default", "nobody's")]
 
 
-async def test_another_connection_is_another_reading(reading: Reading, monkeypatch: pytest.MonkeyPatch):
+async def test_each_connection_has_its_own_lookup(reading: Reading, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_OTHER", with_key("the-other-key"))
     readers = await asked(reading, 2) + await asked(reading, 2, "hedra_other")
     reading.open()
@@ -79,16 +79,16 @@ async def test_another_connection_is_another_reading(reading: Reading, monkeypat
     assert keys == ["the-first-key"] * 2 + ["the-other-key"] * 2
 
 
-async def test_what_was_read_is_not_kept(reading: Reading, monkeypatch: pytest.MonkeyPatch):
+async def test_settings_are_not_cached(reading: Reading, monkeypatch: pytest.MonkeyPatch):
     reading.open()
     await read_connection("hedra_default")
     monkeypatch.setenv(CONNECTION, with_key("the-second-key"))
     assert (await read_connection("hedra_default")).api_key == "the-second-key"
 
 
-async def test_again_is_not_what_a_reading_before_brings(reading: Reading, monkeypatch: pytest.MonkeyPatch):
+async def test_reading_again_ignores_an_earlier_lookup(reading: Reading, monkeypatch: pytest.MonkeyPatch):
     (before,) = await asked(reading, 1)
-    anew = asyncio.ensure_future(read_connection("hedra_default", again=True))
+    again = asyncio.ensure_future(read_connection("hedra_default", again=True))
     await until(lambda: len(reading.read) == 2)
     reading.gates[0].set()
     await before
@@ -97,14 +97,14 @@ async def test_again_is_not_what_a_reading_before_brings(reading: Reading, monke
     after = asyncio.ensure_future(read_connection("hedra_default"))
     await asyncio.sleep(0)
     reading.open()
-    assert [(await one).api_key for one in (before, anew, after)] == [
+    assert [(await one).api_key for one in (before, again, after)] == [
         "the-first-key",
         *["the-second-key"] * 2,
     ]
     assert len(reading.read) == 2
 
 
-async def test_one_who_is_cancelled_takes_nobody_along(reading: Reading):
+async def test_a_cancelled_wait_cancels_no_other(reading: Reading):
     readers = await asked(reading, 3)
     readers[0].cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -114,7 +114,7 @@ async def test_one_who_is_cancelled_takes_nobody_along(reading: Reading):
     assert len(reading.read) == 1
 
 
-async def test_a_reading_that_never_ends_is_given_up_for_all(
+async def test_a_lookup_that_never_ends_fails_for_all_readers(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(connection, "READING_SECONDS", 0.05)
@@ -132,7 +132,7 @@ async def test_a_reading_that_never_ends_is_given_up_for_all(
     assert (await read_connection("hedra_default")).api_key == "the-first-key"
 
 
-def test_a_loop_that_ends_while_a_connection_is_read_is_not_held(monkeypatch: pytest.MonkeyPatch):
+def test_a_loop_that_ends_during_a_lookup_is_freed(monkeypatch: pytest.MonkeyPatch):
     async def hangs(conn_id: str) -> HedraSettings:
         await asyncio.Event().wait()
         raise AssertionError
@@ -173,13 +173,13 @@ async def test_each_gets_an_error_of_its_own_and_none_is_kept(
     assert {type(error) for error in errors} == {HedraConfigurationError}
     assert len({id(error) for error in errors}) == 3
     assert {str(error) for error in errors} == {str(errors[0])}
-    # Airflow says that there is none, too, when it could not look.
+    # Airflow says that there is none also when its lookup failed.
     assert {error.retryable for error in errors} == {wrong is no_connection}
     monkeypatch.setenv(CONNECTION, with_key("the-second-key"))
     assert (await read_connection("hedra_default")).api_key == "the-second-key"
 
 
-async def test_an_error_that_nobody_waits_for_any_more_is_nobodys_trouble(
+async def test_an_error_after_all_readers_were_cancelled_is_not_logged(
     reading: Reading, monkeypatch: pytest.MonkeyPatch
 ):
     no_key(monkeypatch)

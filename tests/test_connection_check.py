@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Press = Callable[..., tuple[bool, str]]
 
 NOT_OF_THE_FORM = ("retries", "s password", "hedra_default", "the task", "workspace_id", "extra")
-"""Words that nobody who looks at the form knows."""
+"""Words that no reader of the form knows."""
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ STATUSES = {
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("body", [{"detail": "said no"}, "<html><body>nginx</body></html>"])
-def test_an_answer_that_says_no(hedra_sandbox: Sandbox, press: Press, status: int, body: Any):
+def test_an_error_of_hedra_is_explained(hedra_sandbox: Sandbox, press: Press, status: int, body: Any):
     fault = {"on": "GET /billing/credits", "times": 9, "when": "before", "status": status}
     hedra_sandbox.faults(fault | {"body": body})
     works, message = press()
@@ -126,7 +126,7 @@ def test_a_web_page_in_place_of_the_api(hedra_sandbox: Sandbox, press: Press):
     hedra_sandbox.faults(page | {"when": "before"})
     works, message = press()
     assert not works
-    assert "answers, but not as Hedra's API does: with a web page" in message
+    assert "does not answer as Hedra's API does, but with a web page" in message
     assert 'Correct "Base URL" and "Port"' in message
 
 
@@ -149,7 +149,7 @@ def test_a_wrong_key(press: Press):
     ("changes", "words"),
     [
         ({"password": ""}, '"API key (v2)" is empty'),
-        ({"password": "id:secret"}, "looks like a v3 key"),
+        ({"password": "id:secret"}, "seems to hold a v3 key"),
         ({"extra": {"timeout": "soon"}}, "\"Timeout (seconds)\" is 'soon'"),
         ({"host": "http://127.0.0.1:1"}, 'Nothing listens at 127.0.0.1:1. Correct "Base URL" and "Port".'),
         ({"host": "http://hedra.invalid"}, "The name of hedra.invalid:80 can't be resolved"),
@@ -163,7 +163,7 @@ def test_a_wrong_key(press: Press):
         ),
     ],
 )
-def test_what_the_form_holds(press: Press, changes: dict[str, Any], words: str):
+def test_an_invalid_field_is_named(press: Press, changes: dict[str, Any], words: str):
     works, message = press(**changes)
     assert not works
     assert words in message
@@ -225,7 +225,7 @@ def test_a_certificate_that_can_not_be_verified(hedra_sandbox: Sandbox, press: P
     assert '"Base URL"' in message
 
 
-def test_a_proxy_that_refuses(hedra_sandbox: Sandbox, press: Press, monkeypatch: pytest.MonkeyPatch):
+def test_a_proxy_that_denies_access(hedra_sandbox: Sandbox, press: Press, monkeypatch: pytest.MonkeyPatch):
     # A server that is no proxy: it answers 404 or 405 to CONNECT.
     proxy = origin_of(hedra_sandbox)
     works, message = press(host="https://hedra.invalid", extra={"proxy": proxy})

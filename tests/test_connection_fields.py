@@ -118,7 +118,7 @@ def test_a_certificate_of_the_named_authority_is_accepted(credits: Ask, tls: Fro
 
 
 @pytest.mark.parametrize("extra", [{}, {"verify": True}, {"verify": "true"}])
-def test_a_certificate_of_an_unknown_one_is_refused(credits: Ask, tls: Front, extra: dict[str, Any]):
+def test_a_certificate_of_an_unknown_one_is_rejected(credits: Ask, tls: Front, extra: dict[str, Any]):
     with pytest.raises(HedraTransportError, match="certificate verify failed") as raised:
         credits(tls.url, **extra)
     assert not raised.value.request_sent
@@ -127,7 +127,7 @@ def test_a_certificate_of_an_unknown_one_is_refused(credits: Ask, tls: Front, ex
     assert tls.seen == []
 
 
-def test_a_certificate_for_another_host_is_refused(credits: Ask, tls: Front, authority: Authority):
+def test_a_certificate_for_another_host_is_rejected(credits: Ask, tls: Front, authority: Authority):
     with pytest.raises(HedraTransportError, match="certificate verify failed"):
         credits(tls.url.replace("127.0.0.1", "localhost"), verify=str(authority.bundle))
     assert tls.seen == []

@@ -41,7 +41,7 @@ def settings(extra: Any = None, **fields: Any) -> HedraSettings:
     )
 
 
-def refusal(extra: Any = None, **fields: Any) -> str:
+def rejection(extra: Any = None, **fields: Any) -> str:
     with pytest.raises(HedraConfigurationError) as raised:
         settings(extra, **fields)
     assert not raised.value.retryable
@@ -93,11 +93,11 @@ def test_host_port_and_schema_are_the_base_url(fields: dict[str, Any], base_url:
         ({"host": "x", "schema": "ftp"}, '"Schema" is .ftp.'),
         ({"schema": "http"}, '"Schema" is http, but "Base URL" is empty'),
         ({"host": "https://x", "schema": "http"}, '"Schema" is http, but "Base URL" begins with https'),
-        ({"login": "me"}, '"Login" holds a text'),
-        ({"login": "key", "password": None}, '"Login" holds a text.*goes whole into "API key'),
+        ({"login": "me"}, '"Login" is not empty'),
+        ({"login": "key", "password": None}, '"Login" is not empty.*goes whole into "API key'),
         ({"password": None}, '"API key .v2." is empty'),
         ({"password": " \n"}, '"API key .v2." is empty'),
-        ({"password": "id:secret"}, '"API key .v2." holds what looks like a v3 key'),
+        ({"password": "id:secret"}, '"API key .v2." seems to hold a v3 key'),
         ({"password": "Bearer abc"}, '"API key .v2." begins with a word of an HTTP header'),
         ({"password": "X-API-Key: abc"}, '"API key .v2." begins with a word of an HTTP header'),
         ({"password": "'abc'"}, '"API key .v2." holds quotation marks'),
@@ -107,7 +107,7 @@ def test_host_port_and_schema_are_the_base_url(fields: dict[str, Any], base_url:
     ],
 )
 def test_a_standard_field_that_can_not_work_is_named(fields: dict[str, Any], says: str):
-    message = refusal(**fields)
+    message = rejection(**fields)
     assert re.search(says, message), message
     assert "p4ss" not in message
     assert message.rstrip().endswith((".", ")"))
@@ -161,10 +161,13 @@ def test_a_workspace_is_a_text_or_a_whole_number(value: Any, read: str | None):
         ('{"workspace_id": "a", "workspace_id": "b"}', '"Extra Fields JSON" holds a name twice'),
         (
             {"workspaceid": "team"},
-            '"Extra Fields JSON" holds \'workspaceid\', which nothing reads. Was "workspace_id" meant',
+            '"Extra Fields JSON" holds the unknown name \'workspaceid\'. Was "workspace_id" meant',
         ),
         ({"Workspace-ID": "team"}, 'Was "workspace_id" meant'),
-        ({"owner": "me"}, "which nothing reads. Correct or remove it; the names are workspace_id, "),
+        (
+            {"owner": "me"},
+            "holds the unknown name 'owner'. Correct or remove it; the names are workspace_id, ",
+        ),
         ({"workspace_id": {"id": "team"}}, '"Workspace ID" is {'),
         ({"workspace_id": ["team"]}, '"Workspace ID" is ['),
         ({"workspace_id": True}, '"Workspace ID" is True'),
@@ -201,7 +204,7 @@ def test_a_workspace_is_a_text_or_a_whole_number(value: Any, read: str | None):
     ],
 )
 def test_an_extra_that_can_not_work_is_named(extra: Any, says: str):
-    message = refusal(extra)
+    message = rejection(extra)
     assert says in message
     assert "p4ss" not in message
 
@@ -270,7 +273,7 @@ def define(patch: pytest.MonkeyPatch, sandbox: Sandbox, **changes: Any) -> None:
         ({"password": ""}, '"API key (v2)" is empty'),
     ],
 )
-def test_a_field_is_refused_before_anything_is_sent(
+def test_a_field_is_rejected_before_anything_is_sent(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, read: Callable[[], str], changes: Any, says: str
 ):
     define(monkeypatch, hedra_sandbox, **changes)

@@ -37,7 +37,7 @@ def check(rows: list[dict[str, Any]], **arguments: Any) -> dict[str, Any]:
     return run(HedraCreditsCheckOperator(task_id="check", requests=rows, **arguments))
 
 
-def test_it_adds_up(hedra_sandbox: Sandbox):
+def test_estimates_are_added(hedra_sandbox: Sandbox):
     one, other = check(ROWS[:1]), check(ROWS[1:])
     both = check(ROWS)
     assert both["requests"] == 2
@@ -46,7 +46,7 @@ def test_it_adds_up(hedra_sandbox: Sandbox):
     assert hedra_sandbox.requests("POST") == []
 
 
-def test_what_is_paid_lies_in_the_estimate(hedra_sandbox: Sandbox, tmp_path: Path):
+def test_the_cost_is_within_the_estimate(hedra_sandbox: Sandbox, tmp_path: Path):
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
     from tests.media import png
@@ -131,7 +131,7 @@ def test_variations_that_a_body_asks_for_by_a_text_are_counted(
         ({"duration_ms": -1}, "generated_video_inputs.duration_ms: .*greater than 0"),
     ],
 )
-def test_a_row_that_its_operator_would_refuse_is_refused_before(
+def test_a_row_that_its_operator_would_reject_is_rejected_before(
     hedra_sandbox: Sandbox,
     spoken: dict[str, dict[str, Any]],
     portrait: str,
@@ -160,7 +160,7 @@ def test_a_limit(hedra_sandbox: Sandbox):
 
 
 @pytest.mark.hedra_sandbox(workspaces={"poor": 10})
-def test_what_is_there(hedra_sandbox: Sandbox):
+def test_enough_credits_are_returned(hedra_sandbox: Sandbox):
     with pytest.raises(AirflowFailException, match="Workspace poor has 10 credits; up to") as raised:
         check(ROWS)
     assert "Nothing was submitted" in str(raised.value)
@@ -224,7 +224,7 @@ def test_a_workspace_that_is_not_there_fails_at_once(hedra_sandbox: Sandbox, mod
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
+def test_a_rejected_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
     hedra_sandbox.change_key("another")
     with pytest.raises(AirflowFailException, match="Check the API key"):
         wait(sensor(10, **MODES[mode]))
@@ -240,7 +240,7 @@ def test_an_event_that_is_not_known_fails_loudly(hedra_sandbox: Sandbox, event: 
 
 STRAY = {
     "of a sensor that wants less": lambda: HedraCreditsTrigger(minimum=1, end_time=9e9),
-    "a turn to submit": lambda: HedraTurnTrigger(
+    "a retry slot": lambda: HedraTurnTrigger(
         resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="an id"
     ),
     "of a generation": lambda: HedraGenerationTrigger(generation_ids=["an id"], end_time=0.0),
@@ -259,7 +259,7 @@ def test_the_event_of_another_trigger_is_not_taken_and_gives_no_new_time(hedra_s
     assert raised.value.trigger.end_time == first.value.trigger.end_time
 
 
-def test_a_table_of_recordings_is_one_question(hedra_sandbox: Sandbox):
+def test_a_table_of_recordings_is_priced_by_one_request(hedra_sandbox: Sandbox):
     from hedra_provider.api.sized_file import SizedFile
     from hedra_provider.transfer.upload import store_asset
 

@@ -157,7 +157,7 @@ def test_the_hook_uploads_once_and_downloads(hedra_sandbox: Sandbox, voice: str,
         {"generation_id": ""},
     ],
 )
-def test_a_download_of_nothing_certain_is_refused(
+def test_a_download_without_exactly_one_source_is_rejected(
     hedra_sandbox: Sandbox, tmp_path: Path, arguments: dict[str, str]
 ):
     with pytest.raises(HedraValueError):

@@ -32,7 +32,7 @@ def newly_loaded(statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def test_what_a_dag_file_imports_loads_neither_the_client_nor_the_sandbox():
+def test_importing_a_dag_file_loads_neither_the_client_nor_the_sandbox():
     loaded = newly_loaded(f"import {', '.join(MODULES)}")
     assert loaded.issuperset(MODULES)
     ours = tuple(f"hedra_provider.{name}" for name in ("api", "polling", "sandbox", "testing"))
@@ -73,7 +73,7 @@ print("\\n" + json.dumps([made, said]))
 """
 
 
-def test_what_waits_is_deferrable_where_airflow_is_configured_so():
+def test_operators_and_sensors_are_deferrable_by_airflows_configuration():
     # In a process of its own: the modules read it when they are imported.
     done = subprocess.run(
         [sys.executable, "-c", BY_DEFAULT],

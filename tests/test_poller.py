@@ -1,4 +1,4 @@
-"""The poller over real HTTP: many who wait, and who comes and goes."""
+"""The poller over real HTTP: many waits, which begin and end at different times."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clock(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> MovedClock
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False)
-def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_300_generations_are_polled_together(hedra_sandbox: Sandbox, clock: MovedClock):
     ids = submit(300)
     began = len(hedra_sandbox.ledger()["requests"])
     results = asyncio.run(all_of(ids))
@@ -47,7 +47,7 @@ def test_300_are_asked_for_together(hedra_sandbox: Sandbox, clock: MovedClock):
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False, batch=False)
-def test_300_are_read_from_pages_where_ids_are_ignored(
+def test_300_generations_are_read_from_pages_if_ids_are_ignored(
     hedra_sandbox: Sandbox, clock: MovedClock, caplog: pytest.LogCaptureFixture
 ):
     submit(50)
@@ -65,36 +65,34 @@ def test_300_are_read_from_pages_where_ids_are_ignored(
 
 
 @pytest.mark.hedra_sandbox(seconds=100, media=False, rate=2)
-def test_a_rate_limit_slows_all_and_fails_nobody(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_a_rate_limit_slows_all_waits_and_fails_none(hedra_sandbox: Sandbox, clock: MovedClock):
     ids = submit(40, hedra_sandbox)
     hedra_sandbox.faults({"on": "GET /generations", "status": 429, "headers": {"Retry-After": "5"}})
     began = len(hedra_sandbox.ledger()["requests"])
-    told: list[str] = []
-    results = asyncio.run(all_of(ids, lines=told))
+    lines: list[str] = []
+    results = asyncio.run(all_of(ids, lines=lines))
     assert [result.id for result in results] == ids
     asked = polls(hedra_sandbox, began)
     first = next(number for number, row in enumerate(asked) if row["status"] == 429)
     assert asked[first + 1]["at"] - asked[first]["at"] >= 5
     assert sum(row["status"] == 429 for row in asked) <= 3
-    assert any("limits the rate" in line for line in told)
+    assert any("limits the rate" in line for line in lines)
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False)
-def test_one_alone_is_asked_for_by_the_status_endpoint(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_a_single_generation_is_polled_by_the_status_endpoint(hedra_sandbox: Sandbox, clock: MovedClock):
     (one,) = submit(1)
-    told: list[str] = []
-    result = asyncio.run(asyncio.wait_for(wait(one, poll_interval=15.0, lines=told), 60))
+    lines: list[str] = []
+    result = asyncio.run(asyncio.wait_for(wait(one, poll_interval=15.0, lines=lines), 60))
     assert result.is_complete
     assert len(hedra_sandbox.requests("GET", STATUS)) == 3
     assert not hedra_sandbox.requests("GET", "/generations")
-    assert "processing" in told[0]
-    assert "complete" in told[-1]
+    assert "processing" in lines[0]
+    assert "complete" in lines[-1]
 
 
 @pytest.mark.hedra_sandbox(seconds=5, media=False)
-def test_what_the_trigger_tells_does_not_depend_on_who_waits_beside_it(
-    hedra_sandbox: Sandbox, clock: MovedClock
-):
+def test_the_event_of_a_trigger_does_not_depend_on_other_waits(hedra_sandbox: Sandbox, clock: MovedClock):
     ids = submit(3)
 
     async def fire() -> list[Any]:
@@ -109,8 +107,8 @@ def test_what_the_trigger_tells_does_not_depend_on_who_waits_beside_it(
         for event, one in zip(events, ids, strict=True):
             status = client.run(calls.get_status(one))
             assert status is not None
-            (told,) = event["generations"]
-            assert (told["id"], told["asset_id"], told["type"], event["outcome"]) == (
+            (facts,) = event["generations"]
+            assert (facts["id"], facts["asset_id"], facts["type"], event["outcome"]) == (
                 status.id, status.asset_id, status.type, "finished",
             )  # fmt: skip
     assert hedra_sandbox.requests("GET", "/generations")
@@ -151,7 +149,7 @@ def are_gone(loops: list[weakref.ref[Any]]) -> bool:
 
 
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
-def test_one_who_is_cancelled_takes_nobody_along(hedra_sandbox: Sandbox):
+def test_a_cancelled_wait_cancels_no_other(hedra_sandbox: Sandbox):
     one, two = submit(2)
 
     async def cancelled() -> Generation:
@@ -169,7 +167,7 @@ def test_one_who_is_cancelled_takes_nobody_along(hedra_sandbox: Sandbox):
 
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
 @pytest.mark.parametrize("is_asking", [True, False])
-def test_it_ends_when_nobody_waits_and_closes_its_connections(
+def test_it_ends_with_the_last_wait_and_closes_its_connections(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, is_asking: bool
 ):
     from hedra_provider.api.client import AsyncHedraClient
@@ -186,7 +184,7 @@ def test_it_ends_when_nobody_waits_and_closes_its_connections(
     if is_asking:
         # Of two that come one after the other, the first may be asked for alone.
         hedra_sandbox.faults(
-            *({"on": look, "delay_seconds": 20.0} for look in ("GET /generations", f"GET {STATUS}"))
+            *({"on": request, "delay_seconds": 20.0} for request in ("GET /generations", f"GET {STATUS}"))
         )
     began = len(hedra_sandbox.requests())
 
@@ -210,7 +208,7 @@ def test_it_ends_when_nobody_waits_and_closes_its_connections(
     asyncio.run(all_leave())
 
 
-def test_who_comes_while_it_closes_its_connections_gets_another(
+def test_a_wait_that_begins_while_it_ends_gets_another_poller(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.api.client import AsyncHedraClient
@@ -235,7 +233,7 @@ def test_who_comes_while_it_closes_its_connections_gets_another(
     asyncio.run(one_after_the_other())
 
 
-def test_each_loop_has_its_own_and_none_is_held(hedra_sandbox: Sandbox):
+def test_each_loop_has_its_own_poller_and_is_freed(hedra_sandbox: Sandbox):
     ids = submit(2)
     results: list[Any] = []
     loops: list[weakref.ref[Any]] = []
@@ -257,7 +255,7 @@ def test_each_loop_has_its_own_and_none_is_held(hedra_sandbox: Sandbox):
 
 
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
-def test_a_loop_that_ends_in_the_middle_is_not_held_either(hedra_sandbox: Sandbox):
+def test_a_loop_that_ends_during_a_wait_is_freed(hedra_sandbox: Sandbox):
     (one,) = submit(1)
 
     loops: list[weakref.ref[Any]] = []
@@ -273,18 +271,18 @@ def test_a_loop_that_ends_in_the_middle_is_not_held_either(hedra_sandbox: Sandbo
 
 
 @pytest.mark.hedra_sandbox(seconds=10, media=False)
-def test_each_tells_of_its_own_in_its_own_context(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_each_wait_logs_its_own_updates_in_its_own_context(hedra_sandbox: Sandbox, clock: MovedClock):
     ids = submit(3)
     hedra_sandbox.faults({"on": "GET /generations", "status": 503})
-    told: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = []
 
     async def one_task(generation_id: str) -> None:
         TASK.set(generation_id)
 
-        def tell(line: str) -> None:
-            told.append((TASK.get(), line))
+        def log(line: str) -> None:
+            lines.append((TASK.get(), line))
 
-        await wait(generation_id, log=tell, warn=tell)
+        await wait(generation_id, log=log, warn=log)
 
     async def all_tasks() -> None:
         await asyncio.gather(*(one_task(one) for one in ids))
@@ -292,17 +290,17 @@ def test_each_tells_of_its_own_in_its_own_context(hedra_sandbox: Sandbox, clock:
     asyncio.run(all_tasks())
     failed = 0
     for one in ids:
-        own = [line for task, line in told if task == one]
+        own = [line for task, line in lines if task == one]
         assert all(one in line for line in own)
         failed += "failure 1 of 8" in own[0]
         assert "complete" in own[-1]
     # The first one may have been asked for alone, before the others came.
     assert failed >= 2
-    assert {task for task, _ in told} == set(ids)
+    assert {task for task, _ in lines} == set(ids)
 
 
 @pytest.mark.hedra_sandbox(seconds=10, media=False)
-def test_two_who_wait_for_the_same_share_its_polls(hedra_sandbox: Sandbox, clock: MovedClock):
+def test_two_waits_for_one_generation_share_its_polls(hedra_sandbox: Sandbox, clock: MovedClock):
     (one,) = submit(1)
     results = asyncio.run(all_of([one, one.upper()], poll_interval=5.0, first_poll_after=5.0))
     assert [result.is_complete for result in results] == [True, True]
@@ -310,7 +308,7 @@ def test_two_who_wait_for_the_same_share_its_polls(hedra_sandbox: Sandbox, clock
 
 
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
-def test_a_trigger_of_several_waits_for_none_of_them_when_one_is_refused(hedra_sandbox: Sandbox):
+def test_a_trigger_of_several_waits_for_none_of_them_when_one_is_rejected(hedra_sandbox: Sandbox):
     ids = [*submit(2), "no-uuid"]
     hedra_sandbox.faults({"on": "GET /generations/no-uuid/status", "status": 403})
 

@@ -1,4 +1,4 @@
-"""What goes wrong while the poller waits, over real HTTP: keys that are refused, broken answers."""
+"""What goes wrong while the poller waits, over real HTTP: rejected keys, broken answers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def with_key(sandbox: Sandbox, key: str) -> str:
 
 
 @pytest.mark.hedra_sandbox(seconds=30, media=False)
-def test_a_rotated_key_is_read_anew_once_for_all(
+def test_a_rotated_key_is_read_again_once_for_all(
     hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
 ):
     ids = submit(20)
@@ -77,14 +77,14 @@ def test_a_rotated_key_is_read_anew_once_for_all(
 
     results = asyncio.run(rotated())
     assert [result.id for result in results] == ids
-    # Once for the twenty that come together, and once when the key is refused; in a context that is nobody's.
+    # Once for the twenty that come together, and once when the key is rejected; in an empty context.
     assert rotation.read == [("hedra_default", "nobody's")] * 2
     assert sum(row["status"] == 401 for row in hedra_sandbox.requests("GET")) == 1
 
 
 @pytest.mark.hedra_sandbox(seconds=30, media=False)
 @pytest.mark.parametrize("key", ["the-old-one", "another"])
-def test_a_key_that_stays_refused_fails_all(
+def test_a_key_that_stays_rejected_fails_all_waits(
     hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch, key: str
 ):
     ids = submit(20)
@@ -101,7 +101,7 @@ def test_a_key_that_stays_refused_fails_all(
 
 
 @pytest.mark.hedra_sandbox(seconds=30, media=False)
-def test_only_those_of_a_rotated_connection_move(
+def test_only_waits_of_a_rotated_connection_get_another_poller(
     hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
 ):
     # Connections that say the same share a poller.
@@ -139,12 +139,12 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
 def test_a_broken_answer_is_survived(hedra_sandbox: Sandbox, clock: MovedClock, fault: dict[str, Any]):
     ids = submit(4)
-    told: list[str] = []
+    lines: list[str] = []
     hedra_sandbox.faults({"on": "GET /generations", "times": 1, **fault})
-    results = asyncio.run(all_of(ids, lines=told))
+    results = asyncio.run(all_of(ids, lines=lines))
     assert [result.id for result in results] == ids
     # Whoever shared the broken request hears of it.
-    assert any("failure 1 of 8" in line for line in told)
+    assert any("failure 1 of 8" in line for line in lines)
 
 
 @pytest.mark.hedra_sandbox(seconds=9e9, media=False)
@@ -156,7 +156,7 @@ def test_a_broken_answer_is_survived(hedra_sandbox: Sandbox, clock: MovedClock, 
         ({"body": "?"}, HedraProtocolError),
     ],
 )
-def test_an_endless_outage_reaches_all_who_wait(
+def test_an_endless_outage_reaches_all_waits(
     hedra_sandbox: Sandbox, clock: MovedClock, fault: dict[str, Any], kind: type[HedraError]
 ):
     ids = submit(3)
@@ -168,7 +168,7 @@ def test_an_endless_outage_reaches_all_who_wait(
 
 
 @pytest.mark.hedra_sandbox(media=False)
-def test_a_slow_request_holds_up_nobody_else(hedra_sandbox: Sandbox):
+def test_a_slow_request_delays_no_other_generation(hedra_sandbox: Sandbox):
     slow, quick = submit(2)
     hedra_sandbox.faults({"on": f"GET /generations/{slow}/status", "delay_seconds": 20.0})
 
@@ -183,7 +183,7 @@ def test_a_slow_request_holds_up_nobody_else(hedra_sandbox: Sandbox):
     asyncio.run(race())
 
 
-def test_a_wait_ends_at_its_deadline_though_nothing_may_be_asked(
+def test_a_wait_ends_at_its_deadline_also_while_rate_limited(
     hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.polling import wait as wait_module
@@ -198,9 +198,7 @@ def test_a_wait_ends_at_its_deadline_though_nothing_may_be_asked(
     assert result.generation_id == one
 
 
-def test_an_error_that_nobody_thought_of_reaches_those_who_wait(
-    hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_unexpected_error_reaches_its_waits(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
     from hedra_provider.polling.planner import Planner
 
     def broken(self: Planner, now: float) -> None:
@@ -215,7 +213,7 @@ def test_an_error_that_nobody_thought_of_reaches_those_who_wait(
 @pytest.mark.hedra_sandbox(seconds=20, media=False)
 @pytest.mark.parametrize("field", ["progress", "eta_sec"])
 @pytest.mark.parametrize("number", ["NaN", "1e999"])
-def test_a_number_that_counts_nothing_is_survived(
+def test_an_absurd_number_in_an_answer_is_survived(
     hedra_sandbox: Sandbox, clock: MovedClock, field: str, number: str
 ):
     (one,) = submit(1)
@@ -226,7 +224,7 @@ def test_a_number_that_counts_nothing_is_survived(
 
 
 @pytest.mark.hedra_sandbox(seconds=20, media=False)
-def test_an_answer_that_breaks_us_ends_no_wait_and_leaves_nobody_behind(
+def test_an_answer_that_breaks_the_poller_ends_no_wait(
     hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.polling.planner import Planner
@@ -245,7 +243,7 @@ def test_an_answer_that_breaks_us_ends_no_wait_and_leaves_nobody_behind(
 
 
 @pytest.mark.hedra_sandbox(seconds=30, media=False)
-def test_a_connection_that_is_gone_when_it_is_read_anew_fails_each_with_an_error_of_its_own(
+def test_a_connection_that_is_deleted_fails_each_wait_with_its_own_error(
     hedra_sandbox: Sandbox, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
 ):
     """An exception that is raised more than once collects the tracebacks of all."""

@@ -40,13 +40,13 @@ def test_it_waits_as_long_as_hedra_asked_and_a_little_longer():
     [raised(HedraServerError("down", retryable=True)), ValueError("ours"), RuntimeError()],
     ids=["no-retry-after", "not-of-the-api", "bare"],
 )
-def test_else_the_tasks_own_delay_applies(exception: Exception):
+def test_without_retry_after_the_tasks_own_delay_applies(exception: Exception):
     decision = decide(exception)
     assert (decision.action.value, decision.retry_delay) == ("default", None)
 
 
 @pytest.mark.parametrize("passed", [{}, {"retry_policy": None}])
-def test_every_operator_has_it(passed: dict):
+def test_every_operator_has_the_policy(passed: dict):
     assert isinstance(HedraGenerateOperator(task_id="t", request={}, **passed).retry_policy, HedraRetryPolicy)
 
 

@@ -20,7 +20,7 @@ def credits_of(sandbox: Sandbox, key: str | None = None) -> int | None:
         return client.run(calls.get_credits()).remaining
 
 
-def test_one_for_each_set_of_options():
+def test_each_set_of_options_has_its_own_sandbox():
     with Sandboxes() as sandboxes:
         poor, poorer = sandboxes.get(media=False, credits=2), sandboxes.get(media=False, credits=1)
         assert (credits_of(poor), credits_of(poorer)) == (2, 1)
@@ -33,7 +33,7 @@ def test_one_for_each_set_of_options():
         poor.ledger()
 
 
-def test_whoever_gets_it_finds_it_as_new():
+def test_each_test_gets_a_fresh_sandbox():
     with Sandboxes() as sandboxes:
         sandbox = sandboxes.get(media=False)
         key = sandbox.api_key

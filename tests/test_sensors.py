@@ -54,7 +54,7 @@ def sensor(generation_id: str, **changes: Any) -> HedraGenerationSensor:
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_it_succeeds_with_the_facts(hedra_sandbox: Sandbox, mode: str):
+def test_it_succeeds_and_returns_the_facts(hedra_sandbox: Sandbox, mode: str):
     ti = SensorInstance()
     result = wait(sensor(submitted(), **MODES[mode]), ti)
     assert result["status"] == "complete"
@@ -118,7 +118,7 @@ def test_the_deadline(hedra_sandbox: Sandbox, mode: str, soft: bool):
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_a_look_that_fails_for_a_moment_is_survived(
+def test_a_poll_that_fails_for_a_moment_is_survived(
     hedra_sandbox: Sandbox, mode: str, monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.api.client import HedraClient
@@ -140,7 +140,7 @@ def test_rescheduled_for_long_a_404_for_a_moment_is_survived(hedra_sandbox: Sand
 
 
 @pytest.mark.parametrize("interval", [0, 0.0, timedelta(0)])
-def test_who_is_deferred_does_not_ask_without_a_pause(interval: timedelta | float):
+def test_a_deferred_sensor_does_not_poll_without_a_pause(interval: timedelta | float):
     assert sensor(UNKNOWN, poke_interval=interval).make_trigger(0.0).poll_interval == 1.0
 
 
@@ -153,7 +153,7 @@ def test_rescheduled_for_long_a_404_is_final(hedra_sandbox: Sandbox):
 
 
 @pytest.mark.parametrize("mode", list(MODES))
-def test_a_refused_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
+def test_a_rejected_key_fails_at_once(hedra_sandbox: Sandbox, mode: str):
     hedra_sandbox.change_key("another")
     with pytest.raises(AirflowException, match="Check the API key"):
         wait(sensor(UNKNOWN, **MODES[mode]))
@@ -171,7 +171,7 @@ def test_an_outage_that_ended_the_wait_is_left_to_the_retries(hedra_sandbox: San
 
 STRAY = {
     "of another generation": lambda: sensor(submitted()).make_trigger(9e9),
-    "a turn to submit": lambda: HedraTurnTrigger(
+    "a retry slot": lambda: HedraTurnTrigger(
         resume_at=0.0, end_time=0.0, refused_since=0.0, first_id=UNKNOWN
     ),
     "credits": lambda: HedraCreditsTrigger(minimum=1, end_time=9e9),

@@ -91,9 +91,9 @@ def test_a_double_payment_is_found():
     evidence = good()
     again = Paid("again", f"{RUN}/avatar/-1", 30, failed=False, file=FILE)
     wrong = wrong_in(replace(evidence, paid=[*evidence.paid, again], credits={"used": 240, "refunded": 30}))
-    (told,) = wrong["each task run paid once"]
-    assert told.startswith(f"{RUN}/avatar/-1 paid for 2 generations, not 1")
-    assert "again" in told
+    (found,) = wrong["each task run paid once"]
+    assert found.startswith(f"{RUN}/avatar/-1 paid for 2 generations, not 1")
+    assert "again" in found
 
 
 def test_a_generation_that_was_charged_twice_under_its_id_is_found():
@@ -111,7 +111,7 @@ def test_a_failed_generation_that_was_not_replaced_is_found():
 
 
 @pytest.mark.parametrize("owner", ["None", f"{RUN}/avatar/7", "soak_0009/avatar/-1", f"{RUN}/wait/-1"])
-def test_a_generation_of_nobody_is_found(owner):
+def test_a_generation_without_a_task_is_found(owner):
     evidence = good()
     orphan = Paid("orphan", owner, 30, failed=False, file=FILE)
     wrong = wrong_in(replace(evidence, paid=[*evidence.paid, orphan]))
@@ -146,7 +146,7 @@ def test_a_file_that_is_not_as_long_as_its_xcom_says_is_found():
     assert wrong["every file is there and whole"][0].endswith("has 300 bytes, its XCom says 299")
 
 
-def test_a_file_of_nobody_is_found():
+def test_a_file_without_a_task_is_found():
     evidence = good()
     wrong = wrong_in(replace(evidence, files={**evidence.files, "file:///stray": FILE}))
     assert wrong == {"every file is there and whole": ["nobody stored file:///stray"]}
@@ -191,7 +191,7 @@ def test_what_is_left_over_complained_of_or_ended_is_found(what, line):
     assert list(wrong_in(replace(good(), **{what: [line]})).values()) == [[line]]
 
 
-def test_a_triggerer_that_died_of_airflow_is_told_and_not_counted():
+def test_a_triggerer_that_died_of_airflow_is_reported_and_not_counted():
     of_airflow = "triggerer ended with 1: StaleDataError: UPDATE statement on table 'task_instance' expected"
     judged = {verdict.what: verdict for verdict in judge(replace(good(), ended=[of_airflow, "scheduler"]))}
     ended = judged["no component ended by itself"]
@@ -301,7 +301,7 @@ def test_the_metadata_database_is_read_with_its_xcoms(tmp_path: Path):
     ]
 
 
-def test_files_are_told_from_parts(tmp_path: Path):
+def test_files_are_distinguished_from_parts(tmp_path: Path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "a.mp4").write_bytes(b"abc")
     (tmp_path / "run" / ".a.mp4.12345678.hedra.part").write_bytes(b"a")
@@ -325,7 +325,7 @@ def test_complaints_are_errors_that_the_provider_does_not_know(tmp_path: Path):
         line_of("AirflowException", ours)
         + line_of("KeyError", "/airflow/other.py")
         + line_of("KeyError", ours)
-        + "A look failed in a way that nobody thought of.\n"
+        + "A poll failed in a way that nobody thought of.\n"
         + 'not JSON, of /hedra_provider/ with "error_detail"\n'
     )
     first, second = read_complaints(tmp_path)

@@ -45,7 +45,7 @@ def test_it_is_made_again_from_what_it_serializes():
     assert again.serialize() == original.serialize()
 
 
-def test_the_event_tells_no_url_and_no_key(hedra_sandbox: Sandbox):
+def test_the_event_has_no_url_and_no_key(hedra_sandbox: Sandbox):
     event = fire(trigger(speech()))
     assert event["outcome"] == "finished"
     text = json.dumps(event)
@@ -83,7 +83,7 @@ def test_a_deadline_that_passed_while_no_triggerer_ran(hedra_sandbox: Sandbox):
         read_event(event)
 
 
-def test_what_is_complete_at_the_deadline_is_not_missed(hedra_sandbox: Sandbox):
+def test_a_generation_that_completes_at_the_deadline_is_not_missed(hedra_sandbox: Sandbox):
     assert fire(trigger(speech(), end_time=time.time() - 1))["outcome"] == "finished"
 
 

@@ -61,7 +61,7 @@ TRIGGERS = {
 def test_a_trigger_that_is_handed_over_raises_no_false_alarm(told: Told, name: str):  # noqa: F811
     asyncio.run(TRIGGERS[name]().on_kill())
     text = told()
-    assert "cleared or marked, or another triggerer goes on" in text
+    assert "cleared or marked, or another triggerer took it over" in text
     assert "warning" not in text.lower()
     # Neither is true of a hand-over.
     assert "is being stopped" not in text
@@ -83,7 +83,7 @@ def test_a_trigger_that_is_handed_over_raises_no_false_alarm(told: Told, name: s
     ],
 )
 @pytest.mark.hedra_sandbox(seconds=3600, media=False)
-def test_what_ends_a_wait_goes_with_it_to_the_triggerer(
+def test_the_name_of_the_time_limit_reaches_the_triggerer(
     hedra_sandbox: Sandbox, limits: dict[str, Any], expected: str
 ):
     tasks = [

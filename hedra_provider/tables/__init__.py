@@ -1,17 +1,17 @@
 """Clips from a table: one talking-avatar video for each row, each paid for once.
 
-These are the steps between the operators, as functions that a task calls, in this order::
+The functions are the steps between the operators. Tasks call them in this order::
 
     from hedra_provider.tables import read_table          # the rows, all columns checked
     from hedra_provider.tables import media_files         # the files to upload, each once
     from hedra_provider.tables import avatar_requests     # the arguments of HedraAvatarVideoOperator
-    from hedra_provider.tables import pending_requests    # those that an earlier run has not finished
+    from hedra_provider.tables import pending_requests    # the requests that no earlier run finished
     from hedra_provider.tables import keep_failure        # on_failure_callback of the mapped operator
-    from hedra_provider.tables import write_manifest      # what became of every row
+    from hedra_provider.tables import write_manifest      # the outcome of every row
     from hedra_provider.tables import fail_if_rows_failed
 
-The example DAG ``hedra_clips_from_table`` uses all of them. A table is foreign data: what is wrong with it is
-reported for all rows at once, and nothing in it is rendered as a template.
+The example DAG ``hedra_clips_from_table`` uses all of them. A table is foreign data: all its faults are
+reported at once, and nothing in it is rendered as a template.
 
 Files: ``parse`` (text to rows), ``columns`` (the checks of a row), ``reading``, ``requests``, ``manifest``.
 """

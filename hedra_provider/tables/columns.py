@@ -1,4 +1,4 @@
-"""The checks of a row, column by column: what a table says becomes what the operator takes, or a fault."""
+"""The checks of a row: each column becomes an argument of the operator, or a fault."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _KINDS = {"audio": "audio", "portrait": "image"}
 """The columns that name media, and the type of media."""
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-"""PostgreSQL stores no NUL, UTF-8 has no lone surrogate: Airflow could not pass such a row on by XCom."""
+"""Characters that no XCom can hold: PostgreSQL stores no NUL, and UTF-8 has no lone surrogate."""
 
 _MAX_NAMED_VOICES = 40
 
 
 class TableRow(TypedDict):
     """
-    A checked row, as the tasks pass it on by XCom.
+    A checked row, as tasks pass it on by XCom.
 
-    ``place`` says where it stands, e.g. ``line 3``. ``audio`` and ``image`` are an asset id, or the path or
-    the URI of a file. Exactly one of ``text`` (with ``voice_id``) and ``audio`` is set.
+    ``place`` is its place in the table, e.g. ``line 3``. ``audio`` and ``image`` are an asset id, or the path
+    or the URI of a file. Exactly one of ``text`` (with ``voice_id``) and ``audio`` is set.
     """
 
     place: str
@@ -43,7 +43,7 @@ class TableRow(TypedDict):
 
 
 class RowFaults(Exception):
-    """All that is wrong with one row."""
+    """All faults of one row."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults))
@@ -52,7 +52,7 @@ class RowFaults(Exception):
 
 class RowChecker:
     """
-    Checks the rows of one table, one after the other; it remembers the names that are taken.
+    Checks the rows of one table, one after the other. It remembers the names that are taken.
 
     :param voices: Id and name of each voice that the account has.
     :param folder: The folder of inputs: a path or URI without a slash at its end.
@@ -74,9 +74,10 @@ class RowChecker:
 
     def check(self, row: ParsedRow) -> TableRow:
         """
-        Return what the operator needs of a row.
+        Return a row as the operator needs it.
 
-        :raises RowFaults: With everything that is wrong with the row.
+        :param row: The row, as :func:`hedra_provider.tables.parse.parse_table` returns it.
+        :raises RowFaults: With all faults of the row.
         """
         faults = [row.fault] if row.fault else list(unstorable_cells(row.cells))
         if faults:
@@ -104,7 +105,7 @@ class RowChecker:
         return found
 
     def _name(self, row: ParsedRow) -> str:
-        """Return the clip's name, which becomes the name of its file."""
+        """Return the clip's name. Its file gets the same name."""
         name = row.cells["name"].strip()
         if not re.fullmatch(r"\w[\w.-]{0,49}", name):
             raise ValueError(
@@ -117,7 +118,7 @@ class RowChecker:
         return name
 
     def _voice_id(self, cells: dict[str, str]) -> str | None:
-        """Return the id of the voice that speaks the text; None where there is no text."""
+        """Return the id of the voice that speaks the text; None without a text."""
         wanted = cells["voice"]
         if not cells["text"].strip():
             return None
@@ -131,14 +132,14 @@ class RowChecker:
         names = sorted({name for _, name in self._voices if name})
         more = len(names) - _MAX_NAMED_VOICES
         offered = ", ".join(names[:_MAX_NAMED_VOICES]) + (f" and {more} more" if more > 0 else "")
-        said = f"voice {wanted!r} is unknown" if wanted.strip() else "voice is missing"
-        raise ValueError(f"{said}; the account has {offered or 'none'}")
+        fault = f"voice {wanted!r} is unknown" if wanted.strip() else "voice is missing"
+        raise ValueError(f"{fault}; the account has {offered or 'none'}")
 
     def _media(self, cells: dict[str, str], column: str) -> str | None:
         """
-        Return where a file is, or the id of an asset.
+        Return the path or URI of a file, or the id of an asset.
 
-        A table is foreign data: it names nothing outside the folder of inputs.
+        A table is foreign data: it may name no file outside the folder of inputs.
         """
         given = cells[column].strip()
         if not given:
@@ -174,7 +175,7 @@ _WITH_ARTICLE = {"audio": "an audio", "image": "an image"}
 
 def spoken_text(cells: dict[str, str]) -> str | None:
     """
-    Return the text exactly as the table has it; None where there is a recording.
+    Return the text exactly as the table has it; None if the row has a recording.
 
     :raises ValueError: If the row has both, or neither.
     """
@@ -196,5 +197,5 @@ def unstorable_cells(cells: dict[str, str]) -> Iterable[str]:
 
 
 def alike(name: str) -> str:
-    """Return what names that look alike have in common: letter case and Unicode composition do not count."""
+    """Return a name stripped, case-folded and NFC-normalized: names with equal results count as one."""
     return unicodedata.normalize("NFC", name).strip().casefold()

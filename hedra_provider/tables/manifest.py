@@ -1,4 +1,4 @@
-"""The manifest: what became of every row, what it cost, and where its file is."""
+"""The manifest: the outcome of every row, its cost, and the place of its file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 XCOM_FAILURE = "failure"
-"""Under this key :func:`keep_failure` leaves the reason of a failure."""
+"""The XCom key of the reason that :func:`keep_failure` pushes."""
 
 _MAX_REASON_CHARACTERS = 1000
 
 
 def keep_failure(context: Context) -> None:
     """
-    Leave the reason of a failure as an XCom, for the manifest. Use it as ``on_failure_callback``.
+    Push the reason of a failure as XCom, for the manifest. Use it as ``on_failure_callback``.
 
     ``dag.test()`` of Airflow 3.0 passes no exception to callbacks; workers do.
+
+    :param context: The task's context.
     """
     from hedra_provider.api.redaction import clean
 
@@ -50,14 +52,14 @@ def write_manifest(
     ti: Any = None,
 ) -> dict[str, Any]:
     """
-    Write ``manifest.json`` into a folder: whether the clip of each row is done, if not why, and what it cost.
+    Write ``manifest.json`` into a folder, with the status, the error and the cost of each row's clip.
 
     Call it in a task with the trigger rule ``all_done``, so that failed rows are in it too.
 
     :param rows: As :func:`hedra_provider.tables.read_table` returns them.
     :param requests: As :func:`hedra_provider.tables.avatar_requests` returns them.
-    :param budget: What ``HedraCreditsCheckOperator`` returned. None: it failed or did not run, so no clip was
-        begun.
+    :param budget: What ``HedraCreditsCheckOperator`` returned. None means that it failed or did not run, so
+        that no clip was begun.
     :param table: The table's path or URI.
     :param folder: The destination: a path or a URI that ObjectStoragePath opens.
     :param clip_task_id: The task that is mapped over the requests, with :func:`keep_failure`.
@@ -100,10 +102,10 @@ def write_manifest(
 
 def fail_if_rows_failed(manifest: dict[str, Any]) -> None:
     """
-    Fail the run where clips are missing.
+    Fail the run if clips are missing.
 
-    :param manifest: As :func:`write_manifest` returns it. No file is read: it may lie on another worker.
-    :raises AirflowFailException: Naming each failed row and its reason.
+    :param manifest: What :func:`write_manifest` returned. No file is read: it may be on another worker.
+    :raises AirflowFailException: If rows failed; the message names each of them and its reason.
     """
     failures = manifest["failures"]
     if failures:
@@ -120,10 +122,12 @@ def clip_entries(
     reasons: Sequence[str | None],
 ) -> list[dict[str, Any]]:
     """
-    Return what the manifest says of each row.
+    Return the manifest's entry for each row.
 
-    :param generations: What each clip's task left as XCom ``generation``; None if it left nothing.
-    :param reasons: Why each of them failed, as far as it is known.
+    :param rows: As :func:`hedra_provider.tables.read_table` returns them.
+    :param requests: As :func:`hedra_provider.tables.avatar_requests` returns them.
+    :param generations: The XCom ``generation`` of each clip's task; None if the task pushed none.
+    :param reasons: The reason of each failure; None if it is not known.
     """
     entries = []
     for index, (row, request, generation, reason) in enumerate(
@@ -176,7 +180,7 @@ def totals_of(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def warn_of_scattered_files(clips: Sequence[Mapping[str, Any]]) -> None:
-    """Warn of files that lie on the disks of other workers: of those that this worker does not see."""
+    """Log a warning about clips whose local file does not exist on this worker."""
     missing: dict[str, int] = {}
     for clip in clips:
         path = local_path(clip["uri"]) if clip["uri"] else None

@@ -1,4 +1,4 @@
-"""From the text of a table to its rows: CSV, a JSON array, or one JSON object on each line."""
+"""Parses a table into rows: CSV, a JSON array, or one JSON object on each line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 REQUIRED_COLUMNS = ("name", "portrait")
 COLUMNS = (*REQUIRED_COLUMNS, "text", "voice", "audio", "language")
-"""The columns that mean something; all others are ignored."""
+"""The known columns; all others are ignored."""
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 
@@ -23,9 +23,9 @@ class ParsedRow:
     """
     One row of a table.
 
-    :param place: Where it stands, for messages: ``line 3`` of a text file, ``row 3`` of a JSON array.
-    :param cells: Its known columns as texts; a column that the row leaves out is empty.
-    :param fault: What is wrong with the row as a whole; None if it could be read.
+    :param place: Its place, for messages: ``line 3`` of a text file, ``row 3`` of a JSON array.
+    :param cells: The text of each known column; empty for a column that the row leaves out.
+    :param fault: Why the row could not be parsed; None (the default) if it could.
     """
 
     place: str
@@ -37,6 +37,7 @@ def decode_table(content: bytes) -> str:
     """
     Return the text of a table, without a byte order mark.
 
+    :param content: The table's bytes.
     :raises ValueError: If it is not UTF-8.
     """
     try:
@@ -55,7 +56,7 @@ def parse_table(text: str) -> list[ParsedRow]:
     The first character decides: ``[`` begins a JSON array, ``{`` JSON lines, anything else CSV.
 
     :param text: The whole table.
-    :raises ValueError: If it is no table: not JSON, or a CSV without the columns' names in its first line.
+    :raises ValueError: If it is not a table: invalid JSON, or CSV whose first line does not name the columns.
     """
     start = text.lstrip()[:1]
     if start == "[":
@@ -101,12 +102,12 @@ def _csv_rows(text: str) -> Iterator[ParsedRow]:
         )
     last_line = reader.line_num
     while True:
-        # A quoted cell may go over several lines: a row is named by its first.
+        # A quoted cell may span several lines. Messages name the first line of a row.
         place = f"line {last_line + 1}"
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            # Most often a quote that is not closed: where the next row begins is not known then.
+            # Usually an unclosed quote. The start of the next row is then unknown.
             yield ParsedRow(place, {}, f"it can't be read ({error}), nor can what follows: check its quotes")
             return
         if cells is None:

@@ -16,23 +16,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_NAMED_FAULTS = 1000
-"""Faults that the message names; a table that is wrong in every row needs no longer one."""
+"""The message names so many faults at most, even if every row of a long table is wrong."""
 
 
 def read_table(table: str, inputs: str | None = None, hedra_conn_id: str = "hedra_default") -> list[TableRow]:
     """
-    Return the checked rows of a table, with the ids of their voices and the places of their files.
+    Return the checked rows of a table, with voice ids in place of names and full paths of files.
 
-    Columns: ``name`` and ``portrait``; ``text`` and ``voice``, or ``audio``; ``language`` if you like. The
+    Columns: ``name`` and ``portrait``; ``text`` and ``voice``, or ``audio``; optionally ``language``. The
     table is UTF-8: CSV (comma, semicolon or tab; the first line names the columns), a JSON array, or one JSON
     object on each line.
 
     :param table: A path that the worker can read, or a URI that ObjectStoragePath opens.
-    :param inputs: The folder of portraits and recordings, likewise. Empty or None: the folder of the table.
-    :param hedra_conn_id: The Airflow connection; its account has the voices.
-    :return: One dict for each row, see :class:`hedra_provider.tables.columns.TableRow`; JSON, fit for XCom.
-    :raises AirflowFailException: If the table can't be read, has no rows, or rows are wrong: then the message
-        names each of them by its line.
+    :param inputs: The folder of portraits and recordings, as path or URI. By default, and if empty, the
+        folder of the table.
+    :param hedra_conn_id: The Airflow connection of the account that has the voices; ``hedra_default`` by
+        default.
+    :return: One dict for each row, see :class:`hedra_provider.tables.columns.TableRow`. XCom can hold it.
+    :raises AirflowFailException: If the table can't be read, has no rows, or has faults; the message names
+        the line of each fault.
     :raises AirflowException: If Hedra or the storage did not answer; a retry may help.
     """
     from hedra_provider.api import calls
@@ -67,14 +69,15 @@ def check_table(
     require_file: Callable[[str, str], None],
 ) -> tuple[list[TableRow], list[str]]:
     """
-    Return the good rows of a table, and everything that is wrong with the others, each named by its line.
+    Return the valid rows of a table, and the faults of the others, each with its line.
 
     :param content: The table's bytes.
     :param voices: Id and name of each voice of the account.
     :param folder: The folder of inputs, without a slash at its end.
     :param require_file: Called with a path or URI and its column; raises ValueError, with the reason, if
         there is no such file.
-    :raises ValueError: If the content is no table.
+    :return: The rows, and the faults.
+    :raises ValueError: If the content is not a table.
     """
     checker = RowChecker(voices, folder, require_file)
     rows: list[TableRow] = []
@@ -89,8 +92,9 @@ def check_table(
 
 def require_file(uri: str, column: str) -> None:
     """
-    Open a file and close it again.
+    Check that a file can be opened.
 
+    :param uri: The file's path or URI.
     :param column: The column that names it, for the message.
     :raises ValueError: With the reason, if it can't be opened.
     :raises HedraTransferError: If the storage did not answer; a retry may help.

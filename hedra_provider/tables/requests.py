@@ -1,4 +1,4 @@
-"""From checked rows to the arguments of the operators, and which of them are still to be paid for."""
+"""Converts checked rows to arguments of the operators, and finds those that no earlier run paid for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANIFEST_NAME = "manifest.json"
 
 
 def media_files(rows: Sequence[TableRow]) -> list[str]:
-    """Return the path or URI of each portrait and recording once, sorted: the files to upload."""
+    """Return the files to upload, sorted: the path or URI of each portrait and recording, once."""
     named = {value for row in rows for value in (row["image"], row["audio"]) if value}
     # An asset id has no slash, a file below a folder has one.
     return sorted(value for value in named if "/" in value)
@@ -31,16 +31,16 @@ def avatar_requests(
     rows: Sequence[TableRow],
     files: Sequence[str],
     uploads: Iterable[Mapping[str, Any]] | None,
-    look: Mapping[str, Any],
+    shared: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """
-    Return for each row the arguments of ``HedraAvatarVideoOperator``, in the order of the rows.
+    Return the arguments of ``HedraAvatarVideoOperator`` for each row, in the order of the rows.
 
     :param rows: As :func:`hedra_provider.tables.read_table` returns them.
     :param files: As :func:`media_files` returns them.
     :param uploads: What ``HedraUploadAssetOperator`` returned for each of the files, in their order. None if
         there were no files.
-    :param look: Arguments that all clips share, e.g. ``{"aspect_ratio": "9:16"}``.
+    :param shared: Arguments that all clips share, e.g. ``{"aspect_ratio": "9:16"}``.
     """
     asset_ids = dict(zip(files, (upload["asset_id"] for upload in uploads or ()), strict=True))
     return [
@@ -51,7 +51,7 @@ def avatar_requests(
             "language": row["language"],
             "audio": asset_ids.get(row["audio"] or "", row["audio"]),
             "image": asset_ids.get(row["image"], row["image"]),
-            **look,
+            **shared,
         }
         for row in rows
     ]
@@ -59,11 +59,11 @@ def avatar_requests(
 
 def pending_requests(requests: Sequence[dict[str, Any]], folder: str) -> list[dict[str, Any]]:
     """
-    Return the requests that the manifest of an earlier run does not have as done: these are still to be paid.
+    Return the requests that are still to be paid: those that no earlier run's manifest lists as done.
 
     :param requests: As :func:`avatar_requests` returns them.
-    :param folder: The destination, where an earlier run left its manifest. It must be writable.
-    :return: All requests where no manifest can be read.
+    :param folder: The destination, with the manifest of an earlier run. It must be writable.
+    :return: The requests; all of them if no manifest can be read.
     :raises AirflowFailException: If the destination can't be written to; nothing was spent.
     :raises AirflowException: If the storage did not answer; a retry may help.
     """
@@ -78,7 +78,7 @@ def pending_requests(requests: Sequence[dict[str, Any]], folder: str) -> list[di
 
 def finished_requests(uri: str) -> list[dict[str, Any]]:
     """
-    Return the requests that a manifest has as done; none where there is no manifest, or it can't be read.
+    Return the requests that a manifest lists as done; none if there is no manifest, or it can't be read.
 
     :param uri: The manifest's path or URI.
     :raises HedraTransferError: If the storage did not answer; a retry may help.

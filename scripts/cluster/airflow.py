@@ -1,4 +1,4 @@
-"""An Airflow with two Celery workers and two triggerers, each with a disk of its own."""
+"""An Airflow with two Celery workers and two triggerers, each with its own disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 WORKERS = ("worker-1", "worker-2")
 TRIGGERERS = ("triggerer-1", "triggerer-2")
 MACHINES = (*WORKERS, *TRIGGERERS)
-"""Components with a host name and a disk of their own."""
+"""The components that have their own host name and their own disk."""
 OTHERS = ("api-server", "scheduler", "dag-processor")
 
 
@@ -77,7 +77,7 @@ class ClusterAirflow(LocalAirflow):
                 # Plain `db+postgresql://` asks for psycopg 3.
                 "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{database}",
                 "AIRFLOW__CELERY__BROKER_URL": self._services.enter_context(redis()),
-                # Celery refuses to run as root without it, as a container does.
+                # Without it, Celery does not start as root. Containers run as root.
                 "C_FORCE_ROOT": "1",
             }
         except BaseException:
@@ -104,7 +104,7 @@ class ClusterAirflow(LocalAirflow):
         return self.home / "disks" / machine
 
     def kill(self, component: str) -> None:
-        """End a component and what it started by SIGKILL, as a machine that goes away; once is enough."""
+        """Kill a component and its children, as if its machine failed. A second call does nothing."""
         process = self._processes.pop(component, None)
         if process is None:
             return
@@ -113,7 +113,7 @@ class ClusterAirflow(LocalAirflow):
         process.wait()
 
     def revive(self, component: str) -> None:
-        """Start a component that was killed; one that runs stays as it is."""
+        """Start a killed component. A running one stays as it is."""
         if component in self._processes:
             return
         started, position = datetime.now(UTC), self._log_size(component)
@@ -124,11 +124,11 @@ class ClusterAirflow(LocalAirflow):
             self._wait_until_healthy(started, (component,))
 
     def signal(self, component: str, number: signal.Signals) -> None:
-        """Send a signal to a component and what it started: SIGSTOP and SIGCONT are a machine that hangs."""
+        """Send a signal to a component and its children. SIGSTOP simulates a machine that hangs."""
         os.killpg(self._processes[component].pid, number)
 
     def pid(self, component: str) -> int:
-        """Return the process id of a component, whose children are what it started."""
+        """Return the process id of a component."""
         return self._processes[component].pid
 
     def _log_size(self, component: str) -> int:

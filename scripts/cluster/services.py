@@ -48,7 +48,7 @@ def postgresql() -> Iterator[str]:
     """
     Run a PostgreSQL with an empty database, for as long as the context lasts.
 
-    PostgreSQL refuses to run as root: as root, the user ``postgres`` of the system's package runs it.
+    PostgreSQL does not run as root. If you are root, the user ``postgres`` of the system's package runs it.
 
     :return: The URL of the database, without the driver: ``postgres@127.0.0.1:PORT/airflow``.
     :raises RuntimeError: If PostgreSQL is not installed, or does not start.

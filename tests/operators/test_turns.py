@@ -302,7 +302,7 @@ def test_a_connection_that_can_not_work_any_more_fails_at_once(
     ("in_doubt", "says"),
     [
         (False, "A rate-limited submit costs nothing."),
-        (True, "may be paid for. After a clear, the task looks for it first"),
+        (True, "may be paid for. After a clear, the task first searches for it"),
     ],
 )
 def test_who_is_stopped_while_it_waits_says_what_may_be_paid(told: Told, in_doubt: bool, says: str):

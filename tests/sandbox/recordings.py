@@ -71,7 +71,7 @@ def id3(size: int, body: bytes = b"") -> bytes:
 
 def picture_tag(size: int) -> bytes:
     """An ID3 tag with a picture of so many bytes."""
-    # What looks like frames of MP3 must not count.
+    # Bytes that resemble MP3 frames must not count.
     picture = b"\0image/jpeg\0\3\0" + (b"\xff\xfb\x90\x64" + bytes(96)) * (size // 100)
     length = bytes(len(picture) >> shift & 127 for shift in (21, 14, 7, 0))
     frame = b"APIC" + length + b"\0\0" + picture

@@ -172,7 +172,7 @@ class TestUploads:
             ("image", portrait_bytes()[:200], 422),
         ],
     )
-    def test_refused(self, hedra: Client, kind: str, data: bytes, status: int) -> None:
+    def test_rejected(self, hedra: Client, kind: str, data: bytes, status: int) -> None:
         asset_id = hedra.post("/assets", json={"name": "x", "type": kind}).json()["id"]
         answer = hedra.post(f"/assets/{asset_id}/upload", files={"file": ("x", data)})
         assert answer.status_code == status, answer.text

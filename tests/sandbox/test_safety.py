@@ -158,7 +158,7 @@ def test_memory_is_bounded(hedra_sandbox: Sandbox):
     assert hedra.post("/assets", json={"name": "x", "type": "image"}).status_code == 200
 
 
-def test_a_body_that_is_too_long_is_refused(hedra_sandbox: Sandbox):
+def test_a_body_that_is_too_long_is_rejected(hedra_sandbox: Sandbox):
     answer = Client(hedra_sandbox).post("/assets", json={"name": "x" * 5_000_000, "type": "image"})
     assert answer.status_code == 413
 

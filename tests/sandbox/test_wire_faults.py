@@ -83,6 +83,6 @@ def test_the_date_of_an_answer_is_that_of_its_clock(hedra: Client, path: str) ->
 
 
 @pytest.mark.parametrize("bad", [{"body_base64": "%%%"}, {"piece_bytes": 0}])
-def test_a_mistake_is_told(hedra: Client, bad: dict[str, Any]) -> None:
+def test_a_mistake_is_reported(hedra: Client, bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"base64|piece_bytes|characters"):
         hedra.sandbox.faults({"on": "*"} | bad)

@@ -44,7 +44,7 @@ def quick_database(airflow_database: Path) -> Path:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    # Airflow 3.0 builds the API that its tasks talk to, seconds of work, anew for each task.
+    # Airflow 3.0 builds the API that its tasks talk to, seconds of work, again for each task.
     supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
 
     @event.listens_for(Engine, "connect")
@@ -92,11 +92,11 @@ def mortal_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalA
 
 
 @pytest.fixture(scope="session")
-def told(
+def outcome_of(
     request: pytest.FixtureRequest, mortal_airflow: MortalAirflow, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[None]]]:
     """What became of the selected stories of all modules (their ``STORIES``), which go on side by side."""
-    from tests.system.stories import Story, told_side_by_side
+    from tests.system.stories import Story, run_side_by_side
 
     # The last ones first: they take longest.
     stories = {
@@ -105,10 +105,10 @@ def told(
         if isinstance(item, pytest.Function) and (name := story_of(item))
     }
     folder = tmp_path_factory.mktemp("stories")
-    with told_side_by_side(stories, partial(Story, mortal_airflow, folder)) as outcomes:
+    with run_side_by_side(stories, partial(Story, mortal_airflow, folder)) as outcomes:
         yield outcomes
 
 
 def story_of(item: pytest.Function) -> str | None:
-    """Return the name of the story that a test tells of."""
+    """Return the name of the story that a test is about."""
     return item.callspec.params.get("story") if hasattr(item, "callspec") else None

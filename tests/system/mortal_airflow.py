@@ -98,7 +98,7 @@ class MortalAirflow(KillableAirflow):
         """
         Call the REST API; changes go one by one, and :meth:`glance` sees them.
 
-        What a locked database refused was not done, and is asked again.
+        A request that fails on a locked database was not done, and is sent again.
         """
         if method == "GET":
             return super().call(method, path, body, **params)

@@ -40,14 +40,14 @@ LOST = (
     {"on": "POST /generations", "when": "after", "times": None, "reset": True},
     {"on": "GET /generations/{id}/status", "skip": 1, "times": 5, "reset": True},
 )
-"""Submits are done, but not answered; and the looks that follow the first one are not answered, either."""
+"""Submits are accepted, but not answered. Of the searches for them only the first is answered."""
 
 
 class Story:
     """
     A run of one of the DAGs in ``dags/crash.py``, and its Hedra. A context manager.
 
-    :param name: Tells it from all others.
+    :param name: Distinguishes it from all others.
     :param dag_id: The DAG.
     :param extra: Of the connection to Hedra.
     :param options: Of the sandbox.
@@ -139,7 +139,7 @@ class Story:
 
         One that runs is cleared when no other is: of the running tasks that Airflow 3.3.2 restarts in one
         round of its scheduler, it moves ``max_tries`` of the first alone. (It sets the state of each in a
-        session that it then closes; the next one is read anew, without the change, before it is stored.)
+        session that it then closes; the next one is read again, without the change, before it is stored.)
         """
         (now,) = self.airflow.task_instances(*self.key)
         state, tried = now["state"], now["try_number"]
@@ -312,16 +312,16 @@ def wait_until_paid(story: Story, times: int) -> None:
 Begin = Callable[..., Story]
 """Makes a story of a DAG, and the further options of :class:`Story`."""
 
-Tell = Callable[[Begin], None]
+RunStory = Callable[[Begin], None]
 """Goes through a story, and asserts."""
 
 
 @contextmanager
-def told_side_by_side(
-    stories: Mapping[str, Tell], begin: Callable[..., Story]
+def run_side_by_side(
+    stories: Mapping[str, RunStory], begin: Callable[..., Story]
 ) -> Iterator[dict[str, Future[None]]]:
     """
-    Tell stories in threads, so that one waits while another works.
+    Run stories in threads, so that one waits while another works.
 
     :param stories: By name.
     :param begin: Makes a story of a name and what else :class:`Story` takes.
@@ -329,7 +329,7 @@ def told_side_by_side(
     """
     with ThreadPoolExecutor(AT_ONCE) as threads:
         try:
-            yield {name: threads.submit(tell, partial(begin, name)) for name, tell in stories.items()}
+            yield {name: threads.submit(run, partial(begin, name)) for name, run in stories.items()}
         finally:
             # Ctrl-C ends the stories that are still going on; else there are none.
             OVER.set()

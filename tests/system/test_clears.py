@@ -12,7 +12,7 @@ from tests.system.stories import FOREVER, LOST, Story, wait, wait_until_paid
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from tests.system.stories import Begin, Tell
+    from tests.system.stories import Begin, RunStory
 
 pytestmark = pytest.mark.crash
 
@@ -28,7 +28,7 @@ class Cleared:
     :param state: The state.
     :param change: One of ``CHANGES``.
     :param dag_id: A DAG of ``dags/crash.py``; its twin with ``on_clear="new"`` ends in ``_new``.
-    :param lost: Whether the submit's answer gets lost, and the looks for it, so that the try fails.
+    :param lost: Whether the submit's answer gets lost, and the searches for it fail, so that the try fails.
     """
 
     state: str
@@ -54,12 +54,12 @@ class Cleared:
             if self.state == "running":
                 story.wait_for("running", try_number=2)
                 story.hedra.advance(FOREVER)
-                assert_told_what_runs_on(story.log(1), story)
+                assert_log_says_what_runs_on(story.log(1), story)
             story.finish(try_number=2)
             story.assert_paid(1 if self.change == "same" else 2)
 
 
-def assert_told_what_runs_on(log: str, story: Story) -> None:
+def assert_log_says_what_runs_on(log: str, story: Story) -> None:
     """The log of a try that was stopped says what it leaves behind."""
     paid = story.paid()[0]
     said = next(line for line in log.splitlines() if "runs on" in line)
@@ -98,11 +98,11 @@ def marked_failed_while_deferred(begin: Begin) -> None:
         story.start(f"{first}_younger")
         story.wait_for("deferred")
         story.run_id = first
-        wait(lambda: ": processing" in story.log(1), 120, lambda: "the trigger's first look")
+        wait(lambda: ": processing" in story.log(1), 120, lambda: "the trigger's first poll")
         story.mark("failed")
         story.wait_for("failed")
         wait(lambda: "runs on" in story.log(1), 60, lambda: "the last words of the task")
-        assert_told_what_runs_on(story.log(1), story)
+        assert_log_says_what_runs_on(story.log(1), story)
         story.clear()
         story.finish(try_number=2)
         story.assert_paid(2, gave=0)
@@ -117,7 +117,7 @@ def marked_failed(begin: Begin) -> None:
         story.mark("failed")
         story.wait_for("failed")
         wait(lambda: "runs on" in story.log(1), 60, lambda: "the last words of the task")
-        assert_told_what_runs_on(story.log(1), story)
+        assert_log_says_what_runs_on(story.log(1), story)
         story.clear()
         story.wait_for("running", try_number=2)
         story.hedra.advance(FOREVER)
@@ -125,7 +125,7 @@ def marked_failed(begin: Begin) -> None:
         story.assert_paid(1)
 
 
-STORIES: dict[str, Tell] = {
+STORIES: dict[str, RunStory] = {
     "cleared at the submit": cleared_at_the_submit,
     "marked failed while running": marked_failed,
     "marked failed while deferred": marked_failed_while_deferred,
@@ -138,5 +138,5 @@ STORIES: dict[str, Tell] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_clear_pays_only_for_what_changed(told: dict[str, Future[None]], story: str):
-    told[story].result()
+def test_a_clear_pays_only_for_what_changed(outcome_of: dict[str, Future[None]], story: str):
+    outcome_of[story].result()

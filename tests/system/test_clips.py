@@ -28,7 +28,7 @@ NAME = "hedra_clips_from_table"
 COLUMNS = ("name", "text", "audio", "voice", "language", "portrait")
 PASSWORD = "{{ conn.hedra_default.password }}"
 ODD = '=1+1 {% raw %} ${HOME} \\n She said "hi",\nthen left; 🚀 Grüße'
-REFUSED = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
+MODERATED = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
 ROWS = [
     {
         "name": "one",
@@ -150,10 +150,10 @@ def test_each_row_gets_its_own_and_again_only_what_was_edited_is_paid(clips: Cli
 
 
 def test_failed_rows_leave_the_others_alone_and_are_made_by_the_next_run(clips: Clips):
-    refusal = {"detail": "Not today"}
+    rejection = {"detail": "Not today"}
     clips.hedra.faults(
-        {"on": "POST /generations", "times": 1, "status": 400, "body": refusal},
-        {"on": "POST /generations", "skip": 1, "times": 1, "generation_error": REFUSED},
+        {"on": "POST /generations", "times": 1, "status": 400, "body": rejection},
+        {"on": "POST /generations", "skip": 1, "times": 1, "generation_error": MODERATED},
     )
     assert clips.run() == "failed"
     assert sorted(clips.states("clip.video")) == ["failed", "failed", "success"]
@@ -161,18 +161,18 @@ def test_failed_rows_leave_the_others_alone_and_are_made_by_the_next_run(clips: 
     found = clips.manifest()["clips"]
     assert len(found) == 3
     (done,) = [clip for clip in found if clip["status"] == "done"]
-    refused, never = sorted(
+    moderated, never = sorted(
         (clip for clip in found if clip["status"] == "failed"), key=lambda clip: clip["generation"] is None
     )
-    assert "MODERATION_LIKENESS" in refused["error"]
-    assert refused["generation"]["status"] == "error"
-    # dag.test() of Airflow 3.0 does not tell a callback the exception; its workers do.
+    assert "MODERATION_LIKENESS" in moderated["error"]
+    assert moderated["generation"]["status"] == "error"
+    # dag.test() of Airflow 3.0 passes no exception to callbacks; its workers do.
     assert ("Not today" if AIRFLOW_V_3_1_PLUS else "left no reason") in never["error"]
     assert never["generation"] is None
     assert clips.files() == {f"{done['name']}.mp4", "manifest.json"}
 
     assert clips.run() == "success"
-    assert clips.paid() == sorted(["one", "three", "two", refused["name"]])
+    assert clips.paid() == sorted(["one", "three", "two", moderated["name"]])
     assert set(clips.outcomes().values()) == {"done"}
 
 
@@ -207,14 +207,14 @@ def test_bad_rows_end_the_run_before_anything_is_sent(clips: Clips):
     clips.write([ROWS[0], {**ROWS[1], "voice": "Nobody"}])
     assert clips.run() == "failed"
     assert {row["path"] for row in clips.hedra.ledger()["requests"]} == {"/voices"}
-    # The API server of Airflow 3.0 can't tell how many clips there would have been.
+    # The API server of Airflow 3.0 does not know how many clips were planned.
     assert clips.states("write_manifest") == (["skipped"] if AIRFLOW_V_3_1_PLUS else ["failed"])
     assert not clips.destination.exists()
 
 
 def test_thirty_clips_in_a_real_airflow_on_a_slow_plan(tmp_path: Path):
     plan = Plan(clips=30, rate=5, max_parallel=10, seconds=10)
-    batch = run_batch(plan, tmp_path, patience_seconds=480)
+    batch = run_batch(plan, tmp_path, timeout_seconds=480)
     assert (batch.state, batch.done, batch.paid_twice) == ("success", 30, 0), batch
     # A whole tick is the poll interval, 15 s.
     assert batch.above_rate_seconds <= 15, batch

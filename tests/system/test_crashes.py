@@ -1,6 +1,6 @@
 """A worker, a scheduler or a triggerer is killed at the worst moments: one payment, and the whole file.
 
-The sandbox holds the request of that moment, its socket tells which process sent it, and that process dies by
+The sandbox holds the request of that moment, its socket shows which process sent it, and that process dies by
 SIGKILL. Nobody cleans up after it: Airflow misses its heartbeat and tries again.
 """
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.system.mortal_airflow import MortalAirflow
-    from tests.system.stories import Begin, Tell
+    from tests.system.stories import Begin, RunStory
 
 pytestmark = pytest.mark.crash
 
 HELD_SECONDS = 50
-LOOK = ("GET", "/generations/{id}/status")
+STATUS_REQUEST = ("GET", "/generations/{id}/status")
 SUBMIT = ("POST", "/generations")
 ROW = ("GET", "/generations")
 UPLOAD = ("POST", "/assets/{id}/upload")
@@ -68,16 +68,18 @@ class Killed:
             story.assert_paid(1)
 
 
-STORIES: dict[str, Tell] = {
+STORIES: dict[str, RunStory] = {
     "during the upload": Killed(UPLOAD, (held(*UPLOAD),)),
     "after the upload": Killed(UPLOAD, (held(*UPLOAD, when="after"),)),
-    "before the submit": Killed(LOOK, (held(*LOOK),)),
+    "before the submit": Killed(STATUS_REQUEST, (held(*STATUS_REQUEST),)),
     # It is on its way when the worker dies, and Hedra sees to it when the next try may be there.
     "in the submit": Killed(SUBMIT, (held(*SUBMIT),)),
     "after the submit": Killed(SUBMIT, (held(*SUBMIT, when="after"),)),
-    "after the submit's answer": Killed(LOOK, (held(*LOOK, skip=1),), dag_id="crashed_on_the_worker"),
+    "after the submit's answer": Killed(
+        STATUS_REQUEST, (held(*STATUS_REQUEST, skip=1),), dag_id="crashed_on_the_worker"
+    ),
     # The code goes on without its supervisor, and the next try begins beside it.
-    "its supervisor alone, before the submit": Killed(LOOK, (held(*LOOK),), runner=False),
+    "its supervisor alone, before the submit": Killed(STATUS_REQUEST, (held(*STATUS_REQUEST),), runner=False),
     "its supervisor alone, after the submit": Killed(SUBMIT, (held(*SUBMIT, when="after"),), runner=False),
     "before the XCom": Killed(ROW, (held(*ROW),), seconds=2),
     "during the download": Killed(
@@ -87,14 +89,14 @@ STORIES: dict[str, Tell] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_a_killed_worker_pays_once(told: dict[str, Future[None]], story: str):
-    told[story].result()
+def test_a_killed_worker_pays_once(outcome_of: dict[str, Future[None]], story: str):
+    outcome_of[story].result()
 
 
 def test_a_killed_scheduler_and_triggerer_pay_once(
-    told: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
+    outcome_of: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
 ):
-    for story in told.values():
+    for story in outcome_of.values():
         # What this kills is nobody else's.
         story.exception()
     with ExitStack() as stack:

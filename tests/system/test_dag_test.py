@@ -154,7 +154,7 @@ def test_airflow_tasks_test_pays_at_each_call_unless_the_run_is_there(
     assert paid_after("2024-01-01") == 3
 
 
-def test_what_cannot_get_better_uses_no_retry_and_its_log_has_one_traceback(
+def test_an_error_that_is_not_retryable_uses_no_retry_and_its_log_has_one_traceback(
     hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     error = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "a face"}
@@ -174,7 +174,7 @@ def test_what_cannot_get_better_uses_no_retry_and_its_log_has_one_traceback(
 @pytest.mark.skipif(
     not AIRFLOW_V_3_1_PLUS, reason="dag.test() of Airflow 3.0 resumes a retry with the old try's event"
 )
-def test_what_may_get_better_is_tried_again(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
+def test_a_retryable_error_is_tried_again(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
     error = {"type": "UNAVAILABLE", "message": "later"}
     hedra_sandbox.faults({"on": "POST /generations", "times": 1, "generation_error": error})
     run = run_dag("retried.py", "retried", destination=str(tmp_path / "a.mp4"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.system.mortal_airflow import MortalAirflow
-    from tests.system.stories import Begin, Tell
+    from tests.system.stories import Begin, RunStory
 
 pytestmark = pytest.mark.crash
 
@@ -29,7 +29,7 @@ def cut_off(begin: Begin) -> None:
 
 
 def timed_out(begin: Begin) -> None:
-    """The task's patience ends before its generation, and it is cleared while that runs on."""
+    """The task's timeout ends before its generation, and it is cleared while that runs on."""
     with begin("impatient") as story:
         story.start()
         story.wait_for("failed")
@@ -142,7 +142,7 @@ class Rotated:
             story.assert_paid(1 if self.named else 2)
 
 
-STORIES: dict[str, Tell] = {
+STORIES: dict[str, RunStory] = {
     "timed out": timed_out,
     "cut off": cut_off,
     "failed at Hedra": failed_at_hedra,
@@ -156,16 +156,16 @@ STORIES: dict[str, Tell] = {
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_what_is_paid(told: dict[str, Future[None]], story: str):
-    told[story].result()
+def test_what_is_paid(outcome_of: dict[str, Future[None]], story: str):
+    outcome_of[story].result()
 
 
 def test_a_backfill_pays_for_each_run(
-    told: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
+    outcome_of: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
 ):
     """Reprocessing a backfill is a clear."""
-    for story in told.values():
-        # Airflow refuses to make backfills while others write to SQLite.
+    for story in outcome_of.values():
+        # Airflow makes no backfills while others write to SQLite.
         story.exception()
     with Story(mortal_airflow, tmp_path, "backfill", "daily") as story:
         story.conf["destination"] = f"{story.folder}/"

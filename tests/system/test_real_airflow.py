@@ -133,7 +133,7 @@ def test_a_stored_connection_is_shown_and_can_be_tested(house: House):
     airflow.call("DELETE", f"/connections/{conn_id}")
 
 
-def test_the_log_tells_the_states_and_no_secret(house: House, runs: dict[str, str]):
+def test_the_log_has_the_states_and_no_secret(house: House, runs: dict[str, str]):
     name = "hedra_avatar_from_text"
     house.airflow.wait_for_run(name, runs[name])
     log = house.airflow.logs(name, runs[name], "avatar")
@@ -244,9 +244,9 @@ def test_no_run_leaves_a_secret(house: House):
         return search_for_secrets(home, [key, "c4narySignature"])
 
     fault(times=None, status=422, body={"detail": words})
-    refused = house.airflow.trigger("retried", {"destination": str(house.folder / "refused.mp4")})
-    assert house.airflow.wait_for_run("retried", refused, seconds=120) == "failed"
-    assert "Hedra answered 422" in house.airflow.logs("retried", refused, "avatar")
+    rejected = house.airflow.trigger("retried", {"destination": str(house.folder / "rejected.mp4")})
+    assert house.airflow.wait_for_run("retried", rejected, seconds=120) == "failed"
+    assert "Hedra answered 422" in house.airflow.logs("retried", rejected, "avatar")
     fault(generation_error={"type": "MODERATION_FAILED", "message": words, "param": words})
     failed = house.airflow.trigger("retried", {"destination": str(house.folder / "failed.mp4")})
     house.airflow.wait_for_task("retried", failed, "avatar", "deferred", seconds=60)

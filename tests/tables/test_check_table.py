@@ -63,7 +63,7 @@ def test_a_row_may_name_assets_and_a_voice_by_its_id(folder: Path):
     assert (rows[1]["voice_id"], rows[1]["language"]) == (VOICES[0][0], "German")
 
 
-def test_each_file_is_looked_up_once(folder: Path):
+def test_each_file_is_opened_once(folder: Path):
     opened: list[tuple[str, str]] = []
     table = json.dumps([{**GOOD, "name": f"n{number}"} for number in range(5)]).encode()
     rows, faults = check_table(table, VOICES, str(folder), lambda *file: opened.append(file))
@@ -176,6 +176,6 @@ def test_a_bad_row_is_named_by_its_line(folder: Path, content: str, expected: st
         ("name,portrait\n".encode("utf-16"), "it is not UTF-8 text"),
     ],
 )
-def test_what_is_no_table_says_so(folder: Path, content: str | bytes, expected: str):
+def test_an_error_says_that_a_file_is_not_a_table(folder: Path, content: str | bytes, expected: str):
     with pytest.raises(ValueError, match=expected):
         check(folder, content)

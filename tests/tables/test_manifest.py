@@ -77,10 +77,10 @@ def test_failed_rows_travel_by_xcom_and_the_manifest_is_not_read_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     """So the task that fails the run names the rows on whatever worker it runs."""
-    refused = made(
+    moderated = made(
         None, status="error", error_code="MODERATION_FAILED", error_message="a face", credits_paid=0
     )
-    ti = TaskInstance([made("s3://b/n0.mp4"), None, refused, None], {1: "no credits"})
+    ti = TaskInstance([made("s3://b/n0.mp4"), None, moderated, None], {1: "no credits"})
     said, manifest = write(tmp_path, ti)
     assert said["failures"] == [
         {"row": "line 3", "name": "n1", "error": "no credits"},
@@ -102,7 +102,7 @@ def test_no_failed_row_fails_nothing():
     fail_if_rows_failed({"failures": [], "done": 1, "failed": 0})
 
 
-def test_files_on_the_disks_of_several_workers_are_told_apart_and_warned_of(
+def test_files_on_the_disks_of_several_workers_are_counted_and_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     (tmp_path / "n0.mp4").touch()

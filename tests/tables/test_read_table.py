@@ -92,7 +92,7 @@ def test_a_table_that_is_wrong_in_every_row_gets_a_message_of_bounded_length(
         (None, "there is no such file"),
     ],
 )
-def test_what_is_no_table_fails_without_retry(
+def test_a_file_that_is_not_a_table_fails_without_retry(
     hedra_sandbox: Sandbox, table: Path, content: str | bytes | None, expected: str
 ):
     if content is None:

@@ -60,7 +60,7 @@ def test_an_upload_that_is_missing_is_not_passed_over():
         avatar_requests(ROWS, [FACE, VOICE], [{"asset_id": "face"}], {})
 
 
-def test_what_the_last_manifest_has_as_done_is_left_out_of_the_budget(tmp_path: Path):
+def test_finished_clips_of_the_last_manifest_are_not_in_the_budget(tmp_path: Path):
     done, failed, new = ({"name": name} for name in ("done", "failed", "new"))
     clips = [{"request": done, "status": "done"}, {"request": failed, "status": "failed"}]
     (tmp_path / "manifest.json").write_text(json.dumps({"clips": clips}))

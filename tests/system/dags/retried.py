@@ -17,7 +17,7 @@ with DAG(dag_id="retried", schedule=None):
         image=str(INPUTS / "portrait.jpg"),
         audio=str(INPUTS / "speech.wav"),
         resolution="540p",
-        # Rendered anew by each try: a retry must recognise what it paid for all the same.
+        # Each try renders it to another text. A retry must recognise the paid generation all the same.
         text_prompt="Try {{ ti.try_number }}",
         destination="{{ dag_run.conf['destination'] }}",
         deferrable=True,
