@@ -109,10 +109,10 @@ def key(value: Any, name: str) -> str:
         surrogate.
     """
     from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import require_sendable
+    from hedra_provider.api.requests import require_json
 
     said = word(value, name)
-    require_sendable(said, name)
+    require_json(said, name)
     if "\0" in said:
         raise _error(f"{name}: {shown(value)} holds a NUL.", name)
     return said
@@ -280,11 +280,11 @@ def request_body(value: Any, name: str) -> dict[str, Any]:
 
     A field that a template rendered as "not given" is left out. None, which is JSON's null, stays.
     """
-    from hedra_provider.api.requests import require_sendable
+    from hedra_provider.api.requests import require_json
 
     found = mapping(value, name)
     # First: what holds itself would be read for ever.
-    require_sendable(found, name)
+    require_json(found, name)
     body: dict[str, Any] = {}
     for field, said in found.items():
         # As they stand in messages: request.generated_video_inputs.seed.

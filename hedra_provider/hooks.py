@@ -238,10 +238,10 @@ class HedraHook(BaseHook):
         :param only_for: The key of the task run that wants an asset of its own; None: any is good.
         :raises HedraError: If it could not be uploaded.
         """
-        from hedra_provider.api.requests import require_sendable
+        from hedra_provider.api.requests import require_json
         from hedra_provider.transfer.upload import store_asset
 
-        require_sendable(workspace_id, "workspace_id")
+        require_json(workspace_id, "workspace_id")
         reserved = identity.asset_id(
             self.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
         )
@@ -319,18 +319,18 @@ class HedraHook(BaseHook):
         :return: The variations' generations, in their order.
         :raises HedraError: If they could not be submitted.
         """
-        from hedra_provider.api.requests import batch_size, refuse_ids
+        from hedra_provider.api.requests import batch_size, reject_ids
         from hedra_provider.submission.submit import submit_once
 
         sent = {"workspace_id": self.settings.workspace_id, **request}
         size = batch_size(sent)
         body = {name: value for name, value in sent.items() if value is not None and name != "batch_size"}
-        refuse_ids(body)
-        # No task run stands for this caller: only the same request is the same payer.
-        payer = json.dumps(body, sort_keys=True, default=str)
+        reject_ids(body)
+        # No task run stands for this caller: only the same request is the same attempt group.
+        attempt_group = json.dumps(body, sort_keys=True, default=str)
         namespace = self.settings.namespace
         ids_of_each = [
-            identity.generation_ids(namespace, idempotency_key, variation, payer=payer)
+            identity.generation_ids(namespace, idempotency_key, variation, attempt_group=attempt_group)
             for variation in range(size)
         ]
         return self.run(submit_once(body, ids_of_each, notify=self.log.warning))

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hedra_provider.api.error_bodies import error_from_response
 from hedra_provider.api.errors import (
-    REFUSED_CERTIFICATE_REMEDY,
+    REJECTED_CERTIFICATE_REMEDY,
     HedraNotFoundError,
     HedraProtocolError,
     HedraTransportError,
@@ -165,7 +165,7 @@ def put_file(upload_url: str, file: SizedFile) -> Call[None]:
     """
     if not is_http(upload_url):
         raise HedraProtocolError("Hedra gave an upload_url that is not http(s); nothing was sent to it.")
-    yield from _checked(Ask("PUT", upload_url, file=file, timeout=UPLOAD_TIMEOUT_SECONDS))
+    yield from _send(Ask("PUT", upload_url, file=file, timeout=UPLOAD_TIMEOUT_SECONDS))
 
 
 def submit(body: Mapping[str, Any]) -> Call[Generation]:
@@ -229,7 +229,7 @@ def is_http(url: str) -> bool:
         return False
 
 
-def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
+def _send(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
     """Send, and return the answer if it says yes."""
     try:
         response: httpx.Response = yield ask
@@ -245,7 +245,7 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
             f"No answer to {ask.name}: {clean(str(error)) or type(error).__name__}.",
             request_sent=not not_sent,
             generation_id=generation_id,
-            remedy=REFUSED_CERTIFICATE_REMEDY if _is_refused_certificate(error) else None,
+            remedy=REJECTED_CERTIFICATE_REMEDY if _is_rejected_certificate(error) else None,
         ) from fit_cause(error)
     if response.is_success:
         return response
@@ -260,7 +260,7 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
     raise error_from_response(response, generation_id=generation_id)
 
 
-def _is_refused_certificate(error: BaseException | None) -> bool:
+def _is_rejected_certificate(error: BaseException | None) -> bool:
     """Tell whether we would not talk to whom we reached: httpx names that among the causes only."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
@@ -269,7 +269,7 @@ def _is_refused_certificate(error: BaseException | None) -> bool:
 
 def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:
     """Send, and read the answer as a model."""
-    response = yield from _checked(ask, generation_id)
+    response = yield from _send(ask, generation_id)
     # Whoever echoes the key: it gets into no model, and so into no event, XCom or log.
     key = response.request.headers.get("X-API-Key", "")
     try:

@@ -107,7 +107,7 @@ _STATUS_REMEDIES = {
     504: TRY_AGAIN,
 }
 
-REFUSED_CERTIFICATE_REMEDY = (
+REJECTED_CERTIFICATE_REMEDY = (
     "Check the connection's host and proxy; where a CA of your own signs, put the path of its CA bundle into "
     "the connection's verify."
 )
@@ -139,7 +139,7 @@ class HedraError(Exception):
     depends_on_worker = False
     """Whether another worker may do better: it is about a file or folder that only some workers have."""
 
-    in_doubt = False
+    outcome_unknown = False
     """Whether a submit may have been taken, and paid for, that could not be found."""
 
     def __init__(

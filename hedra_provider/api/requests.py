@@ -196,7 +196,7 @@ def avatar_video_request(
             "seed": seed,
         },
     }
-    return checked(VideoRequest, merged(body, extra_request or {}))
+    return validate(VideoRequest, deep_merge(body, extra_request or {}))
 
 
 def require_one_voice(audio: str | None, text: str | None, voice_id: str | None) -> None:
@@ -230,7 +230,7 @@ MAX_BATCH_SIZE = 8
 """Variations that Hedra's v2 schema lets one request ask for."""
 
 
-def refuse_ids(body: Mapping[str, Any]) -> None:
+def reject_ids(body: Mapping[str, Any]) -> None:
     """
     Refuse a body that sets what identifies a generation.
 
@@ -265,24 +265,24 @@ def batch_size(body: Mapping[str, Any]) -> int:
     return size
 
 
-def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def deep_merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body with the extra fields laid over it, mappings within mappings too."""
     result = dict(body)
     for name, value in extra.items():
         below = result.get(name)
         if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = merged(below, value)
+            value = deep_merge(below, value)
         result[name] = value
     return result
 
 
-def checked(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
+def validate(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
     """
     Check a body and drop what is None.
 
     :raises HedraValueError: With every field that is wrong, its value and what would be right.
     """
-    require_sendable(body, "request")
+    require_json(body, "request")
     try:
         return kind.model_validate(body).model_dump(mode="json", exclude_none=True)
     except ValidationError as error:
@@ -302,7 +302,7 @@ def checked(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def require_sendable(value: Any, param: str, *, depth: int = 20) -> None:
+def require_json(value: Any, param: str, *, depth: int = 20) -> None:
     """
     Refuse what can't be written as JSON, before anything is sent.
 
@@ -324,11 +324,11 @@ def require_sendable(value: Any, param: str, *, depth: int = 20) -> None:
                 raise HedraValueError(
                     f"{param}: the field {shown(name)} has no text for a name.", param=param
                 )
-            require_sendable(name, f"{param}: a field's name", depth=depth)
-            require_sendable(item, clean(name, max_length=100), depth=depth - 1)
+            require_json(name, f"{param}: a field's name", depth=depth)
+            require_json(item, clean(name, max_length=100), depth=depth - 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            require_sendable(item, param, depth=depth - 1)
+            require_json(item, param, depth=depth - 1)
     elif value is not None and not isinstance(value, int):
         wrong = f"is a {type(value).__name__}, which JSON does not know"
     if wrong:

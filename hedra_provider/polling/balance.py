@@ -44,7 +44,7 @@ class BalanceWait(Wait):
         if polled_at >= self.deadline:
             return Failed(self.timed_out(now))
         pause = self.poll_interval * (1.0 - pacing.JITTER * jitter)
-        return PollAgain(pause, is_news=was_wrong or available != last)
+        return PollAgain(pause, is_update=was_wrong or available != last)
 
     def describe(self, available: int | None) -> str:
         """Return the line of a log about a balance that is not enough."""

@@ -77,7 +77,7 @@ def wait_until_finished(
         decision = wait.on_status(generation, polled_at=polled_at, now=now, jitter=jitter())
         if isinstance(decision, Finished):
             log(progress_line(generation, now - began))
-        elif isinstance(decision, PollAgain) and decision.is_news:
+        elif isinstance(decision, PollAgain) and decision.is_update:
             log(progress_line(generation, now - began, decision.after_seconds))
         return decision
 
@@ -122,7 +122,7 @@ def wait_for_credits(
     def on_answer(balance: Credits, polled_at: float, now: float) -> Decision:
         available = balance.available(workspace_id)
         decision = wait.on_balance(available, polled_at=polled_at, now=now, jitter=jitter())
-        if isinstance(decision, PollAgain) and decision.is_news:
+        if isinstance(decision, PollAgain) and decision.is_update:
             log(wait.describe(available))
         return decision
 

@@ -290,7 +290,7 @@ class Planner:
             (one, one.on_status(row, polled_at=poll.sent_at, now=now, jitter=jitter))
             for one in tracked.subscriptions
         ]
-        pause = self._carry_out(decisions, row)
+        pause = self._apply(decisions, row)
         if pause is not None:
             # From poll to poll, whatever the answer took; but a slow API gets a rest.
             self._queue.schedule(tracked, max(poll.sent_at + pause, now + pause / 2.0), pause)
@@ -319,7 +319,7 @@ class Planner:
             (one, one.on_unknown(polled_at=poll.sent_at, now=now, is_certain=is_certain))
             for one in tracked.subscriptions
         ]
-        pause = self._carry_out(decisions)
+        pause = self._apply(decisions)
         if pause is not None:
             self._queue.schedule(tracked, now + pause, pause)
 
@@ -379,7 +379,7 @@ class Planner:
             decisions = [
                 (one, one.on_rate_limit(error, pause_seconds=pause, now=now)) for one in tracked.subscriptions
             ]
-            after = self._carry_out(decisions)
+            after = self._apply(decisions)
             if after is not None:
                 # What is due while all requests pause goes out in the order in which it became due.
                 due = now if after <= pause else now + after
@@ -398,13 +398,13 @@ class Planner:
             )
             for one in tracked.subscriptions
         ]
-        pause = self._carry_out(decisions)
+        pause = self._apply(decisions)
         if pause is not None:
             self._queue.schedule(tracked, now + pause, pause)
 
     # What it means
 
-    def _carry_out(
+    def _apply(
         self, decisions: list[tuple[Subscription, Decision]], row: Generation | None = None
     ) -> float | None:
         """
@@ -425,7 +425,7 @@ class Planner:
             return None
         pause = min(decision.after_seconds for _, decision in going_on)
         for subscription, decision in going_on:
-            if decision.is_news and row is not None:
+            if decision.is_update and row is not None:
                 subscription.notify(Progressed(row, pause))
             if decision.warning is not None:
                 subscription.notify(Warned(decision.warning))

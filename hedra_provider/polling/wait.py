@@ -56,12 +56,12 @@ class PollAgain(NamedTuple):
 
     :param after_seconds: Seconds until the next poll.
     :param warning: A line for the log of the task; None where there is nothing to warn of.
-    :param is_news: Whether the state differs from the last one that was logged.
+    :param is_update: Whether the state differs from the last one that was logged.
     """
 
     after_seconds: float
     warning: str | None = None
-    is_news: bool = False
+    is_update: bool = False
 
 
 class Finished(NamedTuple):
@@ -253,7 +253,7 @@ class GenerationWait(Wait):
                 f"know: {describe_state(state)}. It counts as running and is polled again in {pause:.0f} s, "
                 f"until {self.time_limit} is over. Look at it in Hedra's web app if it does not end."
             )
-        return PollAgain(pause, warning, is_news=was_wrong or state != last)
+        return PollAgain(pause, warning, is_update=was_wrong or state != last)
 
     def on_unknown(self, *, polled_at: float, now: float, is_certain: bool = True) -> Decision:
         """

@@ -103,9 +103,9 @@ def open_media(
 
 def _require_name(name: str | None) -> None:
     from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import require_sendable
+    from hedra_provider.api.requests import require_json
 
-    require_sendable(name, "name")
+    require_json(name, "name")
     if name and len(name) > MAX_NAME_LENGTH:
         raise _refused("name", f"{shown(name)} has {len(name)} characters; {MAX_NAME_LENGTH} at the most")
 

@@ -52,7 +52,7 @@ def task_run_key(
 
 
 def generation_ids(
-    namespace: uuid.UUID, key: str, variation: int = 0, *, payer: str = ""
+    namespace: uuid.UUID, key: str, variation: int = 0, *, attempt_group: str = ""
 ) -> Callable[[int], tuple[str, str]]:
     """
     Return the function that gives the n-th ids of a key: of the generation, and of the asset that it makes.
@@ -60,13 +60,15 @@ def generation_ids(
     :param namespace: The account's, of :func:`account_namespace`.
     :param key: The task run's, or a business key.
     :param variation: Which one of a batch.
-    :param payer: The attempt group. It is hashed into the asset id, so an asset with that id proves that this
+    :param attempt_group: Hashed into the asset id, so an asset with that id proves that this attempt
         group paid.
     """
 
     def nth(n: int) -> tuple[str, str]:
         name = f"{SCHEME}\0{key}\0{variation}\0{n}"
-        return str(uuid.uuid5(namespace, name)), str(uuid.uuid5(namespace, f"result\0{name}\0{payer}"))
+        return str(uuid.uuid5(namespace, name)), str(
+            uuid.uuid5(namespace, f"result\0{name}\0{attempt_group}")
+        )
 
     return nth
 

@@ -103,7 +103,7 @@ def plan_submission(
         if found.is_failed:
             rule, differing = Rule.FAILED_BEFORE, ()
             continue
-        rule, differing, paid_here = yield from why_ours(body, found, asset_id, models)
+        rule, differing, paid_here = yield from rule_for(body, found, asset_id, models)
         if rule is not Rule.CHANGED:
             return Plan(generation_id, asset_id, found, rule, differing, seen, paid_here)
     raise _too_many()
@@ -178,7 +178,7 @@ def plan_batch(
     return plans
 
 
-def why_ours(
+def rule_for(
     body: Mapping[str, Any], found: Generation, asset_id: str, models: tuple[Model, ...]
 ) -> Call[tuple[Rule, tuple[str, ...], bool]]:
     """Return the rule by which a generation belongs to a request, what differs, and who paid for it."""
@@ -204,8 +204,8 @@ def _row_of(found: Generation) -> Call[Generation | None]:
 
 def _paid_by(asset_id: str, found: Generation, asked: Mapping[str, Any] | None) -> bool:
     """Whether the attempt group whose asset id this is paid for a generation."""
-    payers = _named(asked or {}, "reserved_asset_id") or {(found.asset_id or "").lower()}
-    return asset_id.lower() in payers
+    paying_assets = _named(asked or {}, "reserved_asset_id") or {(found.asset_id or "").lower()}
+    return asset_id.lower() in paying_assets
 
 
 def same_id(one: str, other: str) -> bool:

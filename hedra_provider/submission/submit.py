@@ -33,18 +33,18 @@ from hedra_provider.submission.plan import (
     Rule,
     asked_for,
     plan_batch,
+    rule_for,
     same_id,
     search_newest,
-    why_ours,
 )
 
 if TYPE_CHECKING:
     from hedra_provider.api.responses import Generation, Model
 
-LOOK_AGAIN_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+OUTCOME_POLL_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses between status requests while the outcome is unknown; after them the same id is submitted again."""
 
-REFUSED_WAIT_SECONDS = 30.0
+RETRY_IN_PLACE_SECONDS = 30.0
 """How long a submit that surely was not taken (429, no connection) is repeated in place."""
 
 
@@ -70,21 +70,21 @@ class Submission:
         return self.generation.id.lower() != self.plan.generation_id.lower()
 
 
-def carry_out(
+def execute_plan(
     body: Mapping[str, Any],
     plans: Sequence[Plan],
     *,
     models: Iterable[Model] = (),
-    refused_wait_seconds: float = REFUSED_WAIT_SECONDS,
-    chance: Callable[[], float] = random.random,
+    retry_in_place_seconds: float = RETRY_IN_PLACE_SECONDS,
+    jitter: Callable[[], float] = random.random,
     notify: Callable[[str], None] = lambda event: None,
 ) -> Call[list[Submission]]:
     """
     Submit what plans say, in one request, and adopt what they found.
 
     :param plans: One, or one for each variation of a batch.
-    :param refused_wait_seconds: How long a submit that surely was not taken is repeated in place.
-    :param chance: Random numbers in [0, 1): many that were rate-limited together must not come back together.
+    :param retry_in_place_seconds: How long a submit that surely was not taken is repeated in place.
+    :param jitter: Random numbers in [0, 1): many that were rate-limited together must not come back together.
     :param notify: Called with a sentence when something goes wrong, before any pause: what, and what comes.
     :return: A submission for each plan, in their order.
     :raises HedraConflictError: If another request took an id meanwhile: the next try finds another.
@@ -96,16 +96,16 @@ def carry_out(
         for plan in plans
         if plan.found
     }
-    waited, refusals, doubts = 0.0, 0, 0
+    waited, rate_limits, unknown_outcomes = 0.0, 0, 0
     while missing := [plan for plan in plans if plan.generation_id not in done]:
         try:
-            told = _told_apart((yield from calls.submit(_with_ids(body, missing))), missing)
+            submitted = _match_variations((yield from calls.submit(_with_ids(body, missing))), missing)
         except HedraError as error:
             error.generation_id = missing[0].generation_id
-            if _is_doubtful(error):
-                if not doubts:
+            if _is_outcome_unknown(error):
+                if not unknown_outcomes:
                     notify(_outcome_unknown(error, missing))
-                found = yield from _look_again(missing, {one.generation.id for one in done.values()})
+                found = yield from _poll_outcome(missing, {one.generation.id for one in done.values()})
                 for plan in (plan for plan in missing if plan.generation_id in found):
                     generation = found[plan.generation_id]
                     refused = {Rule.CHANGED, Rule.NOT_COMPARABLE}
@@ -115,30 +115,30 @@ def carry_out(
                     )
                 if len(found) == len(missing):
                     continue
-                doubts += 1
-                if doubts > 1:
+                unknown_outcomes += 1
+                if unknown_outcomes > 1:
                     error.message = join_sentences(
                         error.message, "This happened twice, and Hedra knows no such generation"
                     )
                     raise
                 notify(
-                    f"Hedra knows no such generation after {sum(LOOK_AGAIN_SECONDS):.0f} s: the submit "
-                    f"did not arrive. Submitting the same id again: {_ids_of(missing)}."
+                    f"Hedra knows no such generation after {sum(OUTCOME_POLL_PAUSES_SECONDS):.0f} s: the "
+                    f"submit did not arrive. Submitting the same id again: {_ids_of(missing)}."
                 )
                 continue
-            pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
-            if not _was_not_taken(error) or waited + pause > refused_wait_seconds:
+            pause = max(error.retry_after or 0.0, min(2.0**rate_limits, 10.0)) * (1.0 + jitter())
+            if not _was_not_accepted(error) or waited + pause > retry_in_place_seconds:
                 raise
-            if not refusals:
+            if not rate_limits:
                 notify(
                     f"{join_sentences(error.message)} The submit was not taken and cost nothing. It is "
-                    f"repeated for up to {refused_wait_seconds:.0f} s, first in {pause:.0f} s."
+                    f"repeated for up to {retry_in_place_seconds:.0f} s, first in {pause:.0f} s."
                 )
-            refusals, waited = refusals + 1, waited + pause
+            rate_limits, waited = rate_limits + 1, waited + pause
             yield Pause(pause)
             continue
         # Outside of the try: an error of these reads says nothing about the submit, which was taken.
-        for plan, generation in told:
+        for plan, generation in submitted:
             paid_here = True
             if generation.asset_id and not same_id(generation.asset_id, plan.asset_id):
                 # An id that exists may be answered with what is there, perhaps another's.
@@ -154,13 +154,13 @@ def submit_once(
     notify: Callable[[str], None] = lambda event: None,
 ) -> Call[list[Submission]]:
     """
-    Plan and carry out in one: see :func:`plan_batch` and :func:`carry_out`.
+    Plan and carry out in one: see :func:`plan_batch` and :func:`execute_plan`.
 
     :param ids_of_each: For each variation, the n-th ids of its key; one for a request that is no batch.
-    :param notify: As of :func:`carry_out`.
+    :param notify: As of :func:`execute_plan`.
     """
     plans = yield from plan_batch(body, ids_of_each, search=True)
-    return (yield from carry_out(body, plans, notify=notify))
+    return (yield from execute_plan(body, plans, notify=notify))
 
 
 def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def _told_apart(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Generation]]:
+def _match_variations(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Generation]]:
     """
     Return which generation of a submit's answer is whose: by its id, else by its place.
 
@@ -192,13 +192,13 @@ def _told_apart(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Gen
     ours = {plan.generation_id.lower() for plan in plans}
     # What failed at once has no id; and an API that does not keep to our ids gives others.
     rest = [result for result in results if (result.id or "").lower() not in ours]
-    told = []
+    submitted = []
     for plan in plans:
         result = by_id.get(plan.generation_id.lower()) or (rest.pop(0) if rest else None)
         if result is None:
             raise HedraProtocolError("Hedra's answer to a batch tells of one generation twice.")
-        told.append((plan, result.as_generation(plan.generation_id, made.type)))
-    return told
+        submitted.append((plan, result.as_generation(plan.generation_id, made.type)))
+    return submitted
 
 
 def _require_ours(
@@ -210,9 +210,9 @@ def _require_ours(
     :return: Whether this attempt group paid for it.
     """
     try:
-        rule, differing, paid_here = yield from why_ours(body, found, plan.asset_id, models)
+        rule, differing, paid_here = yield from rule_for(body, found, plan.asset_id, models)
     except HedraError as error:
-        _mark_doubt(error, [found.id], "The request of what exists under the id could not be read")
+        _mark_outcome_unknown(error, [found.id], "The request of what exists under the id could not be read")
         raise
     if rule in refused:
         fields = ", ".join(differing)
@@ -229,8 +229,8 @@ def _require_ours(
 def _outcome_unknown(error: HedraError, plans: Sequence[Plan]) -> str:
     return join_sentences(
         f"Outcome of the submit unknown: {error.message}",
-        f"Asking Hedra for the generation for up to {sum(LOOK_AGAIN_SECONDS):.0f} s. If it exists, it is "
-        "adopted. If not, the same id is submitted again, so nothing is paid twice",
+        f"Asking Hedra for the generation for up to {sum(OUTCOME_POLL_PAUSES_SECONDS):.0f} s. If it "
+        "exists, it is adopted. If not, the same id is submitted again, so nothing is paid twice",
         f"Generation {_ids_of(plans)}",
     )
 
@@ -239,20 +239,20 @@ def _ids_of(plans: Sequence[Plan]) -> str:
     return ", ".join(plan.generation_id for plan in plans)
 
 
-def _mark_doubt(error: HedraError, ids: Sequence[str], why: str) -> None:
+def _mark_outcome_unknown(error: HedraError, ids: Sequence[str], why: str) -> None:
     """Add to an error that the outcome of a submit is unknown, and which generations may be paid for."""
-    error.generation_id, error.in_doubt = ids[0], True
+    error.generation_id, error.outcome_unknown = ids[0], True
     error.message = join_sentences(
         error.message, f"{why}: generation {', '.join(ids)} may be running and paid for"
     )
 
 
-def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
+def _poll_outcome(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
     """Look until all are found, or a minute has passed without a trace of some; return those found."""
     found: dict[str, Generation] = {}
     missing = list(plans)
     try:
-        for seconds in (0.0, *LOOK_AGAIN_SECONDS):
+        for seconds in (0.0, *OUTCOME_POLL_PAUSES_SECONDS):
             if seconds:
                 yield Pause(seconds)
             for plan in missing:
@@ -270,11 +270,13 @@ def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str,
         return found
     except HedraError as error:
         ids = [plan.generation_id for plan in plans]
-        _mark_doubt(error, ids, "The outcome of the submit is unknown, and asking for the generation failed")
+        _mark_outcome_unknown(
+            error, ids, "The outcome of the submit is unknown, and asking for the generation failed"
+        )
         raise
 
 
-def _is_doubtful(error: HedraError) -> bool:
+def _is_outcome_unknown(error: HedraError) -> bool:
     """Whether the generation may exist although the submit did not say so."""
     if isinstance(error, HedraTransportError):
         return error.request_sent
@@ -285,6 +287,6 @@ def _is_doubtful(error: HedraError) -> bool:
     return (error.code or "").startswith("ALREADY_")
 
 
-def _was_not_taken(error: HedraError) -> bool:
+def _was_not_accepted(error: HedraError) -> bool:
     """Whether the submit surely did nothing, and may do better in a moment."""
     return error.retryable and isinstance(error, (HedraRateLimitError, HedraTransportError))

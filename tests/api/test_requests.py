@@ -10,9 +10,9 @@ from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.requests import (
     avatar_video_request,
     check_against_model,
+    deep_merge,
     find_model,
     is_uuid,
-    merged,
     model_fields,
 )
 from hedra_provider.api.responses import Model
@@ -145,7 +145,7 @@ def test_a_model_without_limits_takes_anything():
 
 def test_merging_leaves_its_arguments_alone():
     base, extra = {"a": {"b": 1}}, {"a": {"c": 2}}
-    assert merged(base, extra) == {"a": {"b": 1, "c": 2}}
+    assert deep_merge(base, extra) == {"a": {"b": 1, "c": 2}}
     assert base == {"a": {"b": 1}}
 
 

@@ -151,7 +151,9 @@ def _file(name: str) -> SizedFile:
 # A URL that is whole: bytes that were changed may leave a signature that belongs to none.
 _SIGNED = re.compile(r"https://files\.example/[\w.]*\?X-Amz-Signature")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_IDS, _OTHER_IDS = (identity.generation_ids(uuid.UUID(int=7), "row", n, payer="run") for n in range(2))
+_IDS, _OTHER_IDS = (
+    identity.generation_ids(uuid.UUID(int=7), "row", n, attempt_group="run") for n in range(2)
+)
 
 FLOWS: dict[str, Callable[[World], Any]] = {
     "get_credits": lambda world: calls.get_credits(),

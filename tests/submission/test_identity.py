@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hedra_provider.submission import identity
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "ids.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "ids.json").read_text())
 words = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
@@ -20,7 +20,9 @@ words = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categori
 def test_the_scheme_is_pinned(case: dict):
     namespace = identity.account_namespace(**case["account"])
     key = identity.task_run_key(**case["task_run"]) if "task_run" in case else case["key"]
-    assert identity.generation_ids(namespace, key, case["variation"], payer=case["payer"])(case["n"]) == (
+    assert identity.generation_ids(namespace, key, case["variation"], attempt_group=case["attempt_group"])(
+        case["n"]
+    ) == (
         case["generation_id"],
         case["asset_id"],
     )
@@ -65,7 +67,10 @@ def test_a_namespace_of_ones_own_outlives_the_key():
 @given(words, words)
 def test_the_payer_is_in_the_asset_alone(one: str, other: str):
     namespace = identity.account_namespace("key")
-    mine, theirs = (identity.generation_ids(namespace, "row", payer=payer)(0) for payer in (one, other))
+    mine, theirs = (
+        identity.generation_ids(namespace, "row", attempt_group=attempt_group)(0)
+        for attempt_group in (one, other)
+    )
     assert mine[0] == theirs[0]
     assert (mine[1] == theirs[1]) is (one == other)
 

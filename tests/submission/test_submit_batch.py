@@ -21,17 +21,22 @@ from tests.submission.test_submit_outcome_unknown import LOST
 SUBMIT = "POST /generations"
 
 
-def ids_of_each(size: int, key: str = "row-1", payer: str = "run-1") -> list[Any]:
-    return [identity.generation_ids(NAMESPACE, key, variation, payer=payer) for variation in range(size)]
+def ids_of_each(size: int, key: str = "row-1", attempt_group: str = "run-1") -> list[Any]:
+    return [
+        identity.generation_ids(NAMESPACE, key, variation, attempt_group=attempt_group)
+        for variation in range(size)
+    ]
 
 
 def ids(size: int, n: int = 0) -> list[str]:
     return [ids_of(n)[0] for ids_of in ids_of_each(size)]
 
 
-def submit(account: Account, size: int, *, body: dict[str, Any] | None = None, payer: str = "run-1") -> Any:
+def submit(
+    account: Account, size: int, *, body: dict[str, Any] | None = None, attempt_group: str = "run-1"
+) -> Any:
     body = (body or account.body()) | {"batch_size": size}
-    return account.run(submit_once(body, ids_of_each(size, payer=payer)))
+    return account.run(submit_once(body, ids_of_each(size, attempt_group=attempt_group)))
 
 
 def found(submissions: list[Any]) -> list[str]:
@@ -53,11 +58,11 @@ def test_a_batch_is_one_request_with_an_id_for_each(account: Account):
     assert "generation_id" not in request
 
 
-@pytest.mark.parametrize("payer", ["run-1", "run-2"])
+@pytest.mark.parametrize("attempt_group", ["run-1", "run-2"])
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_what_runs_is_adopted(account: Account, payer: str):
+def test_what_runs_is_adopted(account: Account, attempt_group: str):
     submit(account, 3)
-    again = submit(account, 3, payer=payer)
+    again = submit(account, 3, attempt_group=attempt_group)
     assert found(again) == ids(3)
     assert {submission.plan.rule for submission in again} == {Rule.SAME}
     assert len(account.paid) == 3
@@ -66,8 +71,8 @@ def test_what_runs_is_adopted(account: Account, payer: str):
 @pytest.mark.hedra_sandbox(seconds=600)
 def test_a_larger_batch_pays_for_what_it_has_more(account: Account):
     submit(account, 1)
-    assert found(submit(account, 3, payer="cleared")) == ids(3)
-    assert found(submit(account, 2, payer="cleared twice")) == ids(2)
+    assert found(submit(account, 3, attempt_group="cleared")) == ids(3)
+    assert found(submit(account, 2, attempt_group="cleared twice")) == ids(2)
     assert [row["generation_id"] for row in account.paid] == ids(3)
 
 
@@ -86,10 +91,10 @@ def test_only_the_variation_that_failed_is_replaced(account: Account):
 @pytest.mark.hedra_sandbox(seconds=600)
 def test_another_request_is_another_batch(account: Account):
     submit(account, 2)
-    again = submit(account, 2, body=account.body("Another prompt"), payer="cleared")
+    again = submit(account, 2, body=account.body("Another prompt"), attempt_group="cleared")
     assert found(again) == ids(2, n=1)
     assert {submission.plan.rule for submission in again} == {Rule.CHANGED}
-    retried = submit(account, 2, body=account.body("Rendered anew"), payer="cleared")
+    retried = submit(account, 2, body=account.body("Rendered anew"), attempt_group="cleared")
     assert found(retried) == ids(2, n=1)
     assert {submission.plan.rule for submission in retried} == {Rule.PAID_BY_US}
     assert len(account.paid) == 4

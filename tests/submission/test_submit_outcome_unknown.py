@@ -16,7 +16,7 @@ from hedra_provider.api.errors import (
     HedraRateLimitError,
     HedraTransportError,
 )
-from hedra_provider.submission.submit import LOOK_AGAIN_SECONDS, submit_once
+from hedra_provider.submission.submit import OUTCOME_POLL_PAUSES_SECONDS, submit_once
 from hedra_provider.testing import Sandboxes
 from tests.api.accounts import Account, ids, ids_of
 
@@ -95,7 +95,7 @@ def test_a_404_for_a_moment_after_a_lost_answer_is_waited_out(account: Account):
     )
     account.submit()
     assert len(account.paid) == 1
-    assert account.pauses == list(LOOK_AGAIN_SECONDS[:3])
+    assert account.pauses == list(OUTCOME_POLL_PAUSES_SECONDS[:3])
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"status": 500}, {"status": 503}], ids=str)
@@ -130,7 +130,7 @@ def test_each_thing_that_goes_wrong_is_told_once_before_the_wait_for_it(account:
     assert unknown[0] == 1
     assert unknown[1].startswith("Outcome of the submit unknown: Hedra answered 503")
     assert "for up to 60 s. If it exists, it is adopted. If not, the same id is submitted" in unknown[1]
-    assert again[0] == 1 + len(LOOK_AGAIN_SECONDS)
+    assert again[0] == 1 + len(OUTCOME_POLL_PAUSES_SECONDS)
     assert again[1].endswith(f"Submitting the same id again: {ids()(0)}.")
 
 
@@ -203,7 +203,7 @@ def test_a_read_that_fails_after_the_submit_does_not_submit_again(forgetful: Acc
     forgetful.sandbox.faults(rows | READ_FAILURES[failure])
     with pytest.raises(HedraError, match="may be running and paid for") as raised:
         forgetful.submit()
-    assert raised.value.in_doubt
+    assert raised.value.outcome_unknown
     assert [raised.value.generation_id] == [row["generation_id"] for row in forgetful.paid]
     assert forgetful.submit().generation.id == raised.value.generation_id
     assert len(forgetful.paid) == 1
