@@ -126,7 +126,7 @@ def test_each_thing_that_goes_wrong_is_told_once_before_the_wait_for_it(account:
     account.submit()
     limited, unknown, again = account.notes
     assert limited[0] == 0
-    assert "Too Many Requests. The submit was not taken and cost nothing. It is repeated for" in limited[1]
+    assert "Too Many Requests. The submit was not accepted and cost nothing. It is repeated for" in limited[1]
     assert unknown[0] == 1
     assert unknown[1].startswith("Outcome of the submit unknown: Hedra answered 503")
     assert "for up to 60 s. If it exists, it is adopted. If not, the same id is submitted" in unknown[1]
