@@ -128,7 +128,7 @@ def test_a_name_that_is_none_is_refused():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"aspect_ratio": "16:9"}, "aspect_ratio: Hedra Avatar does not take '16:9'; it takes 9:16, 1:1"),
+        ({"aspect_ratio": "16:9"}, "aspect_ratio: Hedra Avatar does not accept '16:9'; it accepts 9:16, 1:1"),
         ({"resolution": "4K"}, "resolution.*540p, 720p"),
         ({"duration_ms": 600_001}, "duration_ms.*at most 600000 ms"),
         ({"text_prompt": "x" * 21}, "text_prompt.*at most 20"),

@@ -104,8 +104,8 @@ def test_what_was_complete_and_is_unknown_now_is_fetched_when_it_is_there_again(
         ({"audio": None, "text": "x"}, "voice_id"),
         ({"image": ""}, "image is not given"),
         ({"image": "/nowhere/portrait.png"}, "image: '/nowhere/portrait.png' can't be opened"),
-        ({"aspect_ratio": "4:3"}, "aspect_ratio.*it takes"),
-        ({"resolution": "8K"}, "resolution.*it takes"),
+        ({"aspect_ratio": "4:3"}, "aspect_ratio.*it accepts"),
+        ({"resolution": "8K"}, "resolution.*it accepts"),
         ({"model": "together/no-such-model"}, "not in this account's catalogue"),
         ({"text_prompt": ["x"]}, "text_prompt: .* is not a text"),
         ({"duration_ms": 999_999_999}, "duration_ms"),
@@ -314,7 +314,7 @@ def test_a_body_is_checked_where_it_is_a_video_that_names_its_model(
     operator = HedraGenerateOperator(task_id="t", request=body | changes, validate=validate)
     with pytest.raises(AirflowFailException) as raised:
         run(operator)
-    assert ("aspect_ratio: Hedra Avatar does not take '4:5'" in str(raised.value)) is checked
+    assert ("aspect_ratio: Hedra Avatar does not accept '4:5'" in str(raised.value)) is checked
     assert len(hedra_sandbox.requests("GET", "/models")) == checked
     # Else it is Hedra that refuses it.
     assert len(hedra_sandbox.requests("POST", "/generations")) == (not checked)

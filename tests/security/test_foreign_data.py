@@ -37,7 +37,7 @@ FOREIGN = {
     "emoji": "👩‍👩‍👧 🚀",
     "right to left": "שלום \u202egnp.evil\u202c",
     "nul": "a\0b",
-    "half a character": "a\ud800b",
+    "a lone surrogate": "a\ud800b",
     "lines": "a\r\nX-API-Key: b\n\n2026 INFO done",
     "escape": "\x1b[2J\x9b31m",
     "quotes": "\"'`;--<script>\\",
@@ -193,7 +193,7 @@ def test_the_generate_operator(hedra_sandbox: Sandbox, voice_id: str, field: str
         else:
             assert hedra_sandbox.submissions == []
             assert isinstance(error, HedraAPIError | HedraValueError), repr(error)
-            if kind == "half a character":
+            if kind == "a lone surrogate":
                 assert isinstance(error, HedraValueError)
                 assert hedra_sandbox.ledger()["requests"] == []
 

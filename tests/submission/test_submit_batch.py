@@ -222,9 +222,7 @@ def test_a_variation_that_failed_at_once_has_no_id():
     "results", [None, [], "nonsense", [{"status": "queued"}], [{"id": ids(2)[0]}, {"id": ids(2)[0]}]]
 )
 def test_an_answer_that_does_not_tell_of_all_is_no_answer(results: Any):
-    with pytest.raises(
-        HedraProtocolError, match="failed twice, and Hedra does not know the generation"
-    ):
+    with pytest.raises(HedraProtocolError, match="failed twice, and Hedra does not know the generation"):
         answered(results)
 
 

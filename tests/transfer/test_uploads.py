@@ -241,6 +241,6 @@ def test_a_file_that_can_not_be_read_on():
             raise RuntimeError("AccessDenied at https://bucket/key?X-Amz-Signature=secret")
 
     with HedraClient("k", transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
-        with pytest.raises(HedraTransferError, match="could not be read on: AccessDenied") as raised:
+        with pytest.raises(HedraTransferError, match="could not be read to its end: AccessDenied") as raised:
             client.run(calls.put_file("https://storage.example/x", SizedFile(Broken(b"1"), 1, "a.mp4")))
     assert "secret" not in str(raised.value)
