@@ -26,18 +26,20 @@ class BalanceWait(Wait):
 
     @property
     def subject(self) -> str:
-        """The balance, in words."""
+        """The subject of messages."""
         return "the balance"
 
     def on_balance(self, available: int | None, *, polled_at: float, now: float, jitter: float) -> Decision:
         """
         Decide after an answer.
 
-        :param available: The credits; None where Hedra does not say.
+        :param available: The credits; None if Hedra does not state them.
         :param polled_at: When the poll was sent.
+        :param now: The time.
         :param jitter: A random number in [0, 1).
+        :return: The decision; ``Finished`` with the credits.
         """
-        was_wrong, last = self._over(), self._available
+        was_wrong, last = self._recovered(), self._available
         self._available = available
         if available is not None and available >= self.minimum:
             return Finished(available)
@@ -47,7 +49,7 @@ class BalanceWait(Wait):
         return PollAgain(pause, is_update=was_wrong or available != last)
 
     def describe(self, available: int | None) -> str:
-        """Return the line of a log about a balance that is not enough."""
+        """Return the line for a log about a balance that is too low; ``available`` in credits."""
         return f"Waiting for {_credits(self.minimum)}; available: {_credits(available)}."
 
     def timed_out(self, now: float) -> HedraWaitTimeoutError:

@@ -195,7 +195,7 @@ NOT_KNOWN: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("what", NOT_KNOWN)
 def test_what_can_not_be_counted_is_not_known(what: str):
-    """Not a guess: the caller compares it by the longest that the model takes."""
+    """Not a guess: the caller compares it with the longest that the model accepts."""
     assert measured(NOT_KNOWN[what]()) is None
 
 

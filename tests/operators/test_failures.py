@@ -47,7 +47,7 @@ def test_a_failed_download_leaves_its_facts_and_no_file(
     monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: None)
     hedra_sandbox.faults({"on": "GET /files/{id}", "times": 99, "when": "before", "status": 500})
     ti, target = TaskInstance(), tmp_path / "out" / "clip.mp4"
-    with pytest.raises(AirflowException, match="retry fetches it without paying again"):
+    with pytest.raises(AirflowException, match="retry downloads it without paying again"):
         run(avatar(portrait, voice, destination=str(target)), ti)
     assert ti.xcoms["generation"]["status"] == "complete"
     assert ti.xcoms["generation"]["uri"] is None
@@ -269,7 +269,7 @@ def test_what_it_cost_is_not_worth_failing_for(hedra_sandbox: Sandbox, portrait:
 def test_a_file_that_is_too_large_is_not_sent(hedra_sandbox: Sandbox, voice: str, tmp_path: Path):
     large = tmp_path / "large.png"
     large.write_bytes(png() + b"0" * 21 * 1024 * 1024)
-    with pytest.raises(AirflowFailException, match=r"has \d+ bytes; the model takes"):
+    with pytest.raises(AirflowFailException, match=r"has \d+ bytes; the model accepts at most"):
         run(avatar(str(large), voice))
     assert hedra_sandbox.requests("POST") == []
 

@@ -221,7 +221,7 @@ def test_a_relative_destination_is_rejected_before_anything_is_spent(
 
 def test_a_home_that_is_not_known_is_a_bad_value():
     for use in (check_destination, lambda path: open_source(path, "image").__enter__()):
-        with pytest.raises(HedraValueError, match="the home folder that its ~ means is not known"):
+        with pytest.raises(HedraValueError, match="the home folder of its ~ is not known"):
             use("~nobody-of-that-name/a.mp4")
 
 

@@ -179,7 +179,7 @@ def test_a_length_that_nobody_tells_is_asked_for():
     client, _ = served(answer(200, b"012"), answer(206, b"34", total=5, start=3))
     assert fetched(client) == b"01234"
     client, _ = served(answer(200, b"012"))
-    with pytest.raises(HedraTransferError, match="does not say how long"):
+    with pytest.raises(HedraTransferError, match="does not state the length"):
         fetched(client)
 
 

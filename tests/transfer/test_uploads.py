@@ -183,7 +183,7 @@ def test_ids_that_are_all_used_up(client: HedraClient, hedra_sandbox: Sandbox):
         {"on": "POST /assets", "times": None, "status": 409},
         {"on": "POST /assets/{id}/upload", "times": None, "status": 404},
     )
-    with pytest.raises(HedraConflictError, match=r"5 ids for a\.audio are all taken") as raised:
+    with pytest.raises(HedraConflictError, match=r"All 5 ids for a\.audio belong to assets") as raised:
         store(client, "audio")
     assert not raised.value.retryable
     assert len(hedra_sandbox.requests("POST", "/assets")) == 5
@@ -199,7 +199,7 @@ def test_an_upload_url_that_expired_meanwhile(client: HedraClient, hedra_sandbox
         assert store(client, "video").asset_id == RESERVED
         assert_one_whole_asset(client, "video", RESERVED)
         return
-    with pytest.raises(HedraTransferError, match="refused the file of asset") as raised:
+    with pytest.raises(HedraTransferError, match="rejected the file of asset") as raised:
         store(client, "video")
     assert raised.value.retryable
     stored = store(client, "video")
