@@ -120,7 +120,7 @@ def test_a_model_without_an_id_is_found_by_its_slug():
     assert find_model("", [code_backed]) is None
 
 
-def test_a_name_that_is_none_is_refused():
+def test_an_invalid_model_name_is_rejected():
     with pytest.raises(HedraValueError, match="avatar, omnia, character-3"):
         model_fields("my model")
 
@@ -152,5 +152,5 @@ def test_merging_leaves_its_arguments_alone():
 @pytest.mark.parametrize(
     ("text", "verdict"), [(A, True), (A.replace("-", ""), False), ("", False), ("x" * 36, False)]
 )
-def test_uuids_are_told_from_paths(text: str, verdict: bool):
+def test_uuids_are_distinguished_from_paths(text: str, verdict: bool):
     assert is_uuid(text) is verdict

@@ -1,4 +1,4 @@
-"""How long a file plays: held against what a decoder (PyAV) makes of the same bytes."""
+"""How long a file plays, compared with the output of a decoder (PyAV)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def patched(content: bytes, name: bytes, change: bytes, *, at: int) -> bytes:
 
 
 def without_total(flac: bytes) -> bytes:
-    """Return a FLAC that does not say how many samples it has, as encoders that write to a pipe leave it."""
+    """Return a FLAC without its number of samples, as encoders that write to a pipe leave it."""
     return flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:]
 
 

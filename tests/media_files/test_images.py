@@ -1,4 +1,4 @@
-"""Images: what is told of them without decoding, held against Pillow's files."""
+"""Images: the facts that are read without decoding, compared with Pillow's files."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_an_image_without_its_end_is_cut(mime: str):
         (lambda: several("AVIF"), "image/avif", "is_animated"),
     ],
 )
-def test_what_is_unusual_is_told_with_how_to_convert_it(content: Any, mime: str, fact: str):
+def test_a_warning_names_the_command_that_converts_the_image(content: Any, mime: str, fact: str):
     facts = facts_of(content(), mime)
     assert getattr(facts, fact)
     assert not facts.is_cut
@@ -145,7 +145,7 @@ def test_damage_breaks_nothing(mime: str):
         ((9000, 64), "has 9000 x 64 pixels; the model accepts at most 8192 on each side"),
     ],
 )
-def test_an_image_that_the_model_does_not_take_is_refused_before_it_is_sent(
+def test_an_image_beyond_the_models_limits_is_rejected_before_it_is_sent(
     hedra_sandbox: Sandbox, tmp_path: Path, voice: str, size: tuple[int, int], says: str
 ):
     path = tmp_path / "portrait.png"
@@ -155,7 +155,7 @@ def test_an_image_that_the_model_does_not_take_is_refused_before_it_is_sent(
     assert hedra_sandbox.requests("POST") == []
 
 
-def test_a_cut_portrait_is_refused_before_it_is_sent(hedra_sandbox: Sandbox, tmp_path: Path, voice: str):
+def test_a_cut_portrait_is_rejected_before_it_is_sent(hedra_sandbox: Sandbox, tmp_path: Path, voice: str):
     path = tmp_path / "portrait.jpg"
     path.write_bytes(painted("JPEG")[:-50])
     with pytest.raises(AirflowFailException, match=r"portrait\.jpg' is cut: the file ends before"):

@@ -1,4 +1,4 @@
-"""Which generation belongs to which task run: the scheme is pinned, and its laws hold."""
+"""The ids of generations and assets: the scheme is pinned, and its laws hold."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_namespace_of_ones_own_outlives_the_key():
 
 
 @given(words, words)
-def test_the_payer_is_in_the_asset_alone(one: str, other: str):
+def test_the_attempt_group_changes_the_asset_id_only(one: str, other: str):
     namespace = identity.account_namespace("key")
     mine, theirs = (
         identity.generation_ids(namespace, "row", attempt_group=attempt_group)(0)
