@@ -167,11 +167,11 @@ def test_what_is_gathered_for_object_storage_does_not_stay_either(
     attach(protocol="memory", fs=storage)
     seen: list[str] = []
 
-    def fill(file: Any) -> int:
+    def fill_and_list(file: Any) -> int:
         seen.extend(names(tmp_path))
         return int(file.write(b"whole"))
 
-    write_whole("memory:///out/clip.mp4", fill)
+    write_whole("memory:///out/clip.mp4", fill_and_list)
     (name,) = seen
     stem, suffix = re.fullmatch(r"(\.hedra-[0-9a-f]{16})\.[0-9a-f]{8}(\.mp4)", name).groups()  # type: ignore[union-attr]
     assert (tmp_path.stat().st_mode, names(tmp_path)) == (tmp_path.stat().st_mode, set())

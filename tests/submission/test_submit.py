@@ -182,7 +182,7 @@ def test_a_status_of_another_generation_is_no_answer():
         return httpx.Response(200, json={"id": "another", "status": "complete"})
 
     with HedraClient("k", transport=httpx.MockTransport(handler)) as client:
-        with pytest.raises(HedraProtocolError, match="answered with another"):
+        with pytest.raises(HedraProtocolError, match="generation mine with another"):
             client.run(calls.get_status("mine"))
 
 
