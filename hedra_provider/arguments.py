@@ -108,10 +108,10 @@ def key(value: Any, name: str) -> str:
         key.
     """
     from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import require_sendable
+    from hedra_provider.api.requests import require_json
 
     stripped = word(value, name)
-    require_sendable(stripped, name)
+    require_json(stripped, name)
     if "\0" in stripped:
         raise _error(f"{name}: {shown(value)} holds a NUL.", name)
     return stripped
@@ -285,11 +285,11 @@ def request_body(value: Any, name: str) -> dict[str, Any]:
     :param name: The argument's name, for messages.
     :raises HedraValueError: If a field is invalid; the error names it, e.g. ``request.seed``.
     """
-    from hedra_provider.api.requests import require_sendable
+    from hedra_provider.api.requests import require_json
 
     found = mapping(value, name)
     # Checked first, because a dict that contains itself would recurse without end.
-    require_sendable(found, name)
+    require_json(found, name)
     body: dict[str, Any] = {}
     for field, given in found.items():
         # The full name for messages, e.g. request.generated_video_inputs.seed.

@@ -243,10 +243,10 @@ class HedraHook(BaseHook):
         :return: ``asset_id``, ``reused`` and ``duration_ms``.
         :raises HedraError: If the upload failed.
         """
-        from hedra_provider.api.requests import require_sendable
+        from hedra_provider.api.requests import require_json
         from hedra_provider.transfer.upload import store_asset
 
-        require_sendable(workspace_id, "workspace_id")
+        require_json(workspace_id, "workspace_id")
         reserved = identity.asset_id(
             self.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
         )
@@ -327,18 +327,18 @@ class HedraHook(BaseHook):
         :return: The generations in the order of the variations.
         :raises HedraError: If the submit failed.
         """
-        from hedra_provider.api.requests import batch_size, refuse_ids
+        from hedra_provider.api.requests import batch_size, reject_ids
         from hedra_provider.submission.submit import submit_once
 
         sent = {"workspace_id": self.settings.workspace_id, **request}
         size = batch_size(sent)
         body = {name: value for name, value in sent.items() if value is not None and name != "batch_size"}
-        refuse_ids(body)
+        reject_ids(body)
         # There is no task run here, so the request itself identifies the attempt group.
         attempt_group = json.dumps(body, sort_keys=True, default=str)
         namespace = self.settings.namespace
         ids_of_each = [
-            identity.generation_ids(namespace, idempotency_key, variation, payer=attempt_group)
+            identity.generation_ids(namespace, idempotency_key, variation, attempt_group=attempt_group)
             for variation in range(size)
         ]
         return self.run(submit_once(body, ids_of_each, notify=self.log.warning))

@@ -285,7 +285,7 @@ class HedraGenerationSensor(HedraSensor):
             return PokeReturnValue(is_done=False)
         decision = self._wait.on_status(generation, polled_at=elapsed, now=elapsed, jitter=0.0)
         if isinstance(decision, PollAgain):
-            if decision.is_news:
+            if decision.is_update:
                 self.log.info(progress_line(generation, elapsed))
             if decision.warning:
                 self.log.warning(decision.warning)

@@ -1,9 +1,9 @@
-"""Every endpoint of Hedra's v2 API, once, without I/O.
+"""One function per endpoint of Hedra's v2 API, without I/O.
 
-A call is a generator: it yields what to send (:class:`Ask`) or that time should pass (:class:`Pause`),
-receives the answer, and returns what the answer means. A flow of several calls is a call made of calls
-(``yield from``). ``HedraClient.run`` and ``AsyncHedraClient.run`` drive them; errors are raised as
-:mod:`hedra_provider.api.errors` says. Endpoints and fields: Hedra's published v2 schema.
+A call is a generator. It yields an HTTP request to send (:class:`Ask`) or a pause (:class:`Pause`), receives
+the answer, and returns its meaning. A flow is a call made of calls (``yield from``). ``HedraClient.run`` and
+``AsyncHedraClient.run`` drive both. Every call raises the errors of :mod:`hedra_provider.api.errors`.
+Endpoints and fields are those of Hedra's published v2 schema.
 
 ::
 
@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hedra_provider.api.error_bodies import error_from_response
 from hedra_provider.api.errors import (
-    REFUSED_CERTIFICATE_REMEDY,
+    REJECTED_CERTIFICATE_REMEDY,
     HedraNotFoundError,
     HedraProtocolError,
     HedraTransportError,
@@ -39,27 +39,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 UPLOAD_TIMEOUT_SECONDS = 300.0
-"""Hedra answers an upload when it has stored the file: read time-outs were observed with shorter limits."""
-
+"""Hedra answers an upload after it has stored the file: shorter limits led to read timeouts (observed)."""
 
 _ORIGIN = re.compile(r"[a-z0-9+.-]*://[^/?]*", re.IGNORECASE)
 
 UNSENDABLE = (httpx.InvalidURL, UnicodeError, OverflowError)
-"""What httpx, and the socket below it, raise for a URL that can't be opened: its host ``a..b`` or its port
-99999 is found by the system only."""
+"""The errors of httpx and of the socket below it for a URL that can't be opened. Only the socket rejects a
+host such as ``a..b`` or a port such as 99999."""
 
 NO_ANSWER = (httpx.RequestError, *UNSENDABLE)
-"""What a driver throws into a call whose request got no answer."""
+"""The errors that a driver throws into a call whose HTTP request got no answer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ask:
     """
-    One request to send.
+    One HTTP request to send.
 
+    :param method: The HTTP method.
     :param url: A path below the base URL, or a whole URL. Only requests to a path carry the API key.
-    :param repeatable: Whether it may be sent again when no clear answer came: everything but a submit.
-    :param timeout: Read and write time-out in seconds, where the client's own is too short.
+    :param params: The query; empty values are left out. None by default.
+    :param json: The body as JSON; None by default: no body.
+    :param file: The body as a file; None by default.
+    :param multipart: Whether ``file`` is sent as a form; False by default.
+    :param repeatable: Whether it may be sent again without a clear answer. True by default, False for a
+        submit.
+    :param timeout: The least read and write timeout in seconds; the client's own by default.
     """
 
     method: str
@@ -72,7 +77,7 @@ class Ask:
     timeout: float | None = None
 
     def __repr__(self) -> str:
-        # A traceback may show it: a whole URL is signed, and a body is the user's own words.
+        # A traceback may show it. A whole URL is signed, and a body holds the user's texts.
         return f"<Ask {self.name}>"
 
     @property
@@ -83,14 +88,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Pause:
-    """Let so many seconds pass."""
+    """
+    A pause.
+
+    :param seconds: Its length.
+    """
 
     seconds: float
 
 
 Step = Ask | Pause
 Call = Generator[Step, Any, T]
-"""A call that returns T. What is sent into it: an ``httpx.Response`` for an Ask, None for a Pause."""
+"""A call that returns T. A driver sends an ``httpx.Response`` into it for an Ask, None for a Pause."""
 
 
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
@@ -132,9 +141,13 @@ def create_asset(
     name: str, asset_type: str, *, reserved_asset_id: str | None = None, workspace_id: str | None = None
 ) -> Call[CreatedAsset]:
     """
-    Announce a file to upload.
+    Create an asset, to which a file is uploaded then.
 
-    :param reserved_asset_id: A UUID of our own that the asset shall have.
+    :param name: The file name.
+    :param asset_type: ``image``, ``audio`` or ``video``.
+    :param reserved_asset_id: A UUID to use as the id of the asset; by default Hedra chooses one.
+    :param workspace_id: The workspace that owns the asset; by default the key's own.
+    :return: The id of the asset; for a video also the URL to upload it to.
     """
     body = {
         "name": name,
@@ -148,9 +161,13 @@ def create_asset(
 
 def upload_file(asset_id: str, file: SizedFile) -> Call[Asset]:
     """
-    Send the bytes of an announced image or audio. Repeating it costs nothing.
+    Upload an image or audio to its asset. Repeating it costs nothing.
 
-    Runs on the sync client only: a worker moves the bytes, an event loop must not.
+    Only ``HedraClient`` sends files: reading one would block an event loop.
+
+    :param asset_id: The asset, from :func:`create_asset`.
+    :param file: The file.
+    :return: The asset.
     """
     path = f"/assets/{_segment(asset_id)}/upload"
     ask = Ask("POST", path, file=file, multipart=True, timeout=UPLOAD_TIMEOUT_SECONDS)
@@ -159,28 +176,37 @@ def upload_file(asset_id: str, file: SizedFile) -> Call[Asset]:
 
 def put_file(upload_url: str, file: SizedFile) -> Call[None]:
     """
-    Send the bytes of an announced video to its signed URL, by HTTP PUT and without the API key.
+    Upload a video to its signed URL, by HTTP PUT and without the API key.
 
-    Runs on the sync client only.
+    Only ``HedraClient`` sends files: reading one would block an event loop.
+
+    :param upload_url: The URL, from :func:`create_asset`.
+    :param file: The file.
     """
     if not is_http(upload_url):
-        raise HedraProtocolError("Hedra gave an upload_url that is not http(s); nothing was sent to it.")
-    yield from _checked(Ask("PUT", upload_url, file=file, timeout=UPLOAD_TIMEOUT_SECONDS))
+        raise HedraProtocolError("Hedra sent an upload_url that is not http(s); nothing was sent to it.")
+    yield from _send(Ask("PUT", upload_url, file=file, timeout=UPLOAD_TIMEOUT_SECONDS))
 
 
 def submit(body: Mapping[str, Any]) -> Call[Generation]:
     """
-    Submit a generation, once and without looking: this is the call that costs.
+    Submit a generation: the one call that costs. It does not check whether the generation exists.
 
-    Use :func:`hedra_provider.submission.submit.submit_once`, which knows what a lost answer means.
+    Use :func:`hedra_provider.submission.submit.submit_once`, which pays once even if an answer is lost.
 
     :param body: The body of ``POST /generations``.
+    :return: The generation.
     """
     return (yield from _read(Generation, Ask("POST", "/generations", json=dict(body), repeatable=False)))
 
 
 def get_status(generation_id: str) -> Call[Generation | None]:
-    """Return the status of a generation, None where Hedra does not know it (yet)."""
+    """
+    Return the status of a generation.
+
+    :param generation_id: The generation.
+    :return: The generation; None if Hedra does not know it (yet: seen for a moment after a submit).
+    """
     path = f"/generations/{_segment(generation_id)}/status"
     try:
         found = yield from _read(Generation, Ask("GET", path), generation_id)
@@ -188,17 +214,17 @@ def get_status(generation_id: str) -> Call[Generation | None]:
         return None
     if found.id.lower() != generation_id.lower():
         raise HedraProtocolError(
-            f"Asked for generation {generation_id}, Hedra answered with {clean(found.id)}."
+            f"Hedra answered a status request for generation {generation_id} with {clean(found.id)}."
         )
     return found
 
 
 def list_generations(ids: Iterable[str] = (), **filters: str | int) -> Call[list[Generation]]:
     """
-    Return generations with what status lacks: ``input``, ``credit_cost``, ``asset``.
+    Return generations with the fields that their status lacks: ``input``, ``credit_cost``, ``asset``.
 
-    :param ids: Generations to keep. That several may be asked for, comma-separated, is an assumption:
-        answers that were not asked for are dropped here.
+    :param ids: Generations to keep; all by default. Hedra documents one id. That it takes several, separated
+        by commas, is an assumption, so rows of other generations are dropped here.
     :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).
     """
     wanted = list(ids)
@@ -207,7 +233,12 @@ def list_generations(ids: Iterable[str] = (), **filters: str | int) -> Call[list
 
 
 def list_as_answered(ids: Iterable[str] = (), **filters: str | int) -> Call[list[Generation]]:
-    """Return what Hedra answers to a list of ids, asked for or not: this tells whether it honours them."""
+    """
+    Return all rows that Hedra answers, requested or not. They show whether the API honours ``ids``.
+
+    :param ids: As for :func:`list_generations`.
+    :param filters: As for :func:`list_generations`.
+    """
     params = {name: str(value) for name, value in filters.items()}
     wanted = ",".join(ids)
     if wanted:
@@ -216,21 +247,21 @@ def list_as_answered(ids: Iterable[str] = (), **filters: str | int) -> Call[list
 
 
 def _segment(foreign_id: str) -> str:
-    """Return an id as one segment of a path: whatever it holds, it asks for nothing else."""
-    # "." and ".." are segments that mean another path.
+    """Return an id as one segment of a path: no id can lead to another endpoint."""
+    # "." and ".." as segments mean another path.
     return quote(foreign_id, safe="", errors="replace").replace(".", "%2E")
 
 
 def is_http(url: str) -> bool:
-    """Tell whether a URL that an answer gave is one, and of a kind that this package opens."""
+    """Return whether a URL from an answer is valid and http(s)."""
     try:
         return httpx.URL(url).scheme in ("http", "https")
     except httpx.InvalidURL:
         return False
 
 
-def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
-    """Send, and return the answer if it says yes."""
+def _send(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
+    """Send a request; return its answer if that is a success, else raise."""
     try:
         response: httpx.Response = yield ask
     except httpx.DecodingError as error:
@@ -245,13 +276,14 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
             f"No answer to {ask.name}: {words_of(error)}.",
             request_sent=not not_sent,
             generation_id=generation_id,
-            remedy=REFUSED_CERTIFICATE_REMEDY if _is_refused_certificate(error) else None,
+            remedy=REJECTED_CERTIFICATE_REMEDY if _is_rejected_certificate(error) else None,
         ) from fit_cause(error)
     if response.is_success:
         return response
     if response.has_redirect_location:
         raise HedraProtocolError(
-            f"{ask.name} was redirected ({response.status_code}); the key goes to the API's host alone.",
+            f"{ask.name} was redirected ({response.status_code}). The redirect was not followed: the key is "
+            "sent to the API's host only.",
             status_code=response.status_code,
             generation_id=generation_id,
             retryable=False,
@@ -260,24 +292,24 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
     raise error_from_response(response, generation_id=generation_id)
 
 
-def _is_refused_certificate(error: BaseException | None) -> bool:
-    """Tell whether we would not talk to whom we reached: httpx names that among the causes only."""
+def _is_rejected_certificate(error: BaseException | None) -> bool:
+    """Return whether TLS rejected the server's certificate; httpx shows that in the error's causes only."""
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
 def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:
-    """Send, and read the answer as a model."""
-    response = yield from _checked(ask, generation_id)
-    # Whoever echoes the key: it gets into no model, and so into no event, XCom or log.
+    """Send a request; return its answer as a model."""
+    response = yield from _send(ask, generation_id)
+    # An answer may echo the key. Removed here, it gets into no model, event, XCom or log.
     key = response.request.headers.get("X-API-Key", "")
     try:
         answer: T = _adapter(kind).validate_json(hide_key_in_bytes(response.content, key))
     except (ValidationError, ValueError, RecursionError) as error:
-        # Neither the body nor pydantic's words of it: they may hold signed URLs.
+        # Neither the body nor pydantic's text about it: both may hold signed URLs.
         raise HedraProtocolError(
-            f"Hedra's answer to {ask.name} is not what the API documents: {_what_is_wrong(error)}.",
+            f"Hedra's answer to {ask.name} is not what the API documents: {_describe_invalid(error)}.",
             status_code=response.status_code,
             generation_id=generation_id,
         ) from None
@@ -285,13 +317,13 @@ def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    """Building one takes longer than reading with it: each is built once."""
+    """Return the adapter of a type. Building one takes longer than using it, so each is built once."""
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]
 
 
-def _what_is_wrong(error: Exception) -> str:
+def _describe_invalid(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return type(error).__name__
     problems = error.errors(include_input=False, include_url=False, include_context=False)[:5]

@@ -1,6 +1,6 @@
 """Two thin drivers of the same calls: :class:`HedraClient` and :class:`AsyncHedraClient`.
 
-A driver sends what a call yields, lets time pass where it says so, repeats what is safe to repeat, and
+A driver sends the requests of a call, sleeps for its pauses, and repeats requests that are safe to repeat. It
 decides nothing else.
 """
 
@@ -30,11 +30,11 @@ T = TypeVar("T")
 DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
 USER_AGENT = f"airflow-provider-hedra/{__version__} python-httpx/{httpx.__version__}"
 DEFAULT_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-"""Seconds: 10 to connect; 60 for a read, a write and for a free place in the pool."""
+"""Seconds: 10 to connect; 60 each for a read, a write, and a free connection of the pool."""
 
 MAX_ANSWER_BYTES = 32 * 1024**2
 MAX_ANSWER_SECONDS = 120.0
-"""From the first byte of an answer to its last: a read time-out begins anew with each byte that comes."""
+"""From the first byte of an answer to its last. A read timeout does not limit this: each byte restarts it."""
 
 MAX_ATTEMPTS = 5
 MAX_RETRY_SECONDS = 60.0
@@ -44,7 +44,7 @@ _BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20.0)
 
 
 class _Settings:
-    """What both clients make of their arguments."""
+    """The arguments of both clients, checked and prepared for httpx."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class _Settings:
     ) -> None:
         require_usable(base_url, proxy)
         self._repeat = repeat
-        # httpx reads its proxies from the environment where neither of these is given.
+        # httpx reads its proxies from the environment if neither of these is given.
         self._reads_environment = proxy is None and transport is None
         self._key_header = {"X-API-Key": HiddenText(api_key)}
         self.base_url = base_url.rstrip("/")
@@ -72,7 +72,7 @@ class _Settings:
             "transport": transport,
             "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(_ENCODINGS)},
             **({} if limits is None else {"limits": limits}),
-            # A redirect would take the key along: it is reported instead.
+            # Following a redirect would send the key to another host: it is reported instead.
             "follow_redirects": False,
         }
 
@@ -80,11 +80,11 @@ class _Settings:
         return self._repeat and ask.repeatable
 
     def _without_key(self, error: Exception) -> Exception:
-        """Return the error, or one like it where its words hold the key: a header that httpx refused."""
+        """Return the error without the key: httpx's error about an invalid header quotes it."""
         hidden = hide_key(str(error), self._key_header["X-API-Key"])
         if hidden == str(error):
             return error
-        # Those of the system take more than a text.
+        # Other classes, such as UnicodeError's, can't be built from one text.
         other = type(error)(hidden) if isinstance(error, httpx.RequestError) else httpx.InvalidURL(hidden)
         other.__cause__ = None
         return other
@@ -108,7 +108,7 @@ class _Settings:
         if file is not None and ask.multipart:
             options["files"] = {"file": (file.name, file, file.content_type)}
         elif file is not None:
-            # Each attempt sends it from its start; a multipart body goes there by itself.
+            # Each attempt sends the file from its start. httpx rewinds it for a multipart body only.
             file.seek(0)
             options["content"] = file
             options["headers"] |= {"Content-Length": str(file.size), "Content-Type": file.content_type}
@@ -120,14 +120,17 @@ class HedraClient(_Settings, SyncMethods):
     Drive calls of :mod:`hedra_provider.api.calls` over one pool of connections. A context manager.
 
     :param api_key: A v2 API key.
-    :param base_url: Where the API is, without a trailing slash.
-    :param timeout: Seconds for connect, read, write and pool alike, or an ``httpx.Timeout``.
-    :param verify: Whether to check TLS certificates, or the path of a CA bundle.
-    :param proxy: URL of an HTTP proxy.
-    :param transport: An httpx transport to send through, in place of the network.
-    :param limits: How many connections there may be, an ``httpx.Limits``.
-    :param repeat: Whether requests that are safe to repeat are repeated here; False where the caller does.
-    :param sleep: How to let seconds pass; a test moves a clock instead.
+    :param base_url: The URL of the API; Hedra's by default.
+    :param timeout: One number of seconds for connect, read, write and pool, or an ``httpx.Timeout``. By
+        default 10 s to connect and 60 s for the others.
+    :param verify: True checks TLS certificates (default), False does not; a text is the path of a CA bundle.
+    :param proxy: URL of a proxy; by default that of the environment.
+    :param transport: An httpx transport to use in place of the network; None by default.
+    :param limits: The number of connections, an ``httpx.Limits``; httpx's own by default.
+    :param repeat: Whether to repeat requests that are safe to repeat. True by default; False if the caller
+        repeats them.
+    :param sleep: Sleeps for a number of seconds; ``time.sleep`` by default. A test moves a clock instead.
+    :raises HedraConfigurationError: If an argument or a proxy variable can't be used.
     """
 
     def __init__(self, api_key: str, *, sleep: Callable[[float], None] = time.sleep, **settings: Any) -> None:
@@ -171,7 +174,7 @@ class HedraClient(_Settings, SyncMethods):
         return answer.whole()
 
     def pause(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Sleep for a number of seconds."""
         self._sleep(seconds)
 
     def close(self) -> None:
@@ -191,7 +194,13 @@ class AsyncHedraClient(_Settings, AsyncMethods):
     """
     The same as :class:`HedraClient`, on an event loop. An asynchronous context manager.
 
-    It refuses calls that send a file: bulk transfers belong to a worker.
+    It sends no files: reading one would block the event loop.
+
+    :param api_key: A v2 API key.
+    :param sleep: Sleeps for a number of seconds; ``asyncio.sleep`` by default.
+    :param settings: ``base_url``, ``timeout``, ``verify``, ``proxy``, ``transport``, ``limits`` and
+        ``repeat``, as for :class:`HedraClient`.
+    :raises HedraConfigurationError: If an argument or a proxy variable can't be used.
     """
 
     def __init__(
@@ -253,19 +262,24 @@ class AsyncHedraClient(_Settings, AsyncMethods):
 
 
 class _Answer:
-    """An answer while it is read, which may become neither too large for the memory nor take for ever."""
+    """An answer while it is read. Its size and its duration are limited."""
 
     def __init__(self, response: httpx.Response) -> None:
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity", *_ENCODINGS):
-            # Others, and several at once, make a gigabyte of the first piece that comes.
+            # httpx would decode others, or several, and could turn the first chunk into a gigabyte.
             raise httpx.DecodingError("its encoding was not asked for", request=response.request)
         self._response = response
         self._content = bytearray()
         self._began = time.monotonic()
 
     def add(self, part: bytes) -> None:
-        """Take what has come."""
+        """
+        Add a chunk.
+
+        :raises httpx.DecodingError: If the answer is too large.
+        :raises httpx.ReadTimeout: If it takes too long.
+        """
         self._content += part
         if len(self._content) > MAX_ANSWER_BYTES:
             message = f"it is larger than {MAX_ANSWER_BYTES} bytes"
@@ -275,9 +289,9 @@ class _Answer:
             raise httpx.ReadTimeout(message, request=self._response.request)
 
     def whole(self) -> httpx.Response:
-        """Return it with its content, decoded."""
-        about_the_wire = (b"content-encoding", b"content-length", b"transfer-encoding")
-        headers = [(k, v) for k, v in self._response.headers.raw if k.lower() not in about_the_wire]
+        """Return the answer with its decoded content."""
+        wire_headers = (b"content-encoding", b"content-length", b"transfer-encoding")
+        headers = [(k, v) for k, v in self._response.headers.raw if k.lower() not in wire_headers]
         return httpx.Response(
             self._response.status_code,
             headers=headers,
@@ -286,7 +300,7 @@ class _Answer:
         )
 
 
-def _asked_to_wait(state: tenacity.RetryCallState) -> float | None:
+def _retry_after(state: tenacity.RetryCallState) -> float | None:
     outcome = state.outcome
     if outcome is None or outcome.failed:
         return None
@@ -294,18 +308,18 @@ def _asked_to_wait(state: tenacity.RetryCallState) -> float | None:
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Wait as long as the API asked, and a random while longer so that not all come back at once."""
-    return (_asked_to_wait(state) or 0.0) + _BACKOFF(state)
+    """Return the seconds of Retry-After plus a random back-off, so that clients do not repeat together."""
+    return (_retry_after(state) or 0.0) + _BACKOFF(state)
 
 
 def _stop(state: tenacity.RetryCallState) -> bool:
-    """Give up after so many attempts, or when the next one would come too late."""
-    waited = max(state.idle_for, state.seconds_since_start or 0.0) + (_asked_to_wait(state) or 0.0)
+    """Return whether to give up: after 5 attempts, or if the next one would begin after 60 s."""
+    waited = max(state.idle_for, state.seconds_since_start or 0.0) + (_retry_after(state) or 0.0)
     return state.attempt_number >= MAX_ATTEMPTS or waited > MAX_RETRY_SECONDS
 
 
 def _last_answer(state: tenacity.RetryCallState) -> Any:
-    """Hand on what the last attempt brought: its answer, or its exception."""
+    """Return the answer of the last attempt, or raise its exception."""
     return state.outcome.result() if state.outcome else None
 
 

@@ -1,6 +1,6 @@
-"""From an answer that says no to the error to raise.
+"""Turn error answers into the errors of :mod:`hedra_provider.api.errors`.
 
-Hedra's error bodies come in several shapes (all of them seen of the real API); this module reads them all.
+Hedra's error bodies have several shapes. All that are read here were seen from the real API.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _CLASS_OF_STATUS: dict[int, type[HedraAPIError]] = {
 
 @dataclass(frozen=True)
 class ErrorFacts:
-    """What an error body says, whichever of Hedra's shapes it has."""
+    """The facts of an error body, whatever its shape."""
 
     message: str | None = None
     code: str | None = None
@@ -59,12 +59,12 @@ class ErrorFacts:
 
 def read_error_body(body: Any, *, key: str | None = None) -> ErrorFacts:
     """
-    Read any of the error bodies that were seen of Hedra.
+    Read an error body.
 
     :param body: The decoded JSON: FastAPI's ``detail`` (list or text), ``messages``, ``error_code`` with
         credits, ``error`` as an object or a text, or a mixture.
-    :param key: The API key, which no fact shall hold.
-    :return: The facts found, cleaned; all of them None where the body holds none.
+    :param key: The API key, to be removed from all facts; None by default.
+    :return: The facts, cleaned; None for each that the body lacks.
     """
     if isinstance(body, str):
         return ErrorFacts(message=clean(body, key=key) or None)
@@ -82,7 +82,7 @@ def read_error_body(body: Any, *, key: str | None = None) -> ErrorFacts:
         code=clean_code(code, key=key),
         reason_code=clean_code(_first(layers, _text, "reason_code"), key=key),
         param=clean_code(param, key=key),
-        violations=tuple({name: clean(said, key=key) for name, said in v.items()} for v in violations),
+        violations=tuple({name: clean(text, key=key) for name, text in v.items()} for v in violations),
         credits_needed=_first(layers, _whole_number, "credits_needed"),
         credits_available=_first(layers, _whole_number, "credits_available"),
     )
@@ -92,25 +92,26 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
     """
     Turn an answer with an error status into the error to raise.
 
-    The API's own words are kept, cut to a bounded length and cleaned of the key and of signed URLs.
+    The error holds the API's own text, without the key and signed URLs, and of bounded length.
 
-    :param response: The whole answer.
-    :param generation_id: The generation that the request was about.
+    :param response: The answer, read to its end.
+    :param generation_id: The generation that the request was about; None by default.
+    :return: The error.
     """
     status = response.status_code
     request = response.request
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError):
-        # As UTF-8 whatever charset is said: some names that Python knows decode no bytes ("hex", "idna").
+        # As UTF-8, whatever charset is declared: Python has codecs that decode no bytes ("hex", "idna").
         body = response.content.decode("utf-8", "replace")
     facts = read_error_body(body, key=request.headers.get("X-API-Key"))
     kind = _CLASS_OF_STATUS.get(status) or (HedraServerError if status >= 500 else HedraBadRequestError)
     if kind is HedraBadRequestError and facts.code in ("INSUFFICIENT_BALANCE", "MISSING_CREDITS"):
         kind = HedraInsufficientCreditsError
-    said = facts.message or (HTTPStatus(status).phrase if _is_known(status) else "no words")
+    text = facts.message or (HTTPStatus(status).phrase if _is_known(status) else "no reason")
     return kind(
-        f"Hedra answered {status} to {request.method} {request.url.path}: {said}{_shortfall(facts)}",
+        f"Hedra answered {status} to {request.method} {request.url.path}: {text}{_shortfall(facts)}",
         status_code=status,
         code=facts.code,
         reason_code=facts.reason_code,
@@ -131,13 +132,14 @@ def generation_error(generation_id: str, error: Any, error_message: str | None) 
 
     :param generation_id: The generation.
     :param error: The answer's ``error``: an object, a text or None.
-    :param error_message: The answer's ``error_message``, used where ``error`` is missing.
+    :param error_message: The answer's ``error_message``, used if ``error`` is missing.
+    :return: The error.
     """
     facts = read_error_body({"error": error} if error else {"message": error_message})
-    said = facts.message or clean(error_message or "") or "Hedra gave no reason"
+    text = facts.message or clean(error_message or "") or "Hedra gave no reason"
     codes = ", ".join(code for code in (facts.code, facts.reason_code) if code)
     return HedraGenerationError(
-        f"The generation failed: {said}{_shortfall(facts)}{f' [{codes}]' if codes else ''}",
+        f"The generation failed: {text}{_shortfall(facts)}{f' [{codes}]' if codes else ''}",
         code=facts.code,
         reason_code=facts.reason_code,
         param=facts.param,
@@ -152,10 +154,10 @@ def generation_error(generation_id: str, error: Any, error_message: str | None) 
 
 def failures_error(generations: Sequence[Generation]) -> HedraGenerationError:
     """
-    Build the error of generations of which some ended in ``error``: of one, or of a batch.
+    Build the error of a generation, or a batch, that ended in ``error``.
 
-    :param generations: All of them, those that are complete too.
-    :return: The error of the one that failed; of several, one that no retry can help comes first.
+    :param generations: All variations, the complete ones too.
+    :return: The error of one failed variation; one that is not retryable has precedence.
     """
     errors = [generation_error(one.id, one.error, one.error_message) for one in generations if one.is_failed]
     error = min(errors, key=lambda one: one.retryable)
@@ -166,7 +168,12 @@ def failures_error(generations: Sequence[Generation]) -> HedraGenerationError:
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:
-    """Return the seconds of a Retry-After header (a number or a date), None without a usable one."""
+    """
+    Read the Retry-After header: a number of seconds, or a date.
+
+    :param response: The answer.
+    :return: Seconds, at most a day; None without a valid header.
+    """
     value = response.headers.get("Retry-After", "").strip()
     if not value:
         return None
@@ -175,8 +182,8 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
     except ValueError:
         try:
             at = parsedate_to_datetime(value)
-            said = parsedate_to_datetime(response.headers["Date"])
-            seconds = (at - said).total_seconds()
+            sent = parsedate_to_datetime(response.headers["Date"])
+            seconds = (at - sent).total_seconds()
         except (TypeError, ValueError, KeyError, OverflowError):
             return None
     return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
@@ -195,7 +202,7 @@ def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -
                     return str(candidate[key])
     messages = body.get("messages")
     if isinstance(messages, list) and messages:
-        texts = [_words(m.get("message") if isinstance(m, Mapping) else m) for m in messages[:20]]
+        texts = [_as_text(m.get("message") if isinstance(m, Mapping) else m) for m in messages[:20]]
         return "; ".join(filter(None, texts)) or None
     return None
 
@@ -209,9 +216,9 @@ def _violations(value: Any) -> tuple[dict[str, str], ...]:
             continue
         loc = item.get("loc")
         places = [p for p in loc[:20] if p != "body"] if isinstance(loc, list) else [item.get("field")]
-        message = _words(item.get("msg")) or _words(item.get("message"))
+        message = _as_text(item.get("msg")) or _as_text(item.get("message"))
         if message:
-            found.append({"field": ".".join(filter(None, map(_words, places))), "message": message})
+            found.append({"field": ".".join(filter(None, map(_as_text, places))), "message": message})
     return tuple(found)
 
 
@@ -228,14 +235,14 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _words(value: Any) -> str:
-    """Return a text or a number as text; to write out what is nested deeply may overflow the stack."""
+def _as_text(value: Any) -> str:
+    """Return a text or a number as text, anything else as "": str() of deep nesting overflows the stack."""
     return str(value) if isinstance(value, (str, int, float)) else ""
 
 
 def _whole_number(value: Any) -> int | None:
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    # Beyond that it counts nothing, and fills a message.
+    # A larger number can't be a number of credits, and would fill the message.
     return value if is_number and abs(value) < 10**15 else None
 
 
@@ -247,5 +254,5 @@ def _shortfall(facts: ErrorFacts) -> str:
     if facts.credits_needed is None and facts.credits_available is None:
         return ""
     needed = "unknown" if facts.credits_needed is None else facts.credits_needed
-    there = "unknown" if facts.credits_available is None else facts.credits_available
-    return f" (credits needed: {needed}, available: {there})"
+    available = "unknown" if facts.credits_available is None else facts.credits_available
+    return f" (credits needed: {needed}, available: {available})"

@@ -1,13 +1,13 @@
-"""What can go wrong between us and Hedra, as a tree.
+"""The errors of this package, as a tree.
 
 ::
 
     HedraError
-      + HedraValueError            refused here, before anything was sent (also a ValueError)
-      + HedraConfigurationError    the connection can't work as it is
-      + HedraTransportError        no answer: time-out, reset, DNS, TLS
+      + HedraValueError            bad input, rejected before anything was sent (also a ValueError)
+      + HedraConfigurationError    the Airflow connection or the environment has a wrong setting
+      + HedraTransportError        no answer: timeout, reset connection, DNS, TLS
       + HedraProtocolError         an answer that is not what the API documents
-      + HedraTransferError         bytes that did not arrive whole
+      + HedraTransferError         a file did not arrive whole
       + HedraWaitTimeoutError      the generation was still running at the deadline
       + HedraGenerationError       the generation ended in ``error``
       + HedraAPIError              the API answered with an error status
@@ -20,9 +20,9 @@
           + HedraRateLimitError            429
           + HedraServerError               5xx
 
-Whether an error may get better by itself is decided by its ``reason_code``, then its ``code``, then its
-HTTP status, never by its text. Codes and reason codes are those of Hedra's v2 schema (ErrorCode,
-GenerationReasonCode); MISSING_CREDITS is the older name of INSUFFICIENT_BALANCE.
+An error is retryable if a retry without any change may succeed. Its ``reason_code`` decides, then its
+``code``, then its HTTP status; never its text. Codes and reason codes are those of Hedra's v2 schema
+(ErrorCode, GenerationReasonCode). MISSING_CREDITS is the older name of INSUFFICIENT_BALANCE.
 """
 
 from __future__ import annotations
@@ -53,26 +53,26 @@ RETRYABLE_CODES = {
     "INTERNAL": True,
 }
 MAX_ERROR_LENGTH = 3_000
-"""Characters of an error's text; the API's own words in it are cut much shorter before."""
+"""Characters of an error's text. The API's text in it is cut to 600 characters before."""
 
 _RETRYABLE_STATUSES = {408, 409, 425, 429}
 
-_ADD_CREDITS = "Add credits, or check workspace_id: without the right one another pool is billed."
+_ADD_CREDITS = "Add credits, or check workspace_id: a wrong one bills another pool."
 _REASON_REMEDIES = {
-    "MODERATION_OUTPUT_TRANSIENT": "Moderation stopped this output only; another attempt may pass.",
-    "MODERATION_LIKENESS": "Change the image or the video: its likeness was rejected. No prompt can help.",
+    "MODERATION_OUTPUT_TRANSIENT": "Moderation rejected this output only; another attempt may succeed.",
+    "MODERATION_LIKENESS": "Change the image or video, not the prompt: moderation rejected its likeness.",
 }
 TRY_AGAIN = "Temporary: try again later."
-"""The remedy of what passes by itself. A task's message says in its place when Airflow tries again."""
+"""The remedy of a temporary error. In a task's message, the time of Airflow's next try replaces it."""
 
-_ALREADY_THERE = f"{TRY_AGAIN} The next try finds what exists."
+_ALREADY_THERE = f"{TRY_AGAIN} The next attempt finds what exists."
 _FROM_THE_KEY = "Check the API key (the connection's password): v2 keys come from hedra.com/api-profile."
 _MAY_NOT = "The key may not do this: check workspace_id and the plan (API access needs a paid one)."
-_WHOSE = "Check the id, and that the connection's key and workspace are those that made it."
-_SLOW_DOWN = "Wait, or lower the parallelism with an Airflow pool."
+_WHOSE = "Check the id, and that the connection's key and workspace own it."
+_SLOW_DOWN = "Wait, or run fewer tasks at once with an Airflow pool."
 _CODE_REMEDIES = {
     "UNKNOWN": TRY_AGAIN,
-    "INVALID_ARGUMENT": "Correct the request; nothing but a changed request can pass.",
+    "INVALID_ARGUMENT": "Correct the request; Hedra rejects the same request every time.",
     "NOT_FOUND": _WHOSE,
     "GONE": "It is gone: upload or generate it again.",
     "ALREADY_EXISTS": _ALREADY_THERE,
@@ -81,8 +81,8 @@ _CODE_REMEDIES = {
     "PERMISSION_DENIED": _MAY_NOT,
     "INSUFFICIENT_BALANCE": _ADD_CREDITS,
     "MISSING_CREDITS": _ADD_CREDITS,
-    "MODERATION_FAILED": "Change the prompt, image or audio that moderation refused; repeating can't help.",
-    "FAILED_PRECONDITION": "Do first what the message names, e.g. finish an upload.",
+    "MODERATION_FAILED": "Change the prompt, image or audio that moderation rejected; a retry can't succeed.",
+    "FAILED_PRECONDITION": "First do what the message names, e.g. finish an upload.",
     "DEADLINE_EXCEEDED": TRY_AGAIN,
     "RESOURCE_EXHAUSTED": _SLOW_DOWN,
     "UNAVAILABLE": TRY_AGAIN,
@@ -107,40 +107,40 @@ _STATUS_REMEDIES = {
     504: TRY_AGAIN,
 }
 
-REFUSED_CERTIFICATE_REMEDY = (
-    "Check the connection's host and proxy; where a CA of your own signs, put the path of its CA bundle into "
-    "the connection's verify."
+REJECTED_CERTIFICATE_REMEDY = (
+    "Check the connection's host and proxy. If your own CA signs the certificate, put the path of its CA "
+    "bundle into the connection's verify."
 )
-"""Of a TLS certificate that can't be verified. Left to the task's retries all the same: a wait that was paid
-for outlives one bad server behind a load balancer."""
+"""The remedy for a TLS certificate that can't be verified. The error stays retryable: one bad server behind a
+load balancer must not end a wait for a paid generation."""
 
 
 class HedraError(Exception):
     """
-    Anything that went wrong between us and Hedra.
+    The base of all errors of this package.
 
     :param message: What happened, in one line.
     :param status_code: HTTP status of the answer, if there was one.
     :param code: Hedra's error code (``error.type`` or ``error_code``), e.g. ``INSUFFICIENT_BALANCE``.
     :param reason_code: Hedra's finer code, e.g. ``MODERATION_LIKENESS``.
-    :param param: The request field that Hedra blames.
-    :param violations: Every bad field as ``{"field", "message"}``.
-    :param retryable: Whether it may get better by itself; left out, the class decides.
-    :param retry_after: Seconds the API asked us to wait.
+    :param param: The field or argument that is wrong.
+    :param violations: Every bad field as ``{"field", "message"}``; empty by default.
+    :param retryable: Whether a retry without any change may succeed; by default the class decides.
+    :param retry_after: Seconds until a retry, as the API asked.
     :param generation_id: The generation concerned.
-    :param credits_needed: Credits the request would have cost.
-    :param credits_available: Credits that were there.
-    :param remedy: What the reader can do, in one line; left out, the class has one where a retry helps.
+    :param credits_needed: Credits that the request would have cost.
+    :param credits_available: Credits that were available.
+    :param remedy: What the reader can do, in one line; by default the class's own if the error is retryable.
     """
 
     default_retryable = False
     default_remedy: str | None = None
 
     depends_on_worker = False
-    """Whether another worker may do better: it is about a file or folder that only some workers have."""
+    """Whether the task may succeed on another worker: only some workers have the file, folder or package."""
 
-    in_doubt = False
-    """Whether a submit may have been taken, and paid for, that could not be found."""
+    outcome_unknown = False
+    """Whether the outcome of a submit is unknown: Hedra may have accepted it, so it may be paid for."""
 
     def __init__(
         self,
@@ -177,22 +177,22 @@ class HedraError(Exception):
 
     def sentences(self, remedy: str | None, *facts: str) -> str:
         """
-        Return the message in one line: the reason, then what to do, then in brackets the ids.
+        Return the whole message in one line: the reason, the remedy, then the ids in brackets.
 
-        :param remedy: What the reader can do, e.g. ``self.remedy`` or what fits the reader better.
-        :param facts: Stand in the brackets, before the generation's id.
+        :param remedy: What the reader can do; ``self.remedy`` or a more specific one.
+        :param facts: Shown in the brackets, before the status and the generation's id.
         """
-        # An event of an older version has the remedy in its message already.
+        # The trigger event of an older version has the remedy in its message already.
         parts = [self.message, remedy if remedy and remedy not in self.message else None]
-        said = join_sentences(*parts)
+        text = join_sentences(*parts)
         ids = [*facts]
-        if self.status_code and str(self.status_code) not in said:
+        if self.status_code and str(self.status_code) not in text:
             ids.append(f"HTTP {self.status_code}")
-        if self.generation_id and self.generation_id not in said:
+        if self.generation_id and self.generation_id not in text:
             ids.append(f"generation {self.generation_id}")
         end = f" ({', '.join(ids)})" if ids else ""
         room = MAX_ERROR_LENGTH - len(end)
-        return (said if len(said) <= room else said[: room - 3] + "...") + end
+        return (text if len(text) <= room else text[: room - 3] + "...") + end
 
 
 class HedraValueError(HedraError, ValueError):
@@ -200,14 +200,20 @@ class HedraValueError(HedraError, ValueError):
 
 
 class HedraConfigurationError(HedraError):
-    """The Airflow connection, or what was made of it, can't work as it is."""
+    """The Airflow connection, or the environment of its client, has a wrong setting."""
 
 
 class HedraTransportError(HedraError):
-    """No answer came: time-out, reset connection, DNS or TLS failure."""
+    """
+    No answer came: timeout, reset connection, DNS or TLS failure.
+
+    :param message: What happened, in one line.
+    :param request_sent: Whether the request may have reached Hedra; True by default.
+    :param facts: The other parameters of :class:`HedraError`.
+    """
 
     default_retryable = True
-    default_remedy = f"{TRY_AGAIN} If it goes on, check the connection's host, proxy and timeout."
+    default_remedy = f"{TRY_AGAIN} If this repeats, check the connection's host, proxy and timeout."
 
     def __init__(self, message: str, *, request_sent: bool = True, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -218,7 +224,7 @@ class HedraProtocolError(HedraError):
     """The answer is not what the API documents, e.g. not JSON."""
 
     default_retryable = True
-    default_remedy = f"{TRY_AGAIN} If it goes on, check the connection's host: is that Hedra's API?"
+    default_remedy = f"{TRY_AGAIN} If this repeats, check that the connection's host is Hedra's API."
 
 
 class HedraTransferError(HedraError):
@@ -243,7 +249,7 @@ class HedraAPIError(HedraError):
 
 
 class HedraBadRequestError(HedraAPIError):
-    """400, 413, 422 or another 4xx: the request can't pass as it is."""
+    """400, 413, 422 or another 4xx: Hedra rejects this request."""
 
 
 class HedraAuthenticationError(HedraAPIError):
@@ -251,7 +257,7 @@ class HedraAuthenticationError(HedraAPIError):
 
 
 class HedraInsufficientCreditsError(HedraAPIError):
-    """402: not enough credits in the pool that was billed."""
+    """402: the pool that pays has too few credits."""
 
 
 class HedraPermissionError(HedraAPIError):
@@ -259,7 +265,7 @@ class HedraPermissionError(HedraAPIError):
 
 
 class HedraNotFoundError(HedraAPIError):
-    """404 or 410: no such thing for this key."""
+    """404 or 410: it does not exist for this key."""
 
 
 class HedraConflictError(HedraAPIError):
@@ -271,20 +277,22 @@ class HedraRateLimitError(HedraAPIError):
 
 
 class HedraServerError(HedraAPIError):
-    """5xx: Hedra failed; what was asked may have been done all the same."""
+    """5xx: Hedra failed, perhaps after it had executed the request."""
 
 
 def join_sentences(*parts: str | None) -> str:
-    """Return the parts that are not empty, each with a full stop where it ends without punctuation."""
-    said = [part.strip() for part in parts if part and part.strip()]
-    return " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in said)
+    """Return the parts that are not empty, joined; a full stop ends each without other punctuation."""
+    texts = [part.strip() for part in parts if part and part.strip()]
+    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in texts)
 
 
 def is_retryable(reason_code: str | None, code: str | None, status_code: int | None) -> bool:
     """
-    Decide whether a failure may get better by itself.
+    Return whether an error is retryable. The most specific known fact decides.
 
-    :return: The verdict of the most specific fact that is known: reason code, code, HTTP status.
+    :param reason_code: Hedra's reason code, which decides first.
+    :param code: Hedra's error code, which decides second.
+    :param status_code: The HTTP status, which decides last; without one, True.
     """
     if reason_code in RETRYABLE_REASONS:
         return RETRYABLE_REASONS[reason_code]
@@ -296,9 +304,16 @@ def is_retryable(reason_code: str | None, code: str | None, status_code: int | N
 
 
 def remedy_for(reason_code: str | None, code: str | None, status_code: int | None) -> str | None:
-    """Return what the reader can do about a failure, in one line; None where nothing of it is known."""
+    """
+    Return what the reader can do about an error, in one line.
+
+    :param reason_code: Hedra's reason code, used first.
+    :param code: Hedra's error code, used second.
+    :param status_code: The HTTP status, used last.
+    :return: None if none of them is known.
+    """
     known = _REASON_REMEDIES.get(reason_code or "") or _CODE_REMEDIES.get(code or "")
     if known or status_code is None:
         return known
-    # Of statuses without words of their own, what is said of their kind: 4xx and 5xx.
+    # A status without a remedy of its own has that of 400 or 500.
     return _STATUS_REMEDIES.get(status_code) or _STATUS_REMEDIES.get(min(status_code // 100, 5) * 100)

@@ -1,4 +1,4 @@
-"""Look up what is known to exist: an answer 404 is an error then, or comes too early."""
+"""Calls for a generation that exists: here a 404 is an error, or comes a moment after the submit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RETRY_UNKNOWN_AFTER_SECONDS = (2.0, 4.0, 6.0)
-"""When :func:`retry_unknown` asks again: 12 s in all."""
+"""The pauses of :func:`retry_unknown`: 12 s in all."""
 
 
 def get_known_status(generation_id: str) -> Call[Generation]:
     """
     Return the status of a generation that exists.
 
+    :param generation_id: The generation.
+    :return: The generation.
     :raises HedraNotFoundError: If Hedra does not know it.
     """
     found = yield from calls.get_status(generation_id)
@@ -33,13 +35,14 @@ def get_known_status(generation_id: str) -> Call[Generation]:
 
 def retry_unknown(make_call: Callable[[], Call[T]]) -> Call[T]:
     """
-    Repeat a call for 12 seconds while Hedra answers that it does not know what is asked for.
+    Repeat a call for 12 seconds while Hedra answers 404.
 
-    Hedra answers 404 for a moment after a submit (observed), and always for a wrong id: a wrong id is to be
-    reported soon, not after the two minutes that a wait allows.
+    Hedra answers 404 for a moment after a submit (observed), and always for a wrong id. A wait allows two
+    minutes; 12 seconds report a wrong id sooner.
 
     :param make_call: Makes a new call for each attempt.
-    :raises HedraNotFoundError: If Hedra still does not know it.
+    :return: What the call returns.
+    :raises HedraNotFoundError: If the last answer is a 404 too.
     """
     for pause in RETRY_UNKNOWN_AFTER_SECONDS:
         try:
@@ -53,7 +56,8 @@ def unknown_generation(generation_id: str, for_seconds: float | None = None) -> 
     """
     Build the error of a generation that Hedra does not know.
 
-    :param for_seconds: How long Hedra has not known it; None: it was asked once.
+    :param generation_id: The generation.
+    :param for_seconds: How long Hedra has answered 404; None by default: one answer.
     """
     since = "" if for_seconds is None else f" It has answered 404 for {for_seconds:.0f} s."
     return HedraNotFoundError(

@@ -1,6 +1,7 @@
-"""The calls that users reach for, as methods of both clients: each runs one call of ``calls``.
+"""The calls that users need most, as methods of both clients. Each method runs one call of ``calls``.
 
-A submit is none of them: :func:`hedra_provider.submission.submit.submit_once` knows what a lost answer means.
+There is no method for a submit: :func:`hedra_provider.submission.submit.submit_once` pays once even if an
+answer is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ T = TypeVar("T")
 
 
 class SyncMethods:
-    """Methods of a client that returns what a call returns."""
+    """The methods of :class:`hedra_provider.api.client.HedraClient`."""
 
     def run(self, call: Call[T]) -> T:
         """Drive a call to its end."""
@@ -56,6 +57,7 @@ class SyncMethods:
         Return the status of one generation. It has URLs, but no ``credit_cost`` and no ``input``.
 
         :param generation_id: Its id.
+        :return: The generation.
         :raises HedraNotFoundError: If Hedra does not know it (yet: seen for a moment after a submit).
         :raises HedraError: If Hedra could not be asked.
         """
@@ -63,7 +65,8 @@ class SyncMethods:
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
         """
-        Return generations with what their status lacks: ``input``, ``credit_cost``, ``asset``. Newest first.
+        Return generations, newest first, with the fields that their status lacks: ``input``, ``credit_cost``,
+        ``asset``.
 
         :param ids: Generations to keep; all by default.
         :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).
@@ -73,7 +76,7 @@ class SyncMethods:
 
 
 class AsyncMethods:
-    """The same methods, of a client to await; :class:`SyncMethods` documents their parameters."""
+    """The methods of ``AsyncHedraClient``, to await. :class:`SyncMethods` documents their parameters."""
 
     async def run(self, call: Call[T]) -> T:
         """Drive a call to its end."""
@@ -96,5 +99,5 @@ class AsyncMethods:
         return self.run(get_known_status(generation_id))
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> Awaitable[list[Generation]]:
-        """Return generations with what their status lacks."""
+        """Return generations, newest first, with the fields that their status lacks."""
         return self.run(calls.list_generations(ids, **filters))

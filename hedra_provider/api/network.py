@@ -1,9 +1,9 @@
-"""The way to Hedra, checked before anything is sent: TLS certificates and proxies.
+"""TLS certificates and proxies, checked before anything is sent.
 
-httpx takes both from its arguments, and from the environment: ``SSL_CERT_FILE``, ``SSL_CERT_DIR``,
+httpx takes both from its arguments and from the environment: ``SSL_CERT_FILE``, ``SSL_CERT_DIR``,
 ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` (httpx's documentation, "Environment
-variables"). What it can't read raises a bare exception of httpx, of ssl or of the system, or is ignored. Here
-it becomes a :class:`HedraConfigurationError` that names the field or the variable.
+variables"). httpx ignores an invalid value, or raises a bare exception of httpx, ssl or the system. This
+module raises a :class:`HedraConfigurationError` that names the field or the variable.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ MAX_PORT = 65_535
 
 _BUNDLE = "the path of a CA bundle: a file with certificates in PEM"
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
-"""The names that OpenSSL reads in a folder of certificates; `openssl rehash` makes them."""
+"""The file names that OpenSSL reads in a folder of certificates; `openssl rehash` makes them."""
 
 
 def ssl_context(verify: bool | str) -> ssl.SSLContext:
     """
-    Return the TLS settings. Making them takes 50 ms, in which an event loop stands still: they are made once.
+    Return the TLS settings, from a cache: making them blocks an event loop for 50 ms.
 
-    :param verify: True checks certificates by the authorities of ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``,
-        else by those of certifi. False checks none. A text is the path of a CA bundle.
-    :raises HedraConfigurationError: If the bundle, or what a variable names, can't be used.
+    :param verify: True checks certificates with the CAs of ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, else with
+        those of certifi. False checks none. A text is the path of a CA bundle.
+    :return: A context for httpx.
+    :raises HedraConfigurationError: If the bundle, or the file or folder of a variable, can't be used.
     """
     if verify is False:
         return _unverified()
@@ -60,7 +61,7 @@ def _verified(name: str, remedy: str, file: str | None, folder: str | None) -> s
     try:
         if folder is not None:
             _require_hashed_folder(folder)
-        # A bundle that was replaced is another one: a triggerer runs for weeks.
+        # A part of the cache key, so that a triggerer that runs for weeks reads a replaced bundle.
         version = None if file is None else (os.stat(file).st_mtime_ns, os.stat(file).st_size)  # noqa: PTH116
         return _context(file, folder, version)
     except (OSError, ValueError) as error:
@@ -74,7 +75,7 @@ def _verified(name: str, remedy: str, file: str | None, folder: str | None) -> s
 
 
 def _require_hashed_folder(folder: str) -> None:
-    # Of a folder that is missing, or where no name fits, OpenSSL says nothing: each certificate is refused.
+    # OpenSSL reports no missing folder and no wrong file names. It rejects every server's certificate then.
     names = (entry.name for entry in Path(folder).iterdir())
     if not any(map(_HASHED_NAME.fullmatch, names)):
         raise ValueError("it holds no certificate that OpenSSL finds; `openssl rehash` makes the names")
@@ -92,11 +93,11 @@ def _unverified() -> ssl.SSLContext:
 
 def proxy_fault(url: str) -> tuple[str, str] | None:
     """
-    Say why a proxy can't be used.
+    Check the URL of a proxy.
 
     :param url: The proxy's URL.
-    :return: What is wrong, and what to do, in words that hold nothing of the URL: it may hold a password.
-        None if nothing is wrong.
+    :return: The end of a sentence about the fault, and the remedy; None without a fault. Both hold no part of
+        the URL, because it may have a password.
     """
     example = "Give e.g. http://proxy.example:3128, user and password URL-encoded."
     scheme = url.partition("://")[0].lower()
@@ -106,7 +107,7 @@ def proxy_fault(url: str) -> tuple[str, str] | None:
         return "is not an http(s) URL", example
     try:
         parsed = httpx.Proxy(url).url
-        # A bare password may end in the place of the port, or of the path.
+        # A password that is not URL-encoded may be read as the port or the path.
         readable = bool(parsed.host) and parsed.path in ("", "/") and not re.search(r"[\s?#\\]", url)
     except (httpx.InvalidURL, ValueError):
         readable = False
@@ -122,9 +123,11 @@ def proxy_fault(url: str) -> tuple[str, str] | None:
 
 def require_usable(base_url: str, proxy: str | None) -> None:
     """
-    Refuse the address of an API, or of a proxy, that httpx can't read.
+    Reject a base URL or a proxy that httpx can't use.
 
-    :raises HedraConfigurationError: Naming the argument.
+    :param base_url: The URL of the API.
+    :param proxy: The URL of a proxy; None without one.
+    :raises HedraConfigurationError: If one is invalid; the error names it.
     """
     try:
         readable = httpx.URL(base_url).scheme in ("http", "https")
@@ -142,14 +145,14 @@ def require_usable(base_url: str, proxy: str | None) -> None:
 @contextmanager
 def readable_environment() -> Iterator[None]:
     """
-    Make an httpx client in this block that takes its proxies from the environment.
+    Check the proxy variables around a block that creates an httpx client.
 
-    :raises HedraConfigurationError: If httpx can't read them; it names the variable.
+    :raises HedraConfigurationError: If httpx can't use them; the error names the variable.
     """
     proxies = getproxies()
     for scheme in ("http", "https", "all"):
         url = proxies.get(scheme)
-        # httpx puts http:// before an URL without a scheme.
+        # httpx puts http:// before a URL without a scheme.
         fault = proxy_fault(url if "://" in url else f"http://{url}") if url else None
         if fault:
             name = _name_of(f"{scheme}_proxy")
@@ -169,12 +172,17 @@ def readable_environment() -> Iterator[None]:
 
 
 def _name_of(variable: str) -> str:
-    """Return a variable's name as it is written here: the lower-case one goes first, as in urllib."""
+    """Return the name of the variable that is set; lower case has precedence, as in urllib."""
     return next((name for name in (variable, variable.upper()) if os.environ.get(name)), variable.upper())
 
 
 def environment_proxy(url: str) -> str | None:
-    """Return the name of the variable whose proxy a request to this URL goes through, None without one."""
+    """
+    Return the name of the environment variable whose proxy is used for a URL.
+
+    :param url: The URL of an HTTP request.
+    :return: The name; None without a proxy.
+    """
     parts = httpx.URL(url)
     proxies = getproxies()
     if proxy_bypass(parts.host):

@@ -1,7 +1,7 @@
-"""What can be asked for: bodies of ``POST /generations``, checked before anything is spent.
+"""Bodies of ``POST /generations``, built and checked before anything is spent.
 
-The fields are those of Hedra's v2 schema (GenerateVideoRequest, GenerateTextToSpeechRequest); a field that
-it gains later is passed through as it is.
+The fields are those of Hedra's v2 schema (GenerateVideoRequest, GenerateTextToSpeechRequest). Unknown fields
+are sent unchanged, so that newer fields of Hedra's can be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model by its short name; its id and slug are Hedra's published ones, None where not published."""
+    """
+    A model that has a short name in this package.
+
+    :param id: Its published id.
+    :param slug: Its published slug; None if Hedra publishes none.
+    """
 
     id: str
     slug: str | None
@@ -46,14 +51,14 @@ def _uuid_text(value: Any) -> str:
     return text.lower()
 
 
-def _words(value: Any) -> Any:
+def _non_empty(value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
         raise ValueError("should not be empty")
     return value
 
 
 AssetId = Annotated[str, BeforeValidator(_uuid_text)]
-Words = Annotated[str, BeforeValidator(_words)]
+NonEmptyText = Annotated[str, BeforeValidator(_non_empty)]
 
 
 class _Body(BaseModel):
@@ -61,33 +66,33 @@ class _Body(BaseModel):
 
 
 class SpeechRequest(_Body):
-    """Inline speech, or a text_to_speech generation of its own. Speed and stability as in Hedra's schema."""
+    """A ``text_to_speech`` request, or the inline speech of a video. Limits are those of Hedra's schema."""
 
     type: str = "text_to_speech"
     voice_id: AssetId
-    text: Words
+    text: NonEmptyText
     language: str = "auto"
     speed: float = Field(default=1.0, ge=0.7, le=1.2)
     stability: float = Field(default=1.0, ge=0.0, le=1.0)
 
 
 class VideoInputs(_Body):
-    """How the video shall look."""
+    """The ``generated_video_inputs`` of a video request."""
 
-    text_prompt: Words
+    text_prompt: NonEmptyText
     aspect_ratio: str = Field(pattern=r"^\d{1,3}:\d{1,3}$")
-    resolution: Words
+    resolution: NonEmptyText
     duration_ms: int | None = Field(default=None, gt=0)
     seed: int | None = None
 
 
 class VideoRequest(_Body):
-    """A video of a portrait and a voice."""
+    """A request for a video from a portrait and a voice."""
 
     type: str = "video"
     name: str | None = Field(default=None, max_length=255)
     ai_model_id: AssetId | None = None
-    model_slug: Words | None = None
+    model_slug: NonEmptyText | None = None
     start_keyframe_id: AssetId
     audio_id: AssetId | None = None
     audio_generation: SpeechRequest | None = None
@@ -97,17 +102,19 @@ class VideoRequest(_Body):
 
 
 def is_uuid(value: str) -> bool:
-    """Return whether a text is a UUID in its usual form of 36 characters."""
+    """Return whether a text is a UUID in its form of 36 characters."""
     return _UUID.fullmatch(value) is not None
 
 
 def model_fields(model: str, catalogue: Iterable[Model] = ()) -> dict[str, str]:
     """
-    Return how a request names a model.
+    Return the field that names a model in a request.
 
     :param model: A short name (``avatar``, ``omnia``, ``character-3``), a slug or an id.
-    :param catalogue: The account's models; a slug found there is preferred, for Hedra deprecates ids.
-    :return: ``{"model_slug": ...}``, or ``{"ai_model_id": ...}`` where no slug is known.
+    :param catalogue: The account's models; empty by default. Their slug has precedence, because Hedra
+        deprecates ids.
+    :return: ``{"model_slug": ...}``, or ``{"ai_model_id": ...}`` if no slug is known.
+    :raises HedraValueError: If it can't be the name of a model.
     """
     found = find_model(model, catalogue)
     known = KNOWN_MODELS.get(model.strip().lower())
@@ -119,15 +126,21 @@ def model_fields(model: str, catalogue: Iterable[Model] = ()) -> dict[str, str]:
         return {"ai_model_id": named}
     if not named or any(character.isspace() for character in named):
         raise HedraValueError(
-            f"model: {shown(model)} is not a model's name.",
+            f"model: {shown(model)} is not the name of a model.",
             param="model",
-            remedy=f"Use one of {', '.join(KNOWN_MODELS)}, or a slug or id of GET /models.",
+            remedy=f"Use one of {', '.join(KNOWN_MODELS)}, or a slug or id from GET /models.",
         )
     return {"model_slug": named}
 
 
 def find_model(model: str, catalogue: Iterable[Model]) -> Model | None:
-    """Return the model of the catalogue that a name, slug or id means; None if it is not there."""
+    """
+    Return a model of the catalogue.
+
+    :param model: A short name, a slug or an id.
+    :param catalogue: The account's models.
+    :return: None if the catalogue lacks it.
+    """
     wanted = {model.strip().lower()}
     known = KNOWN_MODELS.get(model.strip().lower())
     if known:
@@ -161,13 +174,25 @@ def avatar_video_request(
     """
     Build the body for a video of a portrait that speaks.
 
-    :param image_id: The portrait's asset.
-    :param audio_id: The voice's asset; it sets the length of the video. Or:
-    :param text: What to say, with ``voice_id``: Hedra makes the speech.
-    :param model: As :func:`model_fields` gives it.
-    :param duration_ms: Left out, the video follows the audio.
-    :param extra_request: Merged over the body: newer fields, or any other.
-    :raises HedraValueError: Naming the field, its value and what would be right.
+    :param image_id: The asset id of the portrait.
+    :param audio_id: The asset id of the audio, which sets the length of the video. Either this or ``text``.
+    :param text: The text that Hedra turns into speech, with ``voice_id``.
+    :param voice_id: The voice of the speech.
+    :param language: The language of the speech; ``auto`` by default.
+    :param speed: The speed of the speech, 0.7 to 1.2; 1.0 by default.
+    :param stability: The stability of the speech, 0 to 1; 1.0 by default.
+    :param text_prompt: How the video looks.
+    :param model: The field that names the model, from :func:`model_fields`.
+    :param aspect_ratio: E.g. ``9:16``.
+    :param resolution: E.g. ``720p``.
+    :param duration_ms: The length of the video in milliseconds; by default that of the audio.
+    :param audio_start_ms: Where the audio begins, in milliseconds; below 0 prepends silence. 0 by default.
+    :param seed: The seed of the generation; random by default.
+    :param name: The name of the generation at Hedra.
+    :param workspace_id: The workspace that pays; by default the key's own.
+    :param extra_request: Further fields, merged over the body; empty by default.
+    :return: The body, without ids.
+    :raises HedraValueError: If a field is wrong; the error names it, its value and a right one.
     """
     require_one_voice(audio_id, text, voice_id)
     speech = None
@@ -196,18 +221,21 @@ def avatar_video_request(
             "seed": seed,
         },
     }
-    return checked(VideoRequest, merged(body, extra_request or {}))
+    return validate(VideoRequest, deep_merge(body, extra_request or {}))
 
 
 def require_one_voice(audio: str | None, text: str | None, voice_id: str | None) -> None:
     """
-    Check that a video gets exactly one voice.
+    Check that a video has exactly one voice.
 
-    :raises HedraValueError: If it has none or two, or a text without a voice.
+    :param audio: The audio: an asset id, path or URI.
+    :param text: The text to speak.
+    :param voice_id: The voice of the text.
+    :raises HedraValueError: If audio and text are both given or both missing, or a text has no voice.
     """
     if audio and text:
         raise HedraValueError(
-            "audio and text are both given: which of them shall be spoken?",
+            "audio and text are both given.",
             remedy="Give audio (a recording), or text with voice_id (Hedra makes the speech), not both.",
         )
     if not audio and not text:
@@ -218,38 +246,41 @@ def require_one_voice(audio: str | None, text: str | None, voice_id: str | None)
     if text and not voice_id:
         raise HedraValueError(
             "text is given without voice_id.",
-            remedy="Take the id of a voice of GET /voices: client.run(calls.list_voices()).",
+            remedy="Give the id of a voice: HedraHook().list_voices() returns them all.",
         )
 
 
 IDENTITY_FIELDS = frozenset({"generation_id", "generation_ids", "reserved_asset_id", "reserved_asset_ids"})
-"""Fields that say which generation it is, not what it shows; they are this package's to set."""
+"""Fields with the ids of a generation and its result. Only this package sets them."""
 
 
 MAX_BATCH_SIZE = 8
-"""Variations that Hedra's v2 schema lets one request ask for."""
+"""The most variations of one request, by Hedra's v2 schema."""
 
 
-def refuse_ids(body: Mapping[str, Any]) -> None:
+def reject_ids(body: Mapping[str, Any]) -> None:
     """
-    Refuse a body that sets what identifies a generation.
+    Reject a body that sets the ids of its generation.
 
-    :raises HedraValueError: Naming the field.
+    :param body: The body.
+    :raises HedraValueError: If it sets one; the error names the field.
     """
     own = sorted(IDENTITY_FIELDS & body.keys())
     if own:
         raise HedraValueError(
             f"request: {', '.join(own)} is set by this package.",
             param=own[0],
-            remedy="Use idempotency_key to say what the generation is for.",
+            remedy="Remove it. To pay once for several tasks, give them the same idempotency_key.",
         )
 
 
 def batch_size(body: Mapping[str, Any]) -> int:
     """
-    Return how many variations a body asks for; 1 where it does not say.
+    Return the number of variations of a body.
 
-    :raises HedraValueError: If it is not a whole number that Hedra takes.
+    :param body: The body.
+    :return: Its ``batch_size``; 1 without one.
+    :raises HedraValueError: If it is not a whole number from 1 to 8.
     """
     asked = body.get("batch_size")
     try:
@@ -260,29 +291,37 @@ def batch_size(body: Mapping[str, Any]) -> int:
         raise HedraValueError(
             f"batch_size: {shown(asked)} is not a whole number from 1 to {MAX_BATCH_SIZE}.",
             param="batch_size",
-            remedy="Map a task over more variations.",
+            remedy="For more variations, map the task.",
         )
     return size
 
 
-def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with the extra fields laid over it, mappings within mappings too."""
+def deep_merge(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Merge a mapping over another; nested mappings are merged too.
+
+    :param body: The lower one; it is not changed.
+    :param extra: The upper one: its values have precedence.
+    """
     result = dict(body)
     for name, value in extra.items():
         below = result.get(name)
         if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = merged(below, value)
+            value = deep_merge(below, value)
         result[name] = value
     return result
 
 
-def checked(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
+def validate(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Check a body and drop what is None.
+    Check a body, and drop the fields that are None.
 
-    :raises HedraValueError: With every field that is wrong, its value and what would be right.
+    :param kind: The model to check it with.
+    :param body: The body.
+    :return: The body as JSON.
+    :raises HedraValueError: If fields are wrong; the error names each, its value and what is right.
     """
-    require_sendable(body, "request")
+    require_json(body, "request")
     try:
         return kind.model_validate(body).model_dump(mode="json", exclude_none=True)
     except ValidationError as error:
@@ -302,93 +341,105 @@ def checked(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def require_sendable(value: Any, param: str, *, depth: int = 20) -> None:
+def require_json(value: Any, param: str, *, depth: int = 20) -> None:
     """
-    Refuse what can't be written as JSON, before anything is sent.
+    Reject a value that can't be sent as JSON.
 
-    :param value: What shall be sent.
-    :param param: Where it comes from, for messages.
-    :raises HedraValueError: Naming the field.
+    :param value: The value to send.
+    :param param: The parameter that it comes from, for messages.
+    :param depth: Levels of nesting that are allowed, 20 by default.
+    :raises HedraValueError: If it, or a value in it, has no JSON form; the error names the field.
     """
     wrong = None
     if isinstance(value, str):
         if any("\ud800" <= character <= "\udfff" for character in ("" if value.isascii() else value)):
-            wrong = "holds half a character (a lone surrogate)"
+            wrong = "holds a lone surrogate, which UTF-8 can't encode"
     elif isinstance(value, float):
-        wrong = None if math.isfinite(value) else "is no number that JSON knows"
+        wrong = None if math.isfinite(value) else "is not a number that JSON can express"
     elif isinstance(value, (Mapping, list, tuple)) and not depth:
         wrong = "is nested too deeply"
     elif isinstance(value, Mapping):
         for name, item in value.items():
             if not isinstance(name, str):
                 raise HedraValueError(
-                    f"{param}: the field {shown(name)} has no text for a name.", param=param
+                    f"{param}: the name of the field {shown(name)} is not a text.", param=param
                 )
-            require_sendable(name, f"{param}: a field's name", depth=depth)
-            require_sendable(item, clean(name, max_length=100), depth=depth - 1)
+            require_json(name, f"{param}: a field's name", depth=depth)
+            require_json(item, clean(name, max_length=100), depth=depth - 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            require_sendable(item, param, depth=depth - 1)
+            require_json(item, param, depth=depth - 1)
     elif value is not None and not isinstance(value, int):
-        wrong = f"is a {type(value).__name__}, which JSON does not know"
+        wrong = f"is of type {type(value).__name__}, which JSON does not have"
     if wrong:
         raise HedraValueError(f"{param} {wrong}: {shown(value)}.", param=param, remedy="Nothing was sent.")
 
 
 def require_id(value: Any, param: str) -> str:
     """
-    Return the id of a generation or an asset.
+    Return the id of a generation or an asset, stripped of white space.
 
-    :raises HedraValueError: If it is no UUID.
+    :param value: The value of a parameter.
+    :param param: The name of the parameter, for messages.
+    :raises HedraValueError: If it is not a UUID.
     """
     text = str(value).strip()
     if not is_uuid(text):
         raise HedraValueError(
             f"{param}: {shown(value)} is not a UUID.",
             param=param,
-            remedy="Give the id that Hedra, or a task, gave.",
+            remedy="Give an id from Hedra or from the output of a task.",
         )
     return text
 
 
 def check_against_model(body: Mapping[str, Any], model: Model) -> None:
     """
-    Check a video request against the limits that its model publishes.
+    Check a video request against the published limits of its model.
 
-    :raises HedraValueError: Naming the field, its value and what the model takes.
+    :param body: The request.
+    :param model: Its model, from the catalogue.
+    :raises HedraValueError: If a limit is exceeded; the error names the field, its value and the limit.
     """
     inputs = body.get("generated_video_inputs") or {}
     name = model.name or model.slug or model.id
     ratio, resolution = inputs.get("aspect_ratio"), inputs.get("resolution")
     if model.aspect_ratios and ratio and not model.aspect_ratio_range and ratio not in model.aspect_ratios:
-        raise _not_taken("aspect_ratio", ratio, name, ", ".join(model.aspect_ratios))
+        raise _not_accepted("aspect_ratio", ratio, name, ", ".join(model.aspect_ratios))
     if model.resolutions and resolution and resolution not in model.resolutions:
-        raise _not_taken("resolution", resolution, name, ", ".join(model.resolutions))
+        raise _not_accepted("resolution", resolution, name, ", ".join(model.resolutions))
     duration = inputs.get("duration_ms")
     if model.max_duration_ms and duration and duration > model.max_duration_ms:
-        raise _not_taken("duration_ms", duration, name, f"at most {model.max_duration_ms} ms")
+        raise _not_accepted("duration_ms", duration, name, f"at most {model.max_duration_ms} ms")
     if model.requires_audio_input and not (body.get("audio_id") or body.get("audio_generation")):
-        raise _not_taken("audio_id", None, name, "portrait and audio")
+        raise _not_accepted("audio_id", None, name, "a portrait and an audio")
     prompt = inputs.get("text_prompt") or ""
     if model.max_prompt_length and len(prompt) > model.max_prompt_length:
-        raise _not_taken(
+        raise _not_accepted(
             "text_prompt", f"{len(prompt)} characters", name, f"at most {model.max_prompt_length}"
         )
 
 
 def not_in_catalogue(model: str, catalogue: Iterable[Model]) -> HedraValueError:
-    """Build the error of a model that the account does not have."""
-    there = sorted(filter(None, (candidate.slug or candidate.id for candidate in catalogue)))
+    """
+    Build the error of a model that the account does not have.
+
+    :param model: The name that was given.
+    :param catalogue: The account's models.
+    """
+    slugs = sorted(filter(None, (candidate.slug or candidate.id for candidate in catalogue)))
     return HedraValueError(
         f"model: {shown(model)} is not in this account's catalogue.",
         param="model",
-        remedy=f"Use one of: {', '.join(there[:20]) or 'none at all are there; check the plan'}.",
+        remedy=f"Use one of: {', '.join(slugs[:20])}."
+        if slugs
+        else "The catalogue is empty: check the plan.",
     )
 
 
-def _not_taken(param: str, value: Any, model: Any, takes: str) -> HedraValueError:
+def _not_accepted(param: str, value: Any, model: Any, accepted: str) -> HedraValueError:
     return HedraValueError(
-        f"{param}: {model} does not take {shown(value)}; it takes {takes}.",
+        f"{param}: {model} does not accept {shown(value)}; it accepts {accepted}.",
         param=param,
         remedy="Nothing was submitted.",
     )

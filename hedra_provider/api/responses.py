@@ -1,7 +1,7 @@
-"""What Hedra says: the answers of the v2 API as pydantic models.
+"""The answers of the v2 API as pydantic models.
 
-Unknown fields are ignored and missing ones survived: a field that a later version of the API renames or
-retypes must not end a wait that is already paid for. Only what a caller can't go on without is required.
+Unknown fields are ignored, and missing or mistyped ones are None: if a later version of the API renames a
+field, that must not end a wait for a paid generation. Only fields that every caller needs are required.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RUNNING_STATUSES = frozenset({"queued", "processing", "finalizing"})
 
 
 class _OrNone:
-    """Lets a field be None where what came can't be read; pydantic does so without coming back to Python."""
+    """Makes a field None if its value has another type. Pydantic's core does that without Python code."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -38,16 +38,16 @@ class _OrNone:
 
 
 Lenient = Annotated[T | None, _OrNone()]
-"""An optional field that reads as None where the API sends something else than documented."""
+"""An optional field, None if the API sends another type than documented."""
 
 
 Shown = Annotated[Lenient[str], AfterValidator(clean_code)]
-"""A text that gets into logs and XComs: whatever the API sends, it is one short line without secrets."""
+"""A text for logs and XComs: cleaned to one short line without secrets."""
 
 ShownId = Annotated[str, AfterValidator(clean_code)]
 
 SignedUrl = Annotated[Lenient[str], Field(repr=False)]
-"""A URL that lets whoever reads it fetch the file: no traceback shall show it."""
+"""A signed URL: everyone who has it can fetch the file, so no traceback shows it."""
 
 
 class Answer(BaseModel):
@@ -57,7 +57,7 @@ class Answer(BaseModel):
         extra="ignore",
         frozen=True,
         protected_namespaces=(),
-        # Python's JSON writes NaN and Infinity; neither a progress nor a database can be that.
+        # Python's JSON reads NaN and Infinity; no field can have such a value, and a database may reject it.
         allow_inf_nan=False,
     )
 
@@ -85,7 +85,7 @@ class Asset(Answer):
 
     @property
     def file_url(self) -> str | None:
-        """The URL to fetch the file from, ``download_url`` first; None for an unfinished upload."""
+        """The URL of the file, ``download_url`` before ``url``; None for an unfinished upload."""
         return (self.asset.download_url or self.asset.url) if self.asset else None
 
 
@@ -94,13 +94,13 @@ class Voice(Asset):
 
     @property
     def labels(self) -> dict[str, str]:
-        """What the voice sounds like, e.g. ``{"language": "English", "gender": "female"}``."""
+        """The labels of the voice, e.g. ``{"language": "English", "gender": "female"}``."""
         pairs = (self.asset.labels if self.asset else None) or []
         return {str(pair.get("name")): str(pair.get("value")) for pair in pairs if pair.get("name")}
 
 
 class CreatedAsset(Answer):
-    """The answer to ``POST /assets``. ``upload_url`` comes for videos only: a signed URL for an HTTP PUT."""
+    """The answer to ``POST /assets``. Only a video has an ``upload_url``, a signed URL for an HTTP PUT."""
 
     id: ShownId
     upload_url: SignedUrl = None
@@ -116,9 +116,10 @@ class Variation(Answer):
 
     def as_generation(self, generation_id: str, generation_type: str | None) -> Generation:
         """
-        Return it as the generation that it is.
+        Return the variation as a generation.
 
-        :param generation_id: The id that was asked for, where the variation has none.
+        :param generation_id: The id that the submit chose, used if the variation has none.
+        :param generation_type: The type of the batch, e.g. ``video``.
         """
         facts = self.model_dump() | {"id": self.id or generation_id, "type": generation_type}
         return Generation.model_validate(facts)
@@ -126,11 +127,11 @@ class Variation(Answer):
 
 class Generation(Answer):
     """
-    A generation, as the submit, the status endpoint or the list shows it.
+    A generation, as a submit, the status endpoint or the list returns it.
 
-    Documented statuses are queued, processing, finalizing, complete and error. Another status counts as
-    running, unless the answer has an error: then it counts as ``error``. Fields that an endpoint lacks are
-    None: only the list has ``input`` and ``credit_cost``.
+    Documented statuses are queued, processing, finalizing, complete and error. An unknown status counts as
+    running; with an error in the answer, it counts as ``error``. Fields that an endpoint lacks are None: only
+    the list has ``input`` and ``credit_cost``.
     """
 
     id: ShownId
@@ -152,12 +153,12 @@ class Generation(Answer):
 
     @property
     def is_complete(self) -> bool:
-        """Whether it ended well."""
+        """Whether its status is ``complete``."""
         return self.status == COMPLETE
 
     @property
     def is_running(self) -> bool:
-        """Whether it has a status that is known to be that of a running generation."""
+        """Whether its status is a documented running one."""
         return self.status in RUNNING_STATUSES
 
     @property
@@ -169,23 +170,23 @@ class Generation(Answer):
 
     @property
     def _has_error(self) -> bool:
-        """Whether the answer names an error; an object whose fields are all empty names none."""
+        """Whether the answer has an error; an object whose fields are all empty is none."""
         error = self.error
         return bool(any(error.values()) if isinstance(error, dict) else error) or bool(self.error_message)
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether it is complete or failed."""
         return self.is_complete or self.is_failed
 
     @property
     def file_url(self) -> str | None:
-        """The URL to fetch the result from; ``complete`` sometimes comes without one."""
+        """The URL of the result; None if there is none, which was seen with ``complete`` too."""
         return self.download_url or self.url or (self.asset.file_url if self.asset else None)
 
 
 class Page(Answer):
-    """A page of ``GET /generations``. What has no ``data`` does not say that nothing is there."""
+    """A page of ``GET /generations``. ``data`` is required: an answer without it is not an empty page."""
 
     data: list[Generation]
 
@@ -230,7 +231,12 @@ class Model(Answer):
     price_details: Lenient[dict[str, Any]] = None
 
     def slot(self, media_type: str) -> Slot | None:
-        """Return the first input of that media type (``image``, ``audio``, ``video``), None without one."""
+        """
+        Return the model's first input of a media type.
+
+        :param media_type: ``image``, ``audio`` or ``video``.
+        :return: None if it has no such input.
+        """
         for mode in self.inputs or []:
             for slot in mode.slots or []:
                 if slot.type == media_type:
@@ -257,7 +263,12 @@ class Credits(Answer):
     workspace_credit_pool: Lenient[dict[str, CreditPool]] = None
 
     def available(self, workspace_id: str | None) -> int | None:
-        """Return the credits that a request with this workspace can spend, None where Hedra does not say."""
+        """
+        Return the credits that a request can spend.
+
+        :param workspace_id: The workspace that pays; None for the key's default pool.
+        :return: Credits; None if Hedra does not state them.
+        """
         if workspace_id is None:
             return self.remaining
         pool = (self.workspace_credit_pool or {}).get(workspace_id)

@@ -1,4 +1,4 @@
-"""A file to send whose length is known."""
+"""A file to send, with a fixed length."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ CHUNK_BYTES = 1024 * 1024
 
 class SizedFile:
     """
-    An open binary file, its name, and the number of bytes that will be sent of it.
+    An open binary file with its name and the number of bytes to send.
 
-    httpx takes the length of a body from the file's descriptor where it has one, which is wrong for a file
-    that is decompressed while it is read. This object has none: it tells the length it was given.
+    httpx takes the length of a body from the file's descriptor. That is wrong for a file that is decompressed
+    while it is read. This object has no descriptor: httpx uses ``size``.
 
     :param file: Readable and seekable, opened in binary mode.
     :param size: Bytes from the start of the file to its end.
-    :param name: File name to send along.
-    :param content_type: MIME type to send along.
-    :param unchanged: Whether the file is still what it was; asked before its last bytes are read.
+    :param name: The file name to send.
+    :param content_type: The MIME type to send; ``application/octet-stream`` by default.
+    :param unchanged: Returns whether the file is unchanged, called when its last bytes are read; by default
+        that is not checked.
     """
 
     def __init__(
@@ -45,37 +46,46 @@ class SizedFile:
 
     def read(self, size: int = -1, /) -> bytes:
         """
-        Read on, to ``size`` at the most: bytes that were appended meanwhile are not part of it.
+        Read the next bytes, never beyond the file's ``size``: bytes that were appended since are ignored.
 
-        :raises HedraTransferError: If the file changed.
+        :param size: Bytes to read at most; all that are left by default.
+        :return: The bytes; none at the end.
+        :raises HedraTransferError: If the file changed or can't be read.
         """
         left = self.size - self._file.tell()
         wanted = left if size < 0 else min(size, left)
         try:
             chunk = self._file.read(wanted)
         except Exception as error:
-            # Of a file on object storage, a driver's error of whatever kind.
-            raise HedraTransferError(f"{self.name} could not be read on: {clean(str(error))}.") from error
+            # Each driver of an object storage has its own classes of errors.
+            raise HedraTransferError(
+                f"{self.name} could not be read to its end: {clean(str(error))}."
+            ) from error
         cut_short = wanted > 0 and not chunk
         at_the_end = 0 < left == len(chunk)
         if cut_short or (at_the_end and self._unchanged and not self._unchanged()):
             raise HedraTransferError(
-                f"{self.name} changed while it was sent; it was not sent to its end.",
+                f"{self.name} changed while it was sent, so sending stopped.",
                 remedy=f"{TRY_AGAIN} Write the file before the task starts.",
             )
         return chunk
 
     def tell(self) -> int:
-        """Return the position."""
+        """Return the position in bytes."""
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to an absolute position, or (``SEEK_END``, 0) only tell the length."""
+        """
+        Go to a position, and return it. ``SEEK_END`` only returns it: httpx asks so for the length.
+
+        :param offset: Bytes from the start, or from the end.
+        :param whence: As for ``io.IOBase.seek``; ``SEEK_SET`` by default.
+        """
         if whence == os.SEEK_END:
             return self.size + offset
         return self._file.seek(offset, whence)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield what is left; httpx takes a body for a stream only if it can be iterated over."""
+        """Yield the bytes that are left: httpx streams a body only if it can be iterated over."""
         while chunk := self.read(CHUNK_BYTES):
             yield chunk

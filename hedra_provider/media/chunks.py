@@ -101,7 +101,7 @@ def aiff(reader: Reader) -> Played | None:
 
 
 def au(reader: Reader) -> Played | None:
-    """Measure a Sun or NeXT AU file; its sound goes to the end of the file whatever its header says."""
+    """Measure a Sun or NeXT AU file; its sound ends with the file, whatever length the header states."""
     _, start, _, encoding, rate, channels = struct.unpack(">4s5I", reader.exactly(24))
     bits = _AU_BITS.get(encoding)
     if not bits or not rate or not channels:

@@ -49,16 +49,16 @@ def measure_duration(file: BinaryIO, size: int, mime: str) -> Duration | None:
     Measure how long an audio or a video plays.
 
     :param file: Readable and seekable; left at its start.
-    :param size: Its bytes.
-    :param mime: Its type, by :func:`hedra_provider.media.media_type.detect_media_type`. For ``audio/*`` the
-        sound counts, for ``video/*`` whatever of the file plays longest.
-    :return: None where the length can't be found out: the format is not known here, the file is cut, or it
-        holds something that can't be counted. The function never raises: such a file may still be good.
+    :param size: Its length in bytes.
+    :param mime: Its type, from :func:`hedra_provider.media.media_type.detect_media_type`. For ``audio/*``
+        the sound is measured, for ``video/*`` the track that plays longest.
+    :return: The length; None if it can't be measured: the format is unknown, the file is cut, or it holds
+        something that can't be counted. The function never raises: Hedra may accept such a file.
     """
     try:
         walk = _walk_for(mime)
         found = walk(file, size, mime.startswith("video/")) if walk else None
-    except Exception:  # noqa: BLE001  whatever a broken file leads to, it may still be good for Hedra
+    except Exception:  # noqa: BLE001  Hedra may accept a file that is broken here
         return None
     finally:
         file.seek(0)

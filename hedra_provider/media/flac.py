@@ -1,7 +1,7 @@
-"""FLAC: frames that say how many samples they hold, but not how many bytes.
+"""FLAC: frames whose headers state their number of samples, but not of bytes.
 
 The header of a frame is found by its first bytes, its checksum and its number, which goes up by one with each
-frame. The total in the header of the file is not believed: encoders that write to a pipe leave it at 0.
+frame. The total in the header of the file is not used: encoders that write to a pipe leave it at 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SYNC = re.compile(rb"\xff[\xf8\xf9]")
 @dataclass(frozen=True)
 class FlacFrame:
     """
-    What the header of a frame says.
+    The header of a frame.
 
     :param samples: Samples of each channel.
     :param number: The number of its first sample, or of the frame where all have the same size.
@@ -45,9 +45,9 @@ def flac(reader: Reader) -> Played | None:
     while skip_id3(reader):
         pass
     rate = _sample_rate(reader)
-    samples = doubtful = skipped = last_at = 0
+    samples = uncertain = skipped = last_at = 0
     expected: int | None = None
-    after_doubtful = 0
+    after_uncertain = 0
     while reader.left:
         block = reader.peek(BLOCK_BYTES)
         is_last = len(block) < BLOCK_BYTES
@@ -59,26 +59,26 @@ def flac(reader: Reader) -> Played | None:
             if frame is None:
                 continue
             found = True
-            if expected is None or frame.number in (expected, after_doubtful, 0):
+            if expected is None or frame.number in (expected, after_uncertain, 0):
                 samples += frame.samples
                 expected = frame.next_number
                 last_at = reader.at + place.start()
             else:
                 # Bytes that look like a frame, or the first frame behind a gap.
-                doubtful += frame.samples
-                after_doubtful = frame.next_number
-                if doubtful > rate * 60:
+                uncertain += frame.samples
+                after_uncertain = frame.next_number
+                if uncertain > rate * 60:
                     raise NotMeasurableError("frames of FLAC out of order")
         skipped = 0 if found else skipped + len(block)
         if skipped > MAX_JUNK_BYTES:
             raise NotMeasurableError("too much between two frames")
         reader.at += len(block) - keep
-    if doubtful > rate // 10:
+    if uncertain > rate // 10:
         raise NotMeasurableError("frames of FLAC out of order")
     reader.at = last_at
     if not _is_whole(reader.peek(reader.left)):
         raise NotMeasurableError("the file is cut")
-    return Played(Fraction(samples, rate), Fraction(samples + doubtful, rate))
+    return Played(Fraction(samples, rate), Fraction(samples + uncertain, rate))
 
 
 def flac_frame(head: bytes) -> FlacFrame | None:

@@ -1,7 +1,7 @@
 """Streams of frames without a container: MP3 (and MP1, MP2), AAC in ADTS, AMR.
 
-Each frame says how long it is in bytes; all are counted one by one. So files that were joined byte by byte
-count whole, and what a Xing, Info or VBRI header claims does not matter.
+Each frame header gives the length of its frame, and all frames are counted. So files that were joined byte by
+byte are measured whole, and the number in a Xing, Info or VBRI header does not matter.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _ADTS_RATES = (
 @dataclass(frozen=True)
 class Frame:
     """
-    What the header of a frame says.
+    The header of a frame.
 
-    :param length: Bytes from this header to the next; 0 for MP3's free format, which does not say.
+    :param length: Bytes from this header to the next; 0 for MP3's free format, which does not state it.
     :param samples: Samples of each channel.
     :param rate: Samples a second.
     :param stream: What all frames of one stream share.
@@ -145,7 +145,7 @@ def skip_id3(reader: Reader) -> bool:
 
 
 class _Walk:
-    """Counts the frames of a stream, over tags and over what is no frame."""
+    """Counts the frames of a stream, over tags and over what is not a frame."""
 
     def __init__(self, reader: Reader, head_bytes: int, parse: Callable[[bytes], Frame | None]) -> None:
         self._reader = reader
@@ -220,7 +220,7 @@ class _Walk:
         try:
             for _ in range(count):
                 if not frame.length:
-                    # Free format does not say where the next frame is. Behind junk it may be junk too.
+                    # Free format does not state where the next frame begins. Behind junk it may be junk too.
                     return not self.skipped
                 reader.at += frame.length
                 if reader.left < self._head_bytes:
@@ -255,10 +255,10 @@ class _Walk:
         return False
 
     def _skip_unread(self) -> None:
-        """Go to where the next frame or tag may be."""
+        """Go to the next position of a possible frame or tag."""
         reader = self._reader
         block = reader.peek(_WINDOW_BYTES)
-        # 0xFF begins a frame; I, T and A begin tags, which few bytes of sound look like.
+        # 0xFF begins a frame; I, T and A begin tags, which rarely occur in the bytes of sound.
         places = [at for sign in (b"\xff", b"ID3", b"TAG", b"APETAGEX") if (at := block.find(sign, 1)) > 0]
         # The window may cut a tag.
         rest = len(block) - 7 if len(block) == _WINDOW_BYTES else len(block)
@@ -275,9 +275,9 @@ class _Walk:
 @dataclass(frozen=True)
 class _Info:
     """
-    What the frame says that LAME and FFmpeg write before the sound.
+    The frame of metadata that LAME and FFmpeg write before the sound.
 
-    :param frames: How many frames follow, as it claims.
+    :param frames: How many frames follow, as the frame states.
     :param delay: Samples that the encoder added at the start.
     :param padding: Samples that it added at the end.
     """

@@ -1,4 +1,4 @@
-"""Compare an image with what a model takes, and say how to convert it."""
+"""Compare an image with the limits of a model, and name the command that converts it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def require_image(facts: ImageFacts, source: str, *, param: str, slot: Slot | None) -> None:
     """
-    Refuse an image that is cut, or whose sides the model does not take.
+    Reject an image that is cut, or too small or too large for the model.
 
-    :param facts: What the file says of itself.
+    :param facts: The facts of the image, from :func:`hedra_provider.media.images.inspect_image`.
     :param source: Its path or URI, for messages.
-    :param param: The parameter that named it, for messages.
-    :param slot: What the model takes, None where that is not compared.
-    :raises HedraValueError: With the reason and how to convert the image.
+    :param param: The operator's parameter for this file, for messages.
+    :param slot: The limits of the model's input; None if they are not checked.
+    :raises HedraValueError: If it is rejected; the remedy names the command that converts it.
     """
     if facts.is_cut:
         raise HedraValueError(
@@ -33,14 +33,14 @@ def require_image(facts: ImageFacts, source: str, *, param: str, slot: Slot | No
         return
     least, most = slot.min_dimension_px or 0, slot.max_dimension_px or 0
     if min(facts.width, facts.height) < least:
-        wrong, geometry = f"{least} at the least", f"{least}x{least}^"
+        wrong, geometry = f"at least {least}", f"{least}x{least}^"
     elif most and max(facts.width, facts.height) > most:
-        wrong, geometry = f"{most} at the most", f"{most}x{most}>"
+        wrong, geometry = f"at most {most}", f"{most}x{most}>"
     else:
         return
     pixels = f"{facts.width} x {facts.height} pixels"
     raise HedraValueError(
-        f"{param}: {shown(source)} has {pixels}; the model takes {wrong} on each side.",
+        f"{param}: {shown(source)} has {pixels}; the model accepts {wrong} on each side.",
         param=param,
         remedy=f"Scale it, e.g. by ImageMagick: magick INPUT -resize '{geometry}' OUTPUT. Nothing was sent.",
     )
@@ -48,33 +48,34 @@ def require_image(facts: ImageFacts, source: str, *, param: str, slot: Slot | No
 
 def image_warnings(facts: ImageFacts, mime: str) -> list[str]:
     """
-    Return what Hedra may do with an image that is unusual, and how to convert it.
+    Return warnings about an unusual image, with the commands that convert it.
 
-    Hedra publishes neither which types of image nor which colours it takes: so such an image is sent.
+    Hedra does not publish which types and colours of images it accepts, so an unusual image is sent.
 
+    :param facts: The facts of the image.
     :param mime: The type of the image.
-    :return: Sentences that go on after the name of the file.
+    :return: Texts that continue a sentence after the name of the file; empty for a usual image.
     """
     found = []
     if mime not in USUAL:
-        found.append(f"is {mime}, which Hedra may not take; convert it: magick INPUT OUTPUT.png")
+        found.append(f"is {mime}, which Hedra may reject; convert it: magick INPUT OUTPUT.png")
     if facts.is_animated:
         found.append(
-            "holds several pictures, of which Hedra may take any; take one: magick 'INPUT[0]' OUTPUT.png"
+            "holds several pictures, and Hedra may use any; extract one: magick 'INPUT[0]' OUTPUT.png"
         )
-    if facts.is_turned:
+    if facts.is_rotated:
         found.append(
-            "is turned by its EXIF orientation, which Hedra may ignore; turn the pixels: "
+            "is rotated by its EXIF orientation, which Hedra may ignore; rotate the pixels: "
             "magick INPUT -auto-orient OUTPUT"
         )
     if facts.is_cmyk:
         found.append(
-            "has CMYK colours, which Hedra may not take or may change; convert them: "
+            "has CMYK colours, which Hedra may reject or change; convert them: "
             "magick INPUT -colorspace sRGB OUTPUT"
         )
     if facts.is_deep:
         found.append(
-            "has more than 8 bits for each colour, which Hedra may not take; convert it: "
+            "has more than 8 bits per colour, which Hedra may reject; convert it: "
             "magick INPUT -depth 8 OUTPUT"
         )
     return found

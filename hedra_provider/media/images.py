@@ -1,8 +1,8 @@
-"""What can be told of an image without decoding it: its size, whether it is cut, what is unusual about it.
+"""Inspect an image without decoding its pixels: its size, whether it is cut, whether it is unusual.
 
-The structure of the file is walked to its end, so a file that a transfer cut is noticed: a JPEG without its
-end marker, a PNG without ``IEND``, a GIF without its trailer, a WebP, TIFF, BMP, HEIC or AVIF that is shorter
-than it says. Pixels are not decoded.
+The structure of the file is read to its end, so a file that a transfer cut is found: a JPEG without its end
+marker, a PNG without ``IEND``, a GIF without its trailer, or a WebP, TIFF, BMP, HEIC or AVIF that is shorter
+than its header states.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 USUAL = frozenset({"image/jpeg", "image/png", "image/webp"})
-"""The types that every service that takes images takes."""
+"""The types that practically every service accepts."""
 
 _JPEG_BLOCK_BYTES = 64 * 1024
 # In the pixels of a JPEG, a marker that is neither an escaped 0xFF nor a restart.
@@ -33,21 +33,21 @@ _CMYK = 5
 @dataclass
 class ImageFacts:
     """
-    What the structure of an image says.
+    The facts of an image.
 
-    :param width: Pixels as stored, 0 where that is not known.
-    :param height: Likewise.
+    :param width: Pixels as stored; 0 if not known.
+    :param height: Pixels as stored; 0 if not known.
     :param is_cut: Whether the file ends before the image does.
-    :param is_turned: Whether its EXIF orientation turns or mirrors it.
-    :param is_cmyk: Whether its colours are those of print.
-    :param is_deep: Whether it has more than 8 bits for each colour.
+    :param is_rotated: Whether its EXIF orientation rotates or mirrors it.
+    :param is_cmyk: Whether its colours are CMYK, those of print.
+    :param is_deep: Whether it has more than 8 bits per colour.
     :param is_animated: Whether it holds several pictures.
     """
 
     width: int = 0
     height: int = 0
     is_cut: bool = False
-    is_turned: bool = False
+    is_rotated: bool = False
     is_cmyk: bool = False
     is_deep: bool = False
     is_animated: bool = False
@@ -56,12 +56,12 @@ class ImageFacts:
 
 def inspect_image(file: BinaryIO, size: int, mime: str) -> ImageFacts:
     """
-    Read what the structure of an image says.
+    Read the facts of an image. Never raises.
 
     :param file: Readable and seekable; left at its start.
-    :param size: Its bytes.
-    :param mime: Its type, by :func:`hedra_provider.media.media_type.detect_media_type`.
-    :return: What could be found out; nothing of a type that is not known here. The function never raises.
+    :param size: Its length in bytes.
+    :param mime: Its type, from :func:`hedra_provider.media.media_type.detect_media_type`.
+    :return: The facts; defaults for those that can't be read, and for unknown types.
     """
     facts = ImageFacts()
     walk = _WALKS.get(mime)
@@ -96,7 +96,7 @@ def _jpeg(reader: Reader, facts: ImageFacts) -> None:
             depth, facts.height, facts.width, colours = struct.unpack(">BHHB", segment[:6])
             facts.is_deep, facts.is_cmyk = depth > 8, colours == 4
         elif marker == 0xE1 and segment[:6] == b"Exif\0\0":
-            facts.is_turned = _is_turned(segment[6:])
+            facts.is_rotated = _is_turned(segment[6:])
         elif marker == 0xDA:
             _skip_jpeg_pixels(reader)
 
@@ -124,7 +124,7 @@ def _png(reader: Reader, facts: ImageFacts) -> None:
         elif kind == b"acTL":
             facts.is_animated = True
         elif kind == b"eXIf":
-            facts.is_turned = _is_turned(reader.peek(length))
+            facts.is_rotated = _is_turned(reader.peek(length))
         # The checksum follows.
         reader.skip(length + 4)
         if kind == b"IEND":
@@ -167,7 +167,7 @@ def _webp(reader: Reader, facts: ImageFacts) -> None:
             bits = int.from_bytes(data[1:5], "little")
             facts.width, facts.height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         elif name == b"EXIF":
-            facts.is_turned = _is_turned(reader.peek(size).removeprefix(b"Exif\0\0"))
+            facts.is_rotated = _is_turned(reader.peek(size).removeprefix(b"Exif\0\0"))
         reader.skip(size)
         # The byte that fills an odd chunk is often missing at the end.
         reader.at += size & 1
@@ -190,7 +190,7 @@ def _tiff(reader: Reader, facts: ImageFacts) -> None:
     facts.width, facts.height = tags.get(256, (0,))[0], tags.get(257, (0,))[0]
     facts.is_deep = max(tags.get(258, (1,))) > 8
     facts.is_cmyk = tags.get(262, (0,))[0] == _CMYK
-    facts.is_turned = tags.get(274, (_UPRIGHT,))[0] != _UPRIGHT
+    facts.is_rotated = tags.get(274, (_UPRIGHT,))[0] != _UPRIGHT
     facts.is_animated = bool(more)
     for starts, sizes in ((273, 279), (324, 325)):
         for start, size in zip(tags.get(starts, ()), tags.get(sizes, ()), strict=False):
@@ -243,8 +243,8 @@ def _heif(reader: Reader, facts: ImageFacts) -> None:
                 width, height = struct.unpack(">II", found[1])
                 if width * height > facts.width * facts.height:
                     facts.width, facts.height = width, height
-            turns = re.search(rb"\0\0\0\x09irot(.)", meta, re.DOTALL)
-            facts.is_turned = bool(turns and turns[1][0] & 3)
+            rotation = re.search(rb"\0\0\0\x09irot(.)", meta, re.DOTALL)
+            facts.is_rotated = bool(rotation and rotation[1][0] & 3)
             depth = re.search(rb"pixi....(.)(.)", meta, re.DOTALL)
             facts.is_deep = bool(depth and depth[2][0] > 8)
         reader.skip(size - head_bytes)

@@ -96,7 +96,7 @@ def _sound(track: _Track) -> Played:
     rate = track.codec.rate
     at_most = Fraction(track.samples + track.cut_samples, rate)
     # Of Opus decoders cut off the start, of other codecs FFmpeg plays it.
-    # At the end they cut off of the last block what the file says.
+    # At the end, decoders cut off the last block by the padding that the file states.
     discarded = min(Fraction(max(0, track.discard_ns), _NANO), Fraction(track.last_samples, rate))
     cut_off = Fraction(track.codec.delay, rate) + discarded
     return Played(max(Fraction(track.samples, rate) - cut_off, Fraction(0)), at_most)

@@ -1,7 +1,7 @@
-"""What a file is, by its content: image, audio or video, and its MIME type.
+"""Detect the type of a file from its content: image, audio or video, and its MIME type.
 
-A name is a claim, the content is what Hedra gets: a portrait.png that is a JPEG is sent as a JPEG, and a text
-named voice.wav is refused before anything is sent.
+The content has precedence over the name. A portrait.png that is a JPEG is sent as a JPEG, and a text file
+named voice.wav is rejected before anything is sent.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 HEAD_BYTES = 4096
-"""How many of a file's first bytes :func:`detect_media_type` needs."""
+"""The number of first bytes that :func:`detect_media_type` needs."""
 
 _MAX_TAGS = 8
 
 KINDS = ("image", "audio", "video")
 
 _IMAGE, _AUDIO, _VIDEO = ("image",), ("audio",), ("video",)
-# Containers that hold either: what was asked for, or the name, decides.
+# Containers that hold either: the requested type decides, then the name.
 _AUDIO_OR_VIDEO, _VIDEO_OR_AUDIO = ("audio", "video"), ("video", "audio")
 
-# Names of formats that always begin with a signature: without one, the file is not what its name says.
-# MP3 is none of them: players find its first frame behind whatever is before it.
+# Suffixes of formats that always begin with a signature: without it, the file has another format.
+# Not MP3: its first frame may follow any other bytes.
 _SIGNED_SUFFIXES = frozenset(
     {
         ".aif",
@@ -56,10 +56,10 @@ _QUICKTIME_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pno
 @dataclass(frozen=True)
 class Medium:
     """
-    What the first bytes of a file say.
+    A format, recognised by the first bytes of a file.
 
     :param mime: Its MIME type.
-    :param kinds: What it can hold, of ``image``, ``audio``, ``video``; the likeliest first.
+    :param kinds: Which of ``image``, ``audio`` and ``video`` it can hold; the likeliest first.
     """
 
     mime: str
@@ -70,17 +70,18 @@ def detect_media_type(
     head: bytes, name: str, *, param: str, asset_type: str | None = None
 ) -> tuple[str, str]:
     """
-    Return what kind of asset a file is, and its MIME type.
+    Return the asset type of a file, and its MIME type.
 
-    :param head: Its first bytes, by :func:`read_head`.
-    :param name: Its name; it decides where the content may be either, or is of a format not known here.
-    :param param: The parameter that named it, for messages.
-    :param asset_type: ``image``, ``audio`` or ``video``: what it has to be.
-    :raises HedraValueError: If it is something else, or neither content nor name tell.
+    :param head: Its first bytes, from :func:`read_head`.
+    :param name: Its name. It decides if the format can hold several types, or is unknown.
+    :param param: The operator's parameter for this file, for messages.
+    :param asset_type: The type that it must have: ``image``, ``audio`` or ``video``; any by default.
+    :return: The asset type and the MIME type.
+    :raises HedraValueError: If it has another type, or neither content nor name show the type.
     """
     if asset_type is not None and asset_type not in KINDS:
         raise HedraValueError(
-            f"asset_type: {shown(asset_type)} is none of {', '.join(KINDS)}.", param="asset_type"
+            f"asset_type: {shown(asset_type)} is not one of {', '.join(KINDS)}.", param="asset_type"
         )
     named = mimetypes.guess_type(name)[0] or ""
     named_kind = named.partition("/")[0]
@@ -98,7 +99,7 @@ def detect_media_type(
         raise _wrong(param, name, "does not begin as such a file does", wanted)
     if wanted is None:
         raise HedraValueError(
-            f"{param}: neither the content nor the name of {shown(name)} tells its type.",
+            f"{param}: neither the content nor the name of {shown(name)} shows its type.",
             param="asset_type",
             remedy="Give asset_type: image, audio or video.",
         )
@@ -107,11 +108,12 @@ def detect_media_type(
 
 def read_head(file: BinaryIO) -> bytes:
     """
-    Return the first bytes of a file that say what it is.
+    Return the bytes of a file that show its format.
 
-    Those are not always its first: behind an ID3 tag there may be AAC or FLAC, and a tag has up to 256 MiB.
+    They are not always its first: AAC or FLAC may follow an ID3 tag, which has up to 256 MiB.
 
     :param file: Readable and seekable; left at its start.
+    :return: At most 4,096 bytes.
     """
     first = head = file.read(HEAD_BYTES)
     start = 0
@@ -128,11 +130,12 @@ def read_head(file: BinaryIO) -> bytes:
 
 def recognise(head: bytes) -> Medium | None:
     """
-    Return what the first bytes of a file say, None for a format that is not known here.
+    Return the format of a file.
 
-    :param head: At least the first 16 bytes, for MPEG-TS 189.
+    :param head: At least its first 16 bytes; 189 for MPEG-TS.
+    :return: None for an unknown format.
     """
-    return next((medium for look in _LOOKS if (medium := look(head))), None)
+    return next((medium for recogniser in _RECOGNISERS if (medium := recogniser(head))), None)
 
 
 def _riff(head: bytes) -> Medium | None:
@@ -215,7 +218,7 @@ def _starts(signature: bytes, mime: str, kinds: tuple[str, ...]) -> Callable[[by
     return lambda head: medium if head.startswith(signature) else None
 
 
-_LOOKS: tuple[Callable[[bytes], Medium | None], ...] = (
+_RECOGNISERS: tuple[Callable[[bytes], Medium | None], ...] = (
     _starts(b"\x89PNG\r\n\x1a\n", "image/png", _IMAGE),
     _starts(b"\xff\xd8\xff", "image/jpeg", _IMAGE),
     _starts(b"GIF87a", "image/gif", _IMAGE),

@@ -36,7 +36,7 @@ class Codec(ABC):
         Return the samples of a packet.
 
         :param packet: Its first :data:`HEAD_BYTES` bytes at least, or all where it is shorter.
-        :param size: Its bytes.
+        :param size: Its length in bytes.
         """
 
 

@@ -30,7 +30,7 @@ class Reader:
     A position in a file.
 
     :param file: Readable and seekable.
-    :param size: Its bytes.
+    :param size: Its length in bytes.
     :param start: Where the part to read begins, in bytes.
     :param end: Where it ends; by default the end of the file.
     """
@@ -127,6 +127,6 @@ class Reader:
             pieces.append(piece)
             missing -= len(piece)
         if missing:
-            # The file is shorter than was said.
+            # The file is shorter than its stated size.
             self.end = self.at + wanted - missing
         self._block, self._block_at = b"".join(pieces), self.at

@@ -256,11 +256,11 @@ def avatar_request(
     :param catalogue: The account's models.
     :raises HedraValueError: If it can't be right.
     """
-    from hedra_provider.api.requests import avatar_video_request, batch_size, model_fields, refuse_ids
+    from hedra_provider.api.requests import avatar_video_request, batch_size, model_fields, reject_ids
 
     asked = dict(arguments)
     extra = asked["extra_request"] or {}
-    refuse_ids(extra)
+    reject_ids(extra)
     batch_size(extra)
     asked["model"] = model_fields(asked["model"], catalogue)
     return avatar_video_request(image_id=image_id, audio_id=audio_id, workspace_id=workspace_id, **asked)

@@ -55,17 +55,17 @@ class HedraGenerateOperator(GeneratingOperator):
             check_against_model,
             find_model,
             not_in_catalogue,
-            refuse_ids,
-            require_sendable,
+            reject_ids,
+            require_json,
         )
 
-        require_sendable(self.request, "request")
+        require_json(self.request, "request")
         body = dict(self.request)
         if not isinstance(body.get("type"), str):
             raise HedraValueError(
                 "request: its type is missing.", param="type", remedy="Give e.g. 'type': 'video'."
             )
-        refuse_ids(body)
+        reject_ids(body)
         batch_size(body)
         own_workspace = body.get("workspace_id") if is_given(body.get("workspace_id")) else None
         workspace_id = self.workspace_id or own_workspace or self.hook.settings.workspace_id

@@ -242,7 +242,7 @@ class GeneratingOperator(HedraOperator):
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         """
         from hedra_provider.api.errors import HedraRateLimitError
-        from hedra_provider.submission.submit import REFUSED_WAIT_SECONDS
+        from hedra_provider.submission.submit import RETRY_IN_PLACE_SECONDS
 
         self._paid = paid = PaidStep(client, run, context["ti"], self.log, on_clear=self.on_clear)
         try:
@@ -254,11 +254,11 @@ class GeneratingOperator(HedraOperator):
                 submissions = paid.submit(
                     draft,
                     cost=lambda missing: self._estimate(paid, draft, missing),
-                    refused_wait_seconds=0.0 if refused_since else REFUSED_WAIT_SECONDS,
+                    retry_in_place_seconds=0.0 if refused_since else RETRY_IN_PLACE_SECONDS,
                     outcome_unknown=outcome_unknown,
                 )
         except HedraRateLimitError as error:
-            error.in_doubt |= outcome_unknown
+            error.outcome_unknown |= outcome_unknown
             self._defer_for_turn(context, run, error, draft, refused_since or time.time())
             raise
         generations = [submission.generation for submission in submissions]
@@ -290,13 +290,13 @@ class GeneratingOperator(HedraOperator):
         return paid.adopt(plans)
 
     def _checked_draft(self, paid: PaidStep) -> Draft:
-        from hedra_provider.api.requests import batch_size, refuse_ids
+        from hedra_provider.api.requests import batch_size, reject_ids
 
         with paid.left_to_other_workers(self.variations() or 1):
             # Before anything is spent; a folder that can't be written to is found later all the same.
             self._check_destination()
             draft = self.draft_request(paid.client, paid.run)
-            refuse_ids(draft.body)
+            reject_ids(draft.body)
             self._require_folder(batch_size(draft.body))
             return draft
 
@@ -374,7 +374,7 @@ class GeneratingOperator(HedraOperator):
             end_time=end_time,
             refused_since=refused_since,
             first_id=run.first_id,
-            in_doubt=error.in_doubt,
+            in_doubt=error.outcome_unknown,
             hedra_conn_id=self.hedra_conn_id,
             **resume_state(draft, self._paid.cost if self._paid else None),
         )

@@ -70,26 +70,26 @@ class PaidStep:
         draft: Draft,
         *,
         cost: Callable[[int], str | None],
-        refused_wait_seconds: float,
+        retry_in_place_seconds: float,
         outcome_unknown: bool,
     ) -> list[Submission]:
         """
         Submit once, or adopt what exists.
 
         :param cost: Tells what so many generations cost, and raises where that is more than they may.
-        :param refused_wait_seconds: How long a rate-limited submit is repeated in place.
+        :param retry_in_place_seconds: How long a rate-limited submit is repeated in place.
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         :return: The generation to wait for, or those of a batch.
         :raises HedraError: If it may not or could not be submitted.
         """
         from hedra_provider.api.errors import HedraInsufficientCreditsError
-        from hedra_provider.api.requests import batch_size, refuse_ids
+        from hedra_provider.api.requests import batch_size, reject_ids
         from hedra_provider.submission.budget import pool_name
         from hedra_provider.submission.plan import plan_batch
-        from hedra_provider.submission.submit import carry_out
+        from hedra_provider.submission.submit import execute_plan
 
         body, models = draft.body, draft.catalogue
-        refuse_ids(body)
+        reject_ids(body)
         ids_of_each = [self.run.ids(variation) for variation in range(batch_size(body))]
         search = outcome_unknown or self.run.is_retry
         plans = self.client.run(plan_batch(body, ids_of_each, models=models, search=search))
@@ -97,8 +97,8 @@ class PaidStep:
             log_plan(plan, is_shared=self.run.is_shared, log=self.log)
         self.cost = draft.cost or cost(sum(plan.must_submit for plan in plans))
         self._remember([plan.generation_id for plan in plans])
-        call = carry_out(
-            body, plans, models=models, refused_wait_seconds=refused_wait_seconds, notify=self.log.warning
+        call = execute_plan(
+            body, plans, models=models, retry_in_place_seconds=retry_in_place_seconds, notify=self.log.warning
         )
         try:
             submissions = self.client.run(call)

@@ -26,28 +26,30 @@ class BalanceWait(Wait):
 
     @property
     def subject(self) -> str:
-        """The balance, in words."""
+        """The subject of messages."""
         return "the balance"
 
     def on_balance(self, available: int | None, *, polled_at: float, now: float, jitter: float) -> Decision:
         """
         Decide after an answer.
 
-        :param available: The credits; None where Hedra does not say.
+        :param available: The credits; None if Hedra does not state them.
         :param polled_at: When the poll was sent.
+        :param now: The time.
         :param jitter: A random number in [0, 1).
+        :return: The decision; ``Finished`` with the credits.
         """
-        was_wrong, last = self._over(), self._available
+        was_wrong, last = self._recovered(), self._available
         self._available = available
         if available is not None and available >= self.minimum:
             return Finished(available)
         if polled_at >= self.deadline:
             return Failed(self.timed_out(now))
         pause = self.poll_interval * (1.0 - pacing.JITTER * jitter)
-        return PollAgain(pause, is_news=was_wrong or available != last)
+        return PollAgain(pause, is_update=was_wrong or available != last)
 
     def describe(self, available: int | None) -> str:
-        """Return the line of a log about a balance that is not enough."""
+        """Return the line for a log about a balance that is too low; ``available`` in credits."""
         return f"Waiting for {_credits(self.minimum)}; available: {_credits(available)}."
 
     def timed_out(self, now: float) -> HedraWaitTimeoutError:

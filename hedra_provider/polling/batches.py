@@ -1,6 +1,6 @@
-"""How generations are polled together, and what ``GET /generations`` can do, judged by its answers.
+"""How generations are polled together, and what ``GET /generations`` can do, learned from its answers.
 
-That ``ids`` takes several ids is an assumption: Hedra documents one text.
+That ``ids`` accepts several ids is an assumption: Hedra documents one text.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from hedra_provider.polling.tracked import TrackedGeneration
 
 BATCH_SIZES = (LARGEST_BATCH, 100, 25)
-"""Ids in one request, as many as the list takes."""
+"""Ids in one request. If the list rejects a size, the next one is used."""
 
 LIST_REST_SECONDS = 60.0
-"""How long only the status endpoint is asked for a generation that the list does not show, and how long
-useless pages and failing lists rest."""
+"""How long a generation that the list does not show is polled by the status endpoint only, and how long
+useless pages and failing lists are not requested."""
 
 BATCHES_REST_SECONDS = 600.0
-"""How long ids are not put into the list, or fewer: what was wrong may have been an hour's trouble."""
+"""How long the list gets no ids, or smaller batches, after a failure. It may be temporary."""
 
 EMPTY_ANSWERS = 2
-"""Empty answers about generations that exist, after which batches are given up."""
+"""After so many empty answers about existing generations, batches are not used."""
 
 LIST_FAILURES = 3
-"""Lists that failed in a row, after which the status endpoint is tried."""
+"""After so many failed lists in a row, the status endpoint is tried."""
 
 
 class BatchStrategy(Enum):
     """How generations are polled together."""
 
     BATCHES = "batches"
-    """``GET /generations?ids=`` shows the generations that it is asked for."""
+    """``GET /generations?ids=`` returns the requested generations."""
 
     PAGES = "pages"
-    """``ids`` does not work: the newest pages of the list are read while they serve."""
+    """``ids`` does not work: the newest pages of the list are read as long as they are useful."""
 
 
 class ListCapabilities:
-    """What is known of the list. Times are seconds on the clock of the driver."""
+    """What the list can do, as far as known. Times are seconds on the clock of the driver."""
 
     def __init__(self) -> None:
         self.strategy = BatchStrategy.BATCHES
@@ -58,11 +58,11 @@ class ListCapabilities:
         self._pages_at = self._list_at = -math.inf
 
     def is_useful(self, now: float) -> bool:
-        """Tell whether to ask the list now, if many are due; forgets what was long ago."""
+        """Return whether to use the list now if many are due; old failures are forgotten here."""
         if now >= self._batches_again_at:
             self.strategy, self.largest_batch = BatchStrategy.BATCHES, BATCH_SIZES[0]
             self._batches_again_at = math.inf
-            # One more empty answer is enough then.
+            # After this, one empty answer is enough to give up batches.
             self._empty_answers = EMPTY_ANSWERS - 1
         return now >= self._list_at and (self.strategy is BatchStrategy.BATCHES or now >= self._pages_at)
 
@@ -71,7 +71,7 @@ class ListCapabilities:
         self.strategy, self._batches_again_at = BatchStrategy.PAGES, now + BATCHES_REST_SECONDS
 
     def rejected(self, ids: int, now: float) -> None:
-        """Note that the list does not take so many ids: fewer are asked for, or pages."""
+        """Note that the list rejected so many ids: use smaller batches, or pages."""
         smaller = [size for size in BATCH_SIZES if size < ids]
         if smaller:
             self.largest_batch = min(self.largest_batch, smaller[0])
@@ -80,7 +80,14 @@ class ListCapabilities:
             self.ignores_ids(now)
 
     def may_hide(self, asked: Collection[str], found: Set[str], now: float) -> bool:
-        """Note an answer to ids; return whether it says nothing about the ids that it lacks."""
+        """
+        Note an answer to a batch.
+
+        :param asked: The ids of the batch.
+        :param found: The ids of the answer.
+        :param now: The time.
+        :return: Whether the answer may lack generations that exist.
+        """
         if not found <= set(asked):
             self.ignores_ids(now)
             return True
@@ -91,35 +98,47 @@ class ListCapabilities:
         return False
 
     def showed_something(self) -> None:
-        """Note an answer that shows generations that were asked for."""
+        """Note an answer with some of the requested generations."""
         self._empty_answers = 0
 
     def hid_existing(self, now: float) -> None:
-        """Note that an answer without any of many was wrong."""
+        """Note that an empty answer was wrong: a requested generation exists."""
         self._empty_answers += 1
         if self._empty_answers >= EMPTY_ANSWERS:
             self.ignores_ids(now)
 
     def pages_are_useless(self, now: float) -> None:
-        """Let pages rest."""
+        """Note that pages showed too little: none is requested for a minute."""
         self._pages_at = now + LIST_REST_SECONDS
 
     def answered(self, kind: PollKind, found: bool, now: float) -> None:
-        """Note an answer, also of the status endpoint: a list that keeps failing rests then."""
+        """
+        Note an answer. If the status endpoint answers and the list keeps failing, the list is not used.
+
+        :param kind: The endpoint.
+        :param found: Whether the answer has a generation.
+        :param now: The time.
+        """
         if kind is not PollKind.STATUS:
             self._failures = 0
         elif found and self._failures >= LIST_FAILURES:
-            # After that the next failure of the list is enough.
+            # After this, one failure of the list is enough.
             self._failures, self._list_at = LIST_FAILURES - 1, now + LIST_REST_SECONDS
 
     def failed(self) -> bool:
-        """Note that the list failed; return whether to find out whether it alone does."""
+        """Note that the list failed; return whether to try the status endpoint."""
         self._failures += 1
         return self._failures % LIST_FAILURES == 0
 
 
 def batches(tracked: Iterable[TrackedGeneration], size: int) -> Iterable[tuple[str, ...]]:
-    """Group ids to poll together, each in no larger batch than it may be in."""
+    """
+    Group generations into batches.
+
+    :param tracked: The generations; each has its own largest batch.
+    :param size: The largest batch.
+    :return: The ids of each batch.
+    """
     by_size: dict[int, list[TrackedGeneration]] = {}
     for one in tracked:
         by_size.setdefault(min(one.max_batch, size), []).append(one)
@@ -129,7 +148,12 @@ def batches(tracked: Iterable[TrackedGeneration], size: int) -> Iterable[tuple[s
 
 
 def created_after(tracked: Iterable[TrackedGeneration]) -> str | None:
-    """Return the time from which pages are worth reading, None where it is not known of all."""
+    """
+    Return the time from which pages must be read to find generations.
+
+    :param tracked: The generations.
+    :return: ISO 8601; None if the creation time of one is unknown.
+    """
     created = [one.created_at for one in tracked]
     known = [moment for moment in created if moment is not None]
     if len(known) < len(created):

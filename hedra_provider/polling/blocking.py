@@ -1,4 +1,4 @@
-"""Wait in one place, without a poller: a task on its worker, or a trigger that waits for credits.
+"""Wait without a poller: a task on its worker, or a trigger that waits for credits.
 
 The loop drives a :class:`hedra_provider.polling.wait.Wait`. It is a call without I/O
 (:mod:`hedra_provider.api.calls`): a client runs it.
@@ -54,7 +54,7 @@ def wait_until_finished(
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
     :param log: Receives a line for each change of the state.
-    :param warn: Receives a line for whatever goes wrong while the wait goes on.
+    :param warn: Receives a line for each failure after which the wait goes on.
     :param first_poll_after: Seconds until the first poll, 0 by default.
     :param time_limit: What set the deadline, for messages: ``"timeout"`` by default.
     :param clock: Returns epoch seconds.
@@ -77,7 +77,7 @@ def wait_until_finished(
         decision = wait.on_status(generation, polled_at=polled_at, now=now, jitter=jitter())
         if isinstance(decision, Finished):
             log(progress_line(generation, now - began))
-        elif isinstance(decision, PollAgain) and decision.is_news:
+        elif isinstance(decision, PollAgain) and decision.is_update:
             log(progress_line(generation, now - began, decision.after_seconds))
         return decision
 
@@ -100,14 +100,14 @@ def wait_for_credits(
     jitter: Callable[[], float] = random.random,
 ) -> Call[int]:
     """
-    Poll the balance until it is enough.
+    Poll the balance until it is high enough.
 
     :param minimum: The credits to wait for.
     :param workspace_id: Whose balance; None: the key's default pool.
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
     :param log: Receives a line for each balance that differs from the one before.
-    :param warn: Receives a line for whatever goes wrong while the wait goes on.
+    :param warn: Receives a line for each failure after which the wait goes on.
     :param time_limit: What set the deadline, for messages: ``"timeout"`` by default.
     :param clock: Returns epoch seconds.
     :param jitter: Returns random numbers in [0, 1).
@@ -122,7 +122,7 @@ def wait_for_credits(
     def on_answer(balance: Credits, polled_at: float, now: float) -> Decision:
         available = balance.available(workspace_id)
         decision = wait.on_balance(available, polled_at=polled_at, now=now, jitter=jitter())
-        if isinstance(decision, PollAgain) and decision.is_news:
+        if isinstance(decision, PollAgain) and decision.is_update:
             log(wait.describe(available))
         return decision
 
@@ -184,7 +184,7 @@ def _on_error(
 
 
 def _sent_once(call: Call[T]) -> Call[T]:
-    """Let the client send each request of a call once: its repeats would hide errors from the wait."""
+    """Make the client send each request of a call once: its own repeats would hide errors from the wait."""
     step = next(call)
     try:
         while True:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 EARLY_SHARE = 0.2
-"""How much of its pause early a generation may be polled, to share a request with one that is due."""
+"""A generation may be polled early by this share of its pause, to share a request with one that is due."""
 
 
 class _Timetable:
     """
-    Generations by time; entries that no longer hold are dropped.
+    Generations by time; invalid entries are dropped.
 
-    :param holds: Tells whether an entry, a time and a generation, still holds.
+    :param holds: Returns whether an entry, a time and a generation, is still valid.
     """
 
     def __init__(self, holds: Callable[[float, TrackedGeneration], bool]) -> None:
@@ -30,14 +30,14 @@ class _Timetable:
         self._order = itertools.count()
 
     def add(self, time: float, tracked: TrackedGeneration, most: int) -> None:
-        """Enter a generation; ``most`` is how many entries can hold at a time."""
+        """Add a generation; ``most`` is how many entries can be valid at a time."""
         heapq.heappush(self._entries, (time, next(self._order), tracked))
         if len(self._entries) > 2 * most + 64:
             self._entries = [entry for entry in self._entries if self._holds(entry[0], entry[2])]
             heapq.heapify(self._entries)
 
     def first(self) -> tuple[float, TrackedGeneration] | None:
-        """Return the first time and its generation, None where there is none."""
+        """Return the earliest time and its generation; None if there is no entry."""
         while self._entries:
             time, _, tracked = self._entries[0]
             if self._holds(time, tracked):
@@ -60,7 +60,7 @@ class DueQueue:
         self._status_queue: deque[TrackedGeneration] = deque()
         self._deadlines = _Timetable(self._ends_in_status_queue)
         self.polls_per_second = 0.0
-        """How many polls all of them need."""
+        """The polls per second that all generations need."""
 
     def __len__(self) -> int:
         """Return how many generations are tracked."""
@@ -71,7 +71,7 @@ class DueQueue:
         return [self._tracked[key] for key in ids if key in self._tracked]
 
     def key_of(self, generation_id: str) -> str:
-        """Return the key of a generation; a tracked one is found without parsing its id."""
+        """Return the key of a generation. The id of a tracked one need not be parsed."""
         return generation_id if generation_id in self._tracked else key_of(generation_id)
 
     def all(self) -> list[TrackedGeneration]:
@@ -79,7 +79,7 @@ class DueQueue:
         return list(self._tracked.values())
 
     def subscribe(self, subscription: Subscription) -> TrackedGeneration:
-        """Enter a subscription; several for one generation share its polls."""
+        """Add a subscription; several for one generation share its polls."""
         key = key_of(subscription.generation_id)
         tracked = self._tracked.get(key)
         if tracked is None:
@@ -107,8 +107,9 @@ class DueQueue:
         """
         Put a generation into the due queue.
 
-        :param due: When it is polled, at the latest.
-        :param pause: Seconds since its last poll: by a share of them it may be polled earlier.
+        :param tracked: The generation.
+        :param due: When it is polled at the latest.
+        :param pause: Seconds from its last poll to ``due``. It may be polled early by a share of them.
         """
         self.polls_per_second += _per_second(pause) - _per_second(tracked.pause)
         tracked.move_to(PollState.SCHEDULED)
@@ -121,15 +122,17 @@ class DueQueue:
         self._due.add(tracked.due, tracked, len(self))
 
     def first_due(self) -> float:
-        """Return when the first generation is due, infinity where none is."""
+        """Return when the first generation is due; infinity if none is scheduled."""
         first = self._due.first()
         return math.inf if first is None else first[0]
 
     def take_due(self, now: float, most: int) -> list[TrackedGeneration]:
         """
-        Take what is due, and what may be polled early, for one round of polls.
+        Take the generations that are due, and those that may be polled early, for one round of polls.
 
-        :return: At most so many, the most urgent first; none where nothing is due yet.
+        :param now: The time.
+        :param most: How many at most.
+        :return: The generations, the most urgent first; none if none is due yet.
         """
         taken: list[TrackedGeneration] = []
         while len(taken) < most and (first := self._due.first()) is not None:
@@ -144,14 +147,20 @@ class DueQueue:
         """
         Put a generation into the status queue.
 
-        :param unconfirmed: Whether the list did not show it.
+        :param tracked: The generation.
+        :param unconfirmed: Whether the list did not show it; False by default.
         """
         tracked.move_to(PollState.UNCONFIRMED if unconfirmed else PollState.STATUS_QUEUED)
         self._status_queue.append(tracked)
         self._watch_deadline(tracked)
 
     def first_in_status_queue(self, now: float) -> TrackedGeneration | None:
-        """Return the next of the status queue, None where it is empty: a deadline goes first."""
+        """
+        Return the next generation of the status queue; one at its deadline has precedence.
+
+        :param now: The time.
+        :return: None if the queue is empty.
+        """
         while self._status_queue and not self._is_queued(self._status_queue[0]):
             self._status_queue.popleft()
         ending = self._deadlines.first()
@@ -183,7 +192,7 @@ class DueQueue:
 
 
 def key_of(generation_id: str) -> str:
-    """Return the key of a generation: UUIDs are the same in capitals."""
+    """Return the key of a generation: a UUID in lower case, another id unchanged."""
     return generation_id.lower() if is_listable(generation_id) else generation_id
 
 

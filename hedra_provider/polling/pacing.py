@@ -20,16 +20,16 @@ def next_poll_seconds(
 
     :param poll_interval: Seconds between two polls at most.
     :param age: Seconds since the wait began.
-    :param eta: Hedra's ``eta_sec``, None without one.
+    :param eta: Hedra's ``eta_sec``; None without one.
     :param jitter: A random number in [0, 1): waits that began together must not poll together.
-    :param missed: Polls that found it still running after its estimated end; capped at 5.
+    :param missed: Polls that found it still running after its estimated end; capped at 5, the default.
     :return: Seconds, never more than ``poll_interval``.
     """
     ceiling = poll_interval * (1.0 - JITTER * jitter)
     if eta is None:
         return ceiling
     trusted = max(FLOOR_SECONDS, eta, _AGE_SHARE * age * min(missed, 5) / 5)
-    # A poll a little before the end would be wasted: aim a little after it.
+    # A poll just before the end is wasted, so the poll is a little late.
     return min(ceiling, trusted * (1.0 + JITTER * jitter))
 
 
@@ -54,7 +54,7 @@ class Estimate:
         jitter: float,
     ) -> float:
         """
-        Take what a poll showed; return how long to wait before the next.
+        Note what a poll showed; return the pause before the next poll.
 
         :param poll_interval: Seconds between two polls at most.
         :param now: When the answer came, in seconds.
@@ -62,6 +62,7 @@ class Estimate:
         :param eta: Hedra's ``eta_sec``; without it, the progress of two polls makes an estimate.
         :param progress: 0 to 1.
         :param jitter: A random number in [0, 1).
+        :return: Seconds.
         """
         self._missed += now >= self._ends_at
         done = progress or 0.0
@@ -78,11 +79,11 @@ class Estimate:
 
 def remaining_seconds(first: tuple[float, float], last: tuple[float, float]) -> float | None:
     """
-    Estimate how long a generation still takes, where Hedra gives no ``eta_sec``.
+    Estimate the remaining time of a generation without Hedra's ``eta_sec``.
 
-    :param first: When its progress was first seen, in seconds, and that progress, 0 to 1.
-    :param last: The same of the last poll.
-    :return: Seconds after the last poll if it goes on at this pace; None if there was no progress.
+    :param first: The time of the first poll that showed progress, in seconds, and that progress, 0 to 1.
+    :param last: The same for the last poll.
+    :return: Seconds after the last poll, at the same speed; None without progress.
     """
     seconds, gained = last[0] - first[0], last[1] - first[1]
     if seconds <= 0 or gained <= 0:
@@ -94,13 +95,13 @@ def back_off_seconds(
     *, poll_interval: float, failures: int, retry_after: float | None, jitter: float
 ) -> float:
     """
-    Return how long to wait after polls that failed.
+    Return the pause after polls that failed.
 
     :param poll_interval: Seconds between two polls.
     :param failures: Failed polls in a row, at least 1.
     :param retry_after: Seconds the API asked for.
     :param jitter: A random number in [0, 1).
-    :return: Seconds: doubled with each failure up to five minutes, never less than the API asked for.
+    :return: Seconds: doubled with each failure up to 300, never fewer than the API asked for.
     """
     grown = min(max(poll_interval, FLOOR_SECONDS) * 2.0 ** min(failures - 1, 10), 300.0)
     return max(grown * (0.5 + 0.5 * jitter), retry_after or 0.0)

@@ -1,12 +1,12 @@
-"""When to poll which of many generations, and together with which: decisions without I/O.
+"""Decide, without I/O, when to poll which of many generations, and which ones share a request.
 
-A driver (:mod:`hedra_provider.poller`, or a simulated clock) asks :meth:`Planner.next_poll` what to send, and
-hands back what came: :meth:`Planner.on_answer` or :meth:`Planner.on_error`. What an answer means for a wait
-is decided by :mod:`hedra_provider.polling.wait`. Time is an argument throughout.
+A driver (:mod:`hedra_provider.poller`, or a simulated clock) gets the next request from
+:meth:`Planner.next_poll`, and passes the outcome to :meth:`Planner.on_answer` or :meth:`Planner.on_error`.
+:mod:`hedra_provider.polling.wait` decides what an answer means for a wait. Time is always an argument.
 
-One generation that is due is polled by the status endpoint, several by one ``GET /generations?ids=``.
-Where the API turns out not to honour ``ids`` (:mod:`hedra_provider.polling.batches`), the newest pages of the
-list are read while they serve; what they do not show is polled one by one, round robin, at
+One generation that is due is polled by the status endpoint, several by one ``GET /generations?ids=``. If the
+API does not honour ``ids`` (:mod:`hedra_provider.polling.batches`), the newest pages of the list are read as
+long as they are useful. Generations that they do not show are polled one by one, first in, first out, at
 :data:`STATUS_QUEUE_PER_SECOND`.
 """
 
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
     from hedra_provider.api.responses import Generation
 
 STATUS_QUEUE_PER_SECOND = 5.0
-"""How many are polled one by one where they can't share requests."""
+"""The status requests per second for generations that can't share requests."""
 
 SPREAD = 1.5
-"""Requests follow each other so much faster than they must, in order to catch up after a delay."""
+"""Requests are sent faster than needed by this factor, to catch up after a delay."""
 
 LARGE_BATCHES_FROM = 1500.0
 """Polls per second above which the largest batches are used."""
@@ -98,8 +98,10 @@ class Planner:
 
     def add(self, subscription: Subscription, now: float, first_poll_after: float = 0.0) -> None:
         """
-        Begin a wait.
+        Add a subscription.
 
+        :param subscription: The subscription.
+        :param now: The time.
         :param first_poll_after: Seconds until the first poll, 0 by default.
         """
         tracked = self._queue.subscribe(subscription)
@@ -108,11 +110,11 @@ class Planner:
             self._queue.schedule(tracked, due, due - now)
 
     def drop(self, subscription: Subscription) -> None:
-        """End a wait without an update."""
+        """Remove a subscription without an update."""
         self._queue.unsubscribe(subscription)
 
     def fail_all(self, error: BaseException) -> None:
-        """End all waits in an error."""
+        """End all waits with an error."""
         self._reads_pages = False
         for tracked in self._queue.all():
             self._end(tracked, error)
@@ -120,14 +122,14 @@ class Planner:
     # What to send
 
     def next_poll(self, now: float) -> Poll | None:
-        """Return the request to send now, None where there is nothing to send before :meth:`next_time`."""
+        """Return the request to send now; None if there is none before :meth:`next_time`."""
         if now < self._rate.free_at:
             return None
-        # Alternate: where few requests can be sent, neither queue holds the other up.
+        # The two queues alternate: at a low request rate, neither delays the other.
         poll = None if self._status_was_last else self._poll_status_queue(now)
         if poll is None and now >= self._together_at:
             poll = self._poll_together(now)
-        # Planning may have put something into the status queue.
+        # _poll_together() may have put generations into the status queue.
         poll = poll or self._poll_status_queue(now)
         if poll is not None:
             self._status_was_last = poll.kind is PollKind.STATUS
@@ -135,7 +137,12 @@ class Planner:
         return poll
 
     def next_time(self, now: float) -> float:
-        """Return when :meth:`next_poll` has something again; infinity: only after an answer or a new wait."""
+        """
+        Return when :meth:`next_poll` has the next request.
+
+        :param now: The time.
+        :return: Infinity if there is one only after an answer or a new subscription.
+        """
         first = self._queue.first_in_status_queue(now)
         status = math.inf if first is None else self._status_from(first, now)
         due = math.inf if self._reads_pages else self._queue.first_due()
@@ -151,7 +158,7 @@ class Planner:
         return Poll(PollKind.STATUS, (tracked.key,), now)
 
     def _status_from(self, tracked: TrackedGeneration, now: float) -> float:
-        """Return when its status may be requested: a last poll can't wait for the slower queue."""
+        """Return when a generation's status may be requested; a last poll skips the limit of the queue."""
         return now if tracked.deadline <= now else self._status_at
 
     def _poll_together(self, now: float) -> Poll | None:
@@ -170,8 +177,8 @@ class Planner:
         return None
 
     def _gap_seconds(self, now: float, pause: float) -> float:
-        """Return the seconds to the next request: those of a round are spread over it."""
-        # When many end together, the others are due as before: the pace falls slower than their number.
+        """Return the seconds until the next request: the requests of a round are spread over its time."""
+        # If many generations end at once, the others keep their due times. So the pace falls slowly.
         fading = self._pace * 0.5 ** ((now - self._pace_at) / max(pause, FLOOR_SECONDS))
         self._pace, self._pace_at = max(self._queue.polls_per_second, fading), now
         size = self._batch_size if self.strategy is BatchStrategy.BATCHES else PAGE_ROWS
@@ -185,13 +192,13 @@ class Planner:
         return min(usual, self._list.largest_batch)
 
     def _plan(self, now: float) -> None:
-        """Turn what is due into polls, or put it into the status queue."""
+        """Turn the generations that are due into polls, or put them into the status queue."""
         if self._reads_pages:
             return
         is_useful, pages = self._list.is_useful(now), self.strategy is BatchStrategy.PAGES
         due = self._queue.take_due(now, _ROUND_OF_PAGES if pages else self._batch_size)
         if len(due) == 1:
-            # Nothing else is due: no need to keep to the slower queue.
+            # Nothing else is due, so this poll need not go through the slower status queue.
             self._ready.append(Poll(PollKind.STATUS, keys(due), now))
             return
         together = [one for one in due if is_useful and now >= one.status_only_until and one.is_listable]
@@ -207,12 +214,18 @@ class Planner:
         else:
             self._ready.extend(Poll(PollKind.BATCH, ids, now) for ids in batches(together, self._batch_size))
 
-    # What came
+    # Outcomes of polls
 
     def on_answer(self, poll: Poll, rows: Iterable[Generation], now: float) -> None:
-        """Take an answer, and notify those whom it concerns."""
+        """
+        Handle an answer, and notify the subscriptions of its generations.
+
+        :param poll: The poll, from :meth:`next_poll`.
+        :param rows: The generations in the answer.
+        :param now: The time.
+        """
         found = {self._queue.key_of(row.id): row for row in rows}
-        # All of an answer get the same jitter: they stay together, and apart from the others.
+        # One jitter for all generations of an answer, so that they share the next request too.
         jitter = self._jitter() if len(self._queue) > 1 else 0.0
         missing = []
         self._list.answered(poll.kind, bool(found), now)
@@ -230,7 +243,13 @@ class Planner:
                 self._on_unknown(tracked, poll, now)
 
     def on_error(self, poll: Poll, error: HedraError, now: float) -> None:
-        """Take a failure, and notify those whom it concerns."""
+        """
+        Handle a failure, and notify the subscriptions of its generations.
+
+        :param poll: The poll, from :meth:`next_poll`.
+        :param error: The error.
+        :param now: The time.
+        """
         if poll.kind is PollKind.PAGE:
             self._reads_pages = False
         if is_rate_limit(error):
@@ -252,7 +271,7 @@ class Planner:
                 tracked.status_only_until = tracked.due + LIST_REST_SECONDS
 
     def requeue(self, poll: Poll, now: float) -> None:
-        """Take back a poll that came to nothing: its generations are due again."""
+        """Cancel a poll that was not answered: its generations are due again."""
         if poll.kind is PollKind.PAGE:
             self._reads_pages = False
         for tracked in self._awaiting(poll):
@@ -262,7 +281,7 @@ class Planner:
         """
         Return the generations that wait for the answer to a poll.
 
-        A subscriber may have left and come back since: its generation then waits for another poll.
+        A generation whose subscriptions were removed and added again waits for another poll.
         """
         states = {PollState.REQUESTED}
         if poll.kind is PollKind.STATUS:
@@ -283,20 +302,20 @@ class Planner:
         else:
             is_whole = is_status or poll.sent_at < tracked.deadline
         if not is_whole:
-            # The list lacks the result, or may be behind: the status endpoint has the last word.
+            # The list lacks the result, or may be outdated: the status endpoint decides.
             self._queue.queue_status(tracked)
             return
         decisions = [
             (one, one.on_status(row, polled_at=poll.sent_at, now=now, jitter=jitter))
             for one in tracked.subscriptions
         ]
-        pause = self._carry_out(decisions, row)
+        pause = self._apply(decisions, row)
         if pause is not None:
-            # From poll to poll, whatever the answer took; but a slow API gets a rest.
+            # The pause counts from the sending of the poll. After a slow answer, half of it is kept at least.
             self._queue.schedule(tracked, max(poll.sent_at + pause, now + pause / 2.0), pause)
 
     def _confirmed(self, tracked: TrackedGeneration, now: float) -> None:
-        """Note that the status endpoint knows a generation; perhaps the list did not show it."""
+        """Note that the status endpoint knows a generation, which the list may not have shown."""
         tracked.status_polled_at = now
         if tracked.state is not PollState.CONFIRMING:
             return
@@ -306,7 +325,7 @@ class Planner:
             self._list.hid_existing(now)
 
     def _on_unknown(self, tracked: TrackedGeneration, poll: Poll, now: float) -> None:
-        """Take a 404 of the status endpoint."""
+        """Handle a 404 of the status endpoint."""
         tracked.status_polled_at = now
         if tracked is self._probe:
             self._probe = None
@@ -319,7 +338,7 @@ class Planner:
             (one, one.on_unknown(polled_at=poll.sent_at, now=now, is_certain=is_certain))
             for one in tracked.subscriptions
         ]
-        pause = self._carry_out(decisions)
+        pause = self._apply(decisions)
         if pause is not None:
             self._queue.schedule(tracked, now + pause, pause)
 
@@ -333,7 +352,7 @@ class Planner:
         if found:
             self._list.showed_something()
         else:
-            # One is enough to find out whether an answer that shows nothing is true.
+            # One status request shows whether the empty answer is true.
             self._probe = min(missing, key=lambda one: one.status_polled_at, default=None)
         for tracked in missing:
             overdue = now - tracked.began > UNKNOWN_GRACE_SECONDS or tracked.deadline <= poll.sent_at
@@ -367,7 +386,7 @@ class Planner:
             self._queue.queue_status(tracked)
 
     def _on_rate_limit(self, poll: Poll, error: HedraError, now: float) -> None:
-        """Let all requests pause: a 429 says nothing about a generation."""
+        """Pause all requests. A 429 does not show the state of a generation."""
         pause = self._rate.limited(
             now,
             sent_at=poll.sent_at,
@@ -379,15 +398,15 @@ class Planner:
             decisions = [
                 (one, one.on_rate_limit(error, pause_seconds=pause, now=now)) for one in tracked.subscriptions
             ]
-            after = self._carry_out(decisions)
+            after = self._apply(decisions)
             if after is not None:
-                # What is due while all requests pause goes out in the order in which it became due.
+                # Generations that become due during the pause are polled in that order.
                 due = now if after <= pause else now + after
                 self._queue.schedule(tracked, due, tracked.pause)
 
     def _on_failure(self, tracked: TrackedGeneration, poll: Poll, error: HedraError, now: float) -> None:
         if isinstance(error, HedraProtocolError) or error.status_code == 500:
-            # One row that the API can't show must not end the waits for all others of its batch.
+            # One row that the API can't return must not fail the waits for the others of its batch.
             tracked.max_batch = max(1, min(tracked.max_batch, len(poll.ids)) // 4)
         decisions = [
             (
@@ -398,20 +417,20 @@ class Planner:
             )
             for one in tracked.subscriptions
         ]
-        pause = self._carry_out(decisions)
+        pause = self._apply(decisions)
         if pause is not None:
             self._queue.schedule(tracked, now + pause, pause)
 
-    # What it means
+    # Decisions of waits
 
-    def _carry_out(
+    def _apply(
         self, decisions: list[tuple[Subscription, Decision]], row: Generation | None = None
     ) -> float | None:
         """
-        End the waits that are over, and notify the others.
+        Execute the decisions of the waits for one generation: end them, or notify their subscriptions.
 
-        :param row: What the poll showed, if it showed the generation.
-        :return: Seconds until the next poll that the most urgent of them needs; None where all are over.
+        :param row: The generation; None if the poll did not show it.
+        :return: Seconds until the next poll, as the most urgent wait needs it; None if all are over.
         """
         going_on: list[tuple[Subscription, PollAgain]] = []
         for subscription, decision in decisions:
@@ -425,7 +444,7 @@ class Planner:
             return None
         pause = min(decision.after_seconds for _, decision in going_on)
         for subscription, decision in going_on:
-            if decision.is_news and row is not None:
+            if decision.is_update and row is not None:
                 subscription.notify(Progressed(row, pause))
             if decision.warning is not None:
                 subscription.notify(Warned(decision.warning))

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from hedra_provider.api.responses import Generation
 
 PAGE_ROWS = 100
-"""The rows of a page where ``limit`` is not given (documented)."""
+"""The rows of a page without ``limit`` (documented)."""
 
 
 class PollKind(Enum):
-    """Which endpoint a poll asks."""
+    """The endpoint of a poll."""
 
     STATUS = "status"
-    """``GET /generations/{id}/status``: one generation. It has the last word."""
+    """``GET /generations/{id}/status``: one generation. Its answer has precedence over the list."""
 
     BATCH = "batch"
     """``GET /generations?ids=``: several generations."""
 
     PAGE = "page"
-    """``GET /generations``: the newest generations, whoever asks."""
+    """``GET /generations``: the newest generations of the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Poll:
     """
     One request.
 
-    :param kind: Which endpoint it asks.
-    :param ids: The generations that it is for, in lower case.
-    :param sent_at: Seconds on the clock of the driver.
-    :param offset: The first row of a page.
-    :param created_after: The oldest generation of a page, ISO 8601.
+    :param kind: The endpoint.
+    :param ids: The ids of the generations to poll, in lower case.
+    :param sent_at: When it is sent, in seconds on the clock of the driver.
+    :param offset: The first row of a page, 0 by default.
+    :param created_after: The creation time from which a page is read, ISO 8601; None by default: all.
     """
 
     kind: PollKind
@@ -48,7 +48,7 @@ class Poll:
     created_after: str | None = None
 
     def call(self) -> Call[list[Generation]]:
-        """Return the call that sends it; its answer may hold generations that nobody asked for."""
+        """Return the call that sends the request; its answer may have other generations too."""
         if self.kind is PollKind.STATUS:
             found = yield from calls.get_status(self.ids[0])
             return [] if found is None else [found]

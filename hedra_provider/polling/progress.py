@@ -1,4 +1,4 @@
-"""The state of a generation as a log shows it: when it is news, and in which words."""
+"""The state of a generation as a log shows it: when it is an update, and its line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 class State(NamedTuple):
     """
-    What makes a poll news: another status, or a tenth more of progress.
+    The state of a generation for updates: another status, or a tenth more of progress, is an update.
 
-    :param status: Hedra's status, None where it gave none.
+    :param status: Hedra's status; None without one.
     :param tenths: Progress in tenths, 0 to 10.
     """
 
@@ -24,22 +24,22 @@ class State(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Whether this version knows the status of a running generation."""
+        """Whether the status is a documented running one."""
         return self.status in RUNNING_STATUSES
 
 
 def state_of(generation: Generation) -> State:
-    """Return the state of a generation; two equal states are no news."""
+    """Return the state of a generation. A poll with an equal state is no update."""
     return State(generation.status, int(progress_of(generation) * 10))
 
 
 def progress_of(generation: Generation) -> float:
-    """Return the progress, 0 to 1 whatever Hedra says."""
+    """Return the progress, limited to 0 to 1; 0 without one."""
     return min(max(generation.progress or 0.0, 0.0), 1.0)
 
 
 def describe_state(state: State) -> str:
-    """Return the status of a state in words."""
+    """Return the status of a state for a message."""
     return clean(state.status) if state.status else "no status"
 
 
@@ -47,10 +47,11 @@ def progress_line(
     generation: Generation, elapsed_seconds: float, next_poll_seconds: float | None = None
 ) -> str:
     """
-    Return the line of a log about what a poll showed.
+    Return the line for a log about an update.
 
+    :param generation: The generation, as the poll showed it.
     :param elapsed_seconds: Seconds since the wait began.
-    :param next_poll_seconds: Seconds until the next poll; None: the line says nothing of it.
+    :param next_poll_seconds: Seconds until the next poll; None by default: the line does not have them.
     """
     parts = [f"Generation {generation.id}: {describe_state(state_of(generation))}"]
     if not generation.is_finished:

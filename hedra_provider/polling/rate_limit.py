@@ -8,10 +8,10 @@ from collections import deque
 from hedra_provider.polling.pacing import JITTER
 
 REQUESTS_PER_SECOND = 25.0
-"""The most that one driver sends, however many generations it polls."""
+"""The most requests per second of one driver, however many generations it polls."""
 
 RETRY_SLOT_GAP_SECONDS = 1.0
-"""Seconds between two tasks that submit again: of many that wait, few find a free place at Hedra."""
+"""Seconds between two retry slots: Hedra can accept only a few of many waiting submits at a time."""
 
 
 def retry_slot_delay_seconds(*, waited: float, retry_after: float | None, jitter: float) -> float:
@@ -21,15 +21,15 @@ def retry_slot_delay_seconds(*, waited: float, retry_after: float | None, jitter
     :param waited: Seconds since its first 429.
     :param retry_after: Seconds the API asked for.
     :param jitter: A random number in [0, 1).
-    :return: Seconds: from 15 on, longer the longer it has waited, up to five minutes; never less than the
-        API asked for.
+    :return: Seconds: 15 at first, more with the time waited, up to 300; never fewer than the API asked for;
+        plus up to a quarter at random.
     """
     return max(min(15.0 + 0.25 * waited, 300.0), retry_after or 0.0) * (1.0 + 0.25 * jitter)
 
 
 class RetrySlots:
     """
-    Hands out retry slots one after the other.
+    The retry slots of many tasks, one after the other.
 
     :param gap_seconds: Seconds between two slots, 1 by default.
     """
@@ -52,7 +52,7 @@ class RetrySlots:
 
 class RequestRate:
     """
-    How many requests per second one driver may send: the rate falls at a 429 and recovers by itself.
+    The requests per second of one driver. The rate falls after a 429 and recovers with time.
 
     :param most: Requests per second without a 429.
     """
@@ -79,7 +79,7 @@ class RequestRate:
         self.free_at = max(self.free_at, now + 1.0 / self.per_second(now))
 
     def recent(self, now: float) -> float:
-        """Return the requests per second of the last five seconds."""
+        """Return the requests per second in the last five seconds."""
         lately = [at for at in self._recent if at > now - 5.0]
         return len(lately) / max(now - lately[0], 1.0) if lately else self._most
 
@@ -87,12 +87,14 @@ class RequestRate:
         self, now: float, *, sent_at: float, recent_rate: float, retry_after: float | None, jitter: float
     ) -> float:
         """
-        Note a 429: all requests pause, then go on at half the rate that was too much.
+        Note a 429: all requests pause, then continue at half of the rate that was too high.
 
-        :param sent_at: When that request was sent. Several 429s that were under way together count as one.
+        :param now: The time.
+        :param sent_at: When that request was sent. A 429 to a request sent before an earlier 429 arrived does
+            not lower the rate again.
         :param recent_rate: Requests per second that were sent lately.
         :param retry_after: Seconds the API asked for.
-        :param jitter: A random number in [0, 1): other processes may have got a 429 at the same moment.
+        :param jitter: A random number in [0, 1): other processes may get a 429 at the same moment.
         :return: Seconds until the next request.
         """
         if sent_at >= self._limited_at:

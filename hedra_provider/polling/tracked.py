@@ -1,4 +1,4 @@
-"""What the planner keeps of each generation: who subscribes to it, and the state of its polling.
+"""A generation in the planner: its subscriptions, and the state of its polling.
 
 A :class:`TrackedGeneration` is in one state at a time:
 
@@ -6,16 +6,16 @@ A :class:`TrackedGeneration` is in one state at a time:
 State          Meaning                                       Next states
 =============  ============================================  ==========================================
 SCHEDULED      In the due queue, until its next poll.        REQUESTED, STATUS_QUEUED, ENDED, and itself
-               A page for others may show it meanwhile
+               A page for others may show it before
 REQUESTED      Part of a poll that is planned or sent        SCHEDULED, STATUS_QUEUED, UNCONFIRMED, ENDED
 STATUS_QUEUED  Waits for a status request of its own         REQUESTED, ENDED
 UNCONFIRMED    The list did not show it. Waits for the       CONFIRMING, ENDED
                status request that says whether it exists
 CONFIRMING     That status request is sent                   SCHEDULED, ENDED
-ENDED          Nobody subscribes any more                    (none)
+ENDED          No subscription is left                       (none)
 =============  ============================================  ==========================================
 
-:data:`TRANSITIONS` is the same table; a test holds every step of the planner against it.
+:data:`TRANSITIONS` is the same table; a test compares every step of the planner with it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ LARGEST_BATCH = 200
 
 @dataclass(frozen=True, slots=True)
 class Progressed:
-    """A poll brought news: another status, or a tenth more of progress."""
+    """
+    A poll showed another status, or a tenth more of progress.
+
+    :param generation: The generation.
+    :param next_poll_seconds: Seconds until the next poll; None if not known.
+    """
 
     generation: Generation
     next_poll_seconds: float | None
@@ -48,7 +53,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """Something is wrong, in words; the wait goes on."""
+    """A line for a log about a problem; the wait goes on."""
 
     message: str
 
@@ -80,7 +85,7 @@ class Subscription(GenerationWait):
 
 
 class PollState(Enum):
-    """Where a tracked generation stands; the table of this module's docstring says what follows what."""
+    """The state of a tracked generation; the docstring of this module has the table."""
 
     SCHEDULED = "scheduled"
     REQUESTED = "requested"
@@ -108,19 +113,19 @@ TRANSITIONS: dict[PollState, frozenset[PollState]] = {
 @dataclass(eq=False, slots=True)
 class TrackedGeneration:
     """
-    A generation that somebody subscribes to.
+    A generation with at least one subscription.
 
     :param key: Its id in lower case.
-    :param subscriptions: Whose waits share its polls.
-    :param state: Where it stands.
-    :param due: When it is polled, at the latest.
-    :param early: When it may share the poll of another that is due.
+    :param subscriptions: The waits that share its polls.
+    :param state: The state of its polling.
+    :param due: When it is polled at the latest.
+    :param early: From when it may share the poll of another generation that is due.
     :param pause: Seconds between its last poll and the next.
-    :param max_batch: In how large a batch it may be polled: smaller after a batch that failed with it.
-    :param status_only_until: Until when only the status endpoint is asked for it: the list does not show it.
-    :param status_polled_at: When the status endpoint was asked last.
-    :param created_at: When Hedra made it, as far as known.
-    :param is_listable: Whether its id may stand in a list of ids.
+    :param max_batch: The largest batch for it: smaller after a batch with it failed.
+    :param status_only_until: Until when only the status endpoint is used, because the list does not show it.
+    :param status_polled_at: When the status endpoint was last used for it.
+    :param created_at: When Hedra created it; None if not known.
+    :param is_listable: Whether its id may be put into a batch.
     """
 
     key: str
@@ -139,7 +144,7 @@ class TrackedGeneration:
         self.is_listable = is_listable(self.key)
 
     def move_to(self, state: PollState) -> None:
-        """Enter a state; the tests hold each step against :data:`TRANSITIONS`."""
+        """Enter a state. Tests compare each step with :data:`TRANSITIONS`."""
         self.state = state
 
     @property
@@ -158,7 +163,7 @@ class TrackedGeneration:
         return min(one.deadline for one in self.subscriptions)
 
     def remember_creation(self, generation: Generation) -> None:
-        """Keep the time by which pages of the list find it."""
+        """Keep the creation time: pages of the list are read from there."""
         if self.created_at is None and generation.created_at:
             try:
                 self.created_at = datetime.fromisoformat(generation.created_at)
@@ -169,7 +174,7 @@ class TrackedGeneration:
 
 
 def is_listable(generation_id: str) -> bool:
-    """Tell whether an id may stand in a list of ids; one that is no UUID could spoil the answer for all."""
+    """Return whether an id may be put into a batch: another text than a UUID could fail the whole batch."""
     try:
         return str(UUID(generation_id)) == generation_id.lower()
     except ValueError:
@@ -177,19 +182,24 @@ def is_listable(generation_id: str) -> bool:
 
 
 def for_one(error: HedraError, generation_id: str) -> HedraError:
-    """Return the error of a shared poll as one wait's own: a raised exception collects tracebacks."""
+    """
+    Return a copy of the error of a shared poll for one wait: a raised exception collects tracebacks.
+
+    :param error: The error.
+    :param generation_id: The generation of that wait.
+    """
     own = copy.copy(error)
     own.generation_id = generation_id
     return own
 
 
 def keys(tracked: Iterable[TrackedGeneration]) -> tuple[str, ...]:
-    """Return the ids that generations are polled by."""
+    """Return the keys of generations."""
     return tuple(one.key for one in tracked)
 
 
 def with_asset_id(row: Generation) -> Generation:
-    """Return a finished generation with the id of its result, which the list has inside the asset only."""
+    """Return a row of the list with ``asset_id``, which the list has inside ``asset`` only."""
     if row.asset_id is not None or row.asset is None:
         return row
     return row.model_copy(update={"asset_id": row.asset.id})

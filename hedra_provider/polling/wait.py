@@ -1,24 +1,24 @@
-"""The one wait: what each answer to a poll means for it. Decisions without I/O.
+"""The one wait: decide, without I/O, what each answer to a poll means.
 
-A driver polls, hands what came to a wait, and carries out its decision. There are two drivers:
+A driver polls, hands the answer to a wait, and executes its decision. There are two drivers:
 :mod:`hedra_provider.polling.blocking` for a task on its worker, :mod:`hedra_provider.polling.planner` for all
 triggers of a triggerer. Times are seconds on the clock of the driver.
 
 ========================  ==================================================================================
-The poll brought          The wait
+Answer to the poll        Decision of the wait
 ========================  ==================================================================================
 ``complete``, ``error``   ends with the generation; so does an unknown status with an error object
 a running status          polls again: after ``poll_interval`` at most, sooner near the estimated end
-an unknown status         the same, and warns of it once
+an unknown status         the same, and logs one warning
 404                       polls again after 5 s at most; fails once Hedra has not known the id for 120 s
 429                       polls again when the request rate allows; never counts as a failure
 a retryable error         backs off; fails at the eighth failure in a row
 any other error           fails at once
 ========================  ==================================================================================
 
-A poll that is sent at the deadline or later is the last one: whatever still runs then fails the wait with
-:class:`~hedra_provider.api.errors.HedraWaitTimeoutError`. A 429 says nothing about the generation, so that
-last poll may be repeated for :data:`LAST_POLL_SECONDS`.
+A poll that is sent at the deadline or later is the last one: if the generation is still running, the wait
+fails with :class:`~hedra_provider.api.errors.HedraWaitTimeoutError`. A 429 does not show the state of the
+generation, so the last poll may be repeated for :data:`LAST_POLL_SECONDS`.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
     from hedra_provider.api.responses import Generation
 
 MAX_FAILURES = 8
-"""Failed polls in a row before the wait ends in the error of the last."""
+"""After so many failed polls in a row, the wait fails with the error of the last."""
 
 UNKNOWN_GRACE_SECONDS = 120.0
-"""How long a 404 is taken for "not there yet": seen for a moment right after a submit."""
+"""How long a 404 may mean "not yet known". It was seen for a moment right after a submit."""
 
 UNKNOWN_PAUSE_SECONDS = 5.0
-"""How long to wait after a 404, at most."""
+"""The longest pause after a 404."""
 
 LAST_POLL_SECONDS = 60.0
-"""How long after its deadline a wait still hopes for its last poll, where Hedra is slow or answers 429."""
+"""How long after the deadline the last poll may still end, if Hedra is slow or answers 429."""
 
 REMIND_SECONDS = 60.0
-"""How often a trouble that lasts is logged again: no wait is silent for longer while something is wrong."""
+"""How often a lasting problem is logged again."""
 
 
 class PollAgain(NamedTuple):
@@ -55,17 +55,17 @@ class PollAgain(NamedTuple):
     Poll again.
 
     :param after_seconds: Seconds until the next poll.
-    :param warning: A line for the log of the task; None where there is nothing to warn of.
-    :param is_news: Whether the state differs from the last one that was logged.
+    :param warning: A line for the log of the task; None by default: no warning.
+    :param is_update: Whether the state differs from the last one that was logged. False by default.
     """
 
     after_seconds: float
     warning: str | None = None
-    is_news: bool = False
+    is_update: bool = False
 
 
 class Finished(NamedTuple):
-    """The wait is over; ``result`` is what it waited for."""
+    """The wait is over; ``result`` is the finished generation, or the credits."""
 
     result: Any
 
@@ -80,7 +80,13 @@ Decision = PollAgain | Finished | Failed
 
 
 class _Trouble(NamedTuple):
-    """What is wrong at the moment, for the message of a time-out, and when the log last said so."""
+    """
+    A current problem.
+
+    :param kind: ``failure``, ``rate limit`` or ``unknown``.
+    :param sentence: The problem, for the message of a timeout.
+    :param reported_at: When it was last logged.
+    """
 
     kind: str
     sentence: str
@@ -88,18 +94,19 @@ class _Trouble(NamedTuple):
 
 
 def is_rate_limit(error: HedraError) -> bool:
-    """Tell whether an error is a 429 that passes, which :meth:`Wait.on_rate_limit` takes."""
+    """Return whether an error is a retryable 429, to be handled by :meth:`Wait.on_rate_limit`."""
     return isinstance(error, HedraRateLimitError) and error.retryable
 
 
 class Wait:
     """
-    How any wait reacts to errors and rate limits.
+    The reactions of any wait to errors and rate limits.
 
     :param began: When the wait began.
     :param deadline: When it ends.
     :param poll_interval: Seconds between two polls at most.
-    :param time_limit: What set the deadline, for messages, e.g. ``"execution_timeout (600 s)"``.
+    :param time_limit: What set the deadline, for messages, e.g. ``"execution_timeout (600 s)"``;
+        ``"timeout"`` by default.
     """
 
     __slots__ = ("_failures", "_trouble", "began", "deadline", "poll_interval", "time_limit")
@@ -116,12 +123,12 @@ class Wait:
 
     @property
     def subject(self) -> str:
-        """What is waited for, in words."""
+        """The subject of messages, e.g. ``generation <id>``."""
         raise NotImplementedError
 
     @property
     def gives_up_at(self) -> float:
-        """When the wait ends even without a last poll."""
+        """When the wait fails even without an answer to its last poll."""
         return max(self.deadline, self.began) + LAST_POLL_SECONDS
 
     def timed_out(self, now: float) -> HedraWaitTimeoutError:
@@ -134,6 +141,7 @@ class Wait:
 
         :param error: The error; a retryable 429 goes to :meth:`on_rate_limit` instead.
         :param polled_at: When the poll was sent.
+        :param now: The time.
         :param jitter: A random number in [0, 1).
         """
         if not error.retryable:
@@ -161,11 +169,13 @@ class Wait:
 
     def on_rate_limit(self, error: HedraError, *, pause_seconds: float, now: float) -> Decision:
         """
-        Decide after a 429. It counts as no failure; the deadline still ends the wait.
+        Decide after a 429. It does not count as a failure; the deadline still ends the wait.
 
         :param error: The 429.
-        :param pause_seconds: Seconds until the request rate allows another poll. After a first 429 that poll
-            follows; after the next ones, polls are ``poll_interval`` apart: no wait polls faster than usual.
+        :param pause_seconds: Seconds until the request rate allows another poll. After a first 429, the next
+            poll follows then. After further ones, polls are at least ``poll_interval`` apart, so that a wait
+            does not poll faster than usual.
+        :param now: The time.
         """
         is_first = self._trouble is None or self._trouble.kind != "rate limit"
         after = pause_seconds if is_first else max(pause_seconds, self.poll_interval)
@@ -174,7 +184,7 @@ class Wait:
             "rate limit",
             sentence,
             f"Hedra limits the rate of requests (429), so {self.subject} is polled again in "
-            f"{after:.0f} s. This counts as no failure; the deadline is in "
+            f"{after:.0f} s. This does not count as a failure; the deadline is in "
             f"{max(self.deadline - now, 0.0):.0f} s.",
             now,
         )
@@ -183,14 +193,14 @@ class Wait:
         return PollAgain(after, warning)
 
     def _report(self, kind: str, sentence: str, warning: str, now: float) -> str | None:
-        """Note a trouble; return its warning where the log has not had it for :data:`REMIND_SECONDS`."""
+        """Note a problem; return its warning if it was not logged in the last :data:`REMIND_SECONDS`."""
         last = self._trouble
         is_due = last is None or last.kind != kind or now - last.reported_at >= REMIND_SECONDS
         self._trouble = _Trouble(kind, sentence, now if is_due or last is None else last.reported_at)
         return warning if is_due else None
 
-    def _over(self) -> bool:
-        """Note that Hedra answered as it should; return whether something had been wrong."""
+    def _recovered(self) -> bool:
+        """Note a good answer: no problem is left. Return whether there was one."""
         was_wrong, self._trouble, self._failures = self._trouble is not None, None, 0
         return was_wrong
 
@@ -214,23 +224,25 @@ class GenerationWait(Wait):
 
     @property
     def subject(self) -> str:
-        """The generation, in words."""
+        """The subject of messages."""
         return f"generation {self.generation_id}"
 
     def on_error(self, error: HedraError, *, polled_at: float, now: float, jitter: float) -> Decision:
-        """Decide after a poll that failed; the error names the generation then."""
+        """Decide after a poll that failed, as :meth:`Wait.on_error`; the error gets the generation's id."""
         error.generation_id = self.generation_id
         return super().on_error(error, polled_at=polled_at, now=now, jitter=jitter)
 
     def on_status(self, generation: Generation, *, polled_at: float, now: float, jitter: float) -> Decision:
         """
-        Decide after an answer that shows the generation.
+        Decide after an answer with the generation.
 
+        :param generation: The generation.
         :param polled_at: When the poll was sent.
+        :param now: The time.
         :param jitter: A random number in [0, 1): waits that began together must not poll together.
         """
         self._known_at = now
-        state, last, was_wrong = state_of(generation), self._state, self._over()
+        state, last, was_wrong = state_of(generation), self._state, self._recovered()
         self._state = state
         if generation.is_finished:
             return Finished(generation)
@@ -251,16 +263,18 @@ class GenerationWait(Wait):
             warning = (
                 f"Generation {self.generation_id} has a status that this version of the provider does not "
                 f"know: {describe_state(state)}. It counts as running and is polled again in {pause:.0f} s, "
-                f"until {self.time_limit} is over. Look at it in Hedra's web app if it does not end."
+                f"until {self.time_limit} is over. If it does not end, check it in Hedra's web app."
             )
-        return PollAgain(pause, warning, is_news=was_wrong or state != last)
+        return PollAgain(pause, warning, is_update=was_wrong or state != last)
 
     def on_unknown(self, *, polled_at: float, now: float, is_certain: bool = True) -> Decision:
         """
-        Decide after an answer that does not know the generation.
+        Decide after an answer without the generation.
 
         :param polled_at: When the poll was sent.
-        :param is_certain: Whether the status endpoint said so. The list may be behind: it ends no wait.
+        :param now: The time.
+        :param is_certain: Whether the status endpoint answered; True by default. The list may be outdated, so
+            it never fails a wait.
         """
         self._failures = 0
         unknown_seconds = now - self._known_at
@@ -281,7 +295,7 @@ class GenerationWait(Wait):
         return PollAgain(pause, warning)
 
     def timed_out(self, now: float) -> HedraWaitTimeoutError:
-        """Build the error of a wait that reached its deadline: why, what runs on, what to do."""
+        """Build the error of a wait that reached its deadline."""
         waited, state = max(now - self.began, 0.0), self._state
         trouble = self._trouble
         if state is None:

@@ -1,10 +1,12 @@
 """
-The user's files: read from, and written whole to, local disk or object storage.
+The user's files, on local disk or object storage.
 
-- ``paths``: what a path or URI names, and what is no file.
-- ``object_storage``: URIs that Airflow opens, and the errors of their drivers.
-- ``read``, ``write``: the two directions.
-- ``part_file``: a file in the making, that no killed worker leaves behind.
+- ``paths``: checks paths and URIs, and rejects what is not a regular file or folder.
+- ``object_storage``: opens URIs with Airflow, and unifies the errors of their drivers.
+- ``read``: opens files. ``source``: checks a file to upload.
+- ``write``: writes files, whole or not at all. ``result``: stores a result of Hedra.
+- ``part_file``: a file while it is written. A killed worker leaves none behind.
+- ``lineage``: reports the files to Airflow's hook lineage.
 """
 
 from __future__ import annotations

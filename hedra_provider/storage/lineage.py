@@ -1,7 +1,7 @@
-"""Which files a task read and stored, told to Airflow's hook lineage: what OpenLineage and others read.
+"""Report the files that a task read and stored to Airflow's hook lineage, for OpenLineage and others.
 
-Without a reader of lineage Airflow's collector drops what it is told. Airflow reads it in the process that
-ends a task.
+Airflow's collector keeps the reports only if a lineage plugin is installed. Airflow reads them in the process
+in which the task ends.
 """
 
 from __future__ import annotations
@@ -18,34 +18,40 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEPT = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in "?#")
-"""What stays as it is in the name of a file. An asset of Airflow loses what follows a # or a ?, on 3.0 it may
-hold ASCII only; the rest is named as other providers name it, spaces and per cent signs too."""
+"""The characters of a file name that are not encoded. Airflow cuts the URI of an asset at a # or a ?, and
+Airflow 3.0 allows ASCII only. Spaces and per cent signs stay, as in the URIs of other providers."""
 
 
 def report_input(hook: HedraHook, file: str) -> None:
     """
-    Tell that a task read a file. Whatever goes wrong with that, nothing is raised.
+    Report that a task read a file. Raises nothing.
 
-    :param hook: Of the task.
+    :param hook: The task's hook.
     :param file: A local path, or a URI that ObjectStoragePath opens.
     """
     _report("add_input_asset", hook, file)
 
 
 def report_output(hook: HedraHook, file: str) -> None:
-    """Tell that a task stored a file, as :func:`report_input` tells of one that was read."""
+    """
+    Report that a task stored a file. Raises nothing.
+
+    :param hook: The task's hook.
+    :param file: A local path, or a URI that ObjectStoragePath opens.
+    """
     _report("add_output_asset", hook, file)
 
 
 def lineage_uri(file: str) -> str:
     """
-    Return the URI by which lineage knows a file: without a connection's id, a password or a signature.
+    Return the URI of a file for lineage: without a connection id, password or signature.
 
     :param file: A local path, or a URI that ObjectStoragePath opens.
+    :return: A ``file://`` URI for a local path.
     """
     local = local_path(file)
     if local is not None:
-        # As results are stored: a link is what it points to.
+        # Links are resolved, as when a result is stored.
         return f"file://{quote(str(local.resolve()), safe=_KEPT)}"
     scheme, _, rest = file.partition("://")
     if scheme.lower() in ("http", "https"):
@@ -58,9 +64,9 @@ def _report(method: str, hook: HedraHook, file: str) -> None:
     from hedra_provider.api.redaction import clean
 
     try:
-        # Only now: it loads Airflow's plugins and asks its providers for their kinds of assets.
+        # Imported here: it loads Airflow's plugins and providers.
         from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
         getattr(get_hook_lineage_collector(), method)(context=hook, uri=lineage_uri(file))
-    except Exception as error:  # noqa: BLE001  whatever a collector does, the task goes on
-        log.warning("Lineage was not told of %s: %s", clean(file), clean(f"{type(error).__name__}: {error}"))
+    except Exception as error:  # noqa: BLE001  an error of a collector must not fail the task
+        log.warning("Lineage does not include %s: %s", clean(file), clean(f"{type(error).__name__}: {error}"))

@@ -1,4 +1,4 @@
-"""Storages that Airflow opens by URI. The errors of all their drivers are read as one kind."""
+"""Storages that Airflow opens by URI. The errors of all their drivers become an OSError."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 def open_remote(uri: str) -> ObjectStoragePath:
     """
-    Return the path of a URI, with its file system and connection looked up.
+    Return the path of a URI, with its file system and connection loaded.
 
-    :raises ImportError: If the package that opens it is not installed here, with its name.
+    :param uri: A URI that ObjectStoragePath opens.
+    :return: The path.
+    :raises ImportError: If the package that opens it is not installed here; the error names it.
     :raises ValueError: If Airflow does not know its scheme or its connection.
     :raises OSError: If the storage can't be reached.
     """
@@ -27,7 +29,7 @@ def open_remote(uri: str) -> ObjectStoragePath:
 
     try:
         path = ObjectStoragePath(uri)
-        # Opened now, so that an unknown scheme or a missing driver or connection is found where it is named.
+        # Loaded here, so that an unknown scheme or a missing driver or connection raises here.
         _ = path.fs
     except OSError:
         raise
@@ -42,7 +44,7 @@ def open_remote(uri: str) -> ObjectStoragePath:
 
 
 def _is_known_scheme(uri: str) -> bool:
-    """Return whether Airflow, or a provider that is installed, has a file system for the scheme of a URI."""
+    """Return whether Airflow or an installed provider has a file system for the scheme of a URI."""
     try:
         from airflow.sdk.io.fs import has_fs
     except ImportError:
@@ -53,12 +55,13 @@ def _is_known_scheme(uri: str) -> bool:
 
 def require_bucket(path: ObjectStoragePath) -> None:
     """
-    Find a bucket that is not there, or a storage that can't be reached, before anything is spent.
+    Check that a bucket exists and its storage answers, before anything is spent.
 
-    :raises OSError: If it surely can't be written to now.
+    :param path: A path in the bucket. Other storages than S3 are not checked.
+    :raises OSError: If the bucket surely can't be written to now.
     """
     bucket = path.path.strip("/").partition("/")[0]
-    # s3fs' own way to ask S3: its exists() says no to whoever may not ask, and its ls() reads all there is.
+    # Not exists(), which returns False without the permission to list; not ls(), which lists every file.
     ask = getattr(path.fs, "call_s3", None)
     if ask is None or not bucket:
         return
@@ -68,17 +71,21 @@ def require_bucket(path: ObjectStoragePath) -> None:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no bucket {bucket!r}") from None
     except PermissionError:
-        # Who may write need not be allowed to ask; the write will tell.
+        # This permission is not needed to write.
         return
 
 
 class StorageError(OSError):
-    """A driver's own error, which is none of the kinds that tell what is wrong with a path."""
+    """An error of a driver that is not about the path, e.g. a lost connection."""
 
 
 @contextmanager
 def driver_errors() -> Iterator[None]:
-    """Read what drivers raise (botocore's and aiohttp's own trees of errors) as an OSError."""
+    """
+    Turn the errors of drivers, such as botocore's and aiohttp's, into an OSError.
+
+    :raises StorageError: In place of an error that is not about the path.
+    """
     from hedra_provider.api.redaction import fit_cause, words_of
 
     try:
@@ -99,11 +106,12 @@ def driver_errors() -> Iterator[None]:
 
 def require_remote_file(path: ObjectStoragePath) -> None:
     """
-    Reject a folder and what is no regular file.
+    Reject everything but a regular file.
 
+    :param path: The path.
     :raises IsADirectoryError: If it is a folder.
-    :raises NotAFileError: If it is neither.
-    :raises FileNotFoundError: If nothing is there.
+    :raises NotAFileError: If it is neither a file nor a folder.
+    :raises FileNotFoundError: If it does not exist.
     """
     # Storages that are file systems (SFTP) have pipes and devices too.
     kind = path.fs.info(path.path).get("type")

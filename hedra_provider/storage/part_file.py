@@ -1,7 +1,7 @@
-"""Files in the making: nobody else writes them, and none stays behind, not even of a process that was killed.
+"""Part files: files while they are written. A killed process leaves none behind for long.
 
-Each writer has a file of its own and holds a lock on it, which ends with the process however that ends. Who
-comes next to the same destination removes the files that nobody holds.
+Each writer has its own part file and locks it. The lock ends with the process, however the process ends. The
+next writer to the same destination removes the part files without a lock.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 @contextmanager
 def part_file(folder: Path, stem: str, suffix: str, *, mode: int = 0o666) -> Iterator[tuple[Path, BinaryIO]]:
     """
-    Make a file that is to be moved, or copied from, when it is whole; what is left of it then is removed.
+    Make a part file. The caller moves or copies it when it is whole; otherwise it is removed.
 
-    :param folder: Where.
-    :param stem: The start of its name, the same for all who write to the same destination.
-    :param suffix: The end of its name; between them are eight random hex digits.
-    :param mode: Its permissions, before the umask.
+    :param folder: The folder of the file.
+    :param stem: The start of its name, the same for all writers to one destination.
+    :param suffix: The end of its name; eight random hex digits stand between the two.
+    :param mode: Its permissions before the umask; read and write for all by default.
     :return: Its path, and the file, open for reading and writing.
     """
     remove_abandoned(folder, stem, suffix)
@@ -39,11 +39,17 @@ def part_file(folder: Path, stem: str, suffix: str, *, mode: int = 0o666) -> Ite
 
 
 def remove_abandoned(folder: Path, stem: str, suffix: str) -> None:
-    """Remove the parts of writers that are no more; where locks are not supported, none is removed."""
+    """
+    Remove the part files whose writers have ended. Without support for locks, none is removed.
+
+    :param folder: The folder of the files.
+    :param stem: The start of their names.
+    :param suffix: The end of their names.
+    """
     name = re.compile(rf"{re.escape(stem)}\.[0-9a-f]{{8}}{re.escape(suffix)}")
     with os.scandir(folder) as entries:
         matching = [entry for entry in entries if name.fullmatch(entry.name)]
-        # Nobody here makes a device or a pipe of that name; to open one may act, or wait for ever.
+        # Regular files only: opening a device may trigger an action, and opening a pipe may block for ever.
         found = [Path(entry.path) for entry in matching if entry.is_file(follow_symlinks=False)]
     for path in found:
         with suppress(OSError):
@@ -58,7 +64,7 @@ def remove_abandoned(folder: Path, stem: str, suffix: str) -> None:
 def _create(folder: Path, stem: str, suffix: str, mode: int) -> tuple[Path, int]:
     while True:
         path = folder / f"{stem}.{secrets.token_hex(4)}{suffix}"
-        # Opened by name, not by mkstemp: the result shall have the permissions that the umask gives.
+        # Not mkstemp: it ignores the umask, and the result gets the permissions of this file.
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode)
         if _hold(descriptor, path):
             return path, descriptor
@@ -66,13 +72,13 @@ def _create(folder: Path, stem: str, suffix: str, mode: int) -> tuple[Path, int]
 
 
 def _hold(descriptor: int, path: Path) -> bool:
-    """Lock a new file; False if another writer took it for abandoned before it was locked."""
+    """Lock a new file; return False if another writer removed it before it was locked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        # No locks on this file system: nobody removes anything there.
+        # This file system has no locks, so no writer removes files on it.
         return True
     try:
         return path.stat().st_ino == os.fstat(descriptor).st_ino

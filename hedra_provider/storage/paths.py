@@ -1,8 +1,8 @@
-"""What a path or URI of the user's names: a file of this worker, or one on another storage.
+"""Check paths and URIs: is it a file of this worker, or one on another storage?
 
-A path can name things that are no files. Reading ``/dev/zero`` never ends, and a file that is renamed over
-``/dev/null`` takes its place for the whole machine. So everything but regular files and folders is rejected,
-links resolved.
+A path can name something else than a file. Reading ``/dev/zero`` never ends. A file that is renamed over
+``/dev/null`` replaces it for the whole machine. So everything but regular files and folders is rejected,
+after links are resolved.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ PACKAGE_OF_SCHEME: Mapping[str, str] = {
     "sftp": _SFTP,
     "ssh": _SFTP,
 }
-"""Which package gives Airflow the file system of a scheme: the ``schemes`` of the ``filesystems`` modules of
-Airflow's own providers, and the extra that brings the driver."""
+"""The package that gives Airflow the file system of a scheme, with the extra that installs the driver. The
+schemes are those in the ``filesystems`` modules of Airflow's own providers."""
 
 _INSTEAD = {"az": "abfs", "wasb": "abfs", "wasbs": "abfss"}
-"""Schemes that others use for what Airflow calls otherwise."""
+"""Schemes of other tools, and Airflow's scheme for the same storage."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _KERNEL_FOLDERS = (Path("/proc"), Path("/sys"))
@@ -58,19 +58,21 @@ class NotAFileError(OSError):
 
 def local_path(uri: str) -> Path | None:
     """
-    Return a path of this machine, None for a URI of another storage.
+    Return the local path of a path or URI.
 
-    :raises ValueError: If it is a ``file:`` URI without an absolute path, or the home folder that ``~`` means
-        is not known.
+    :param uri: A local path, or a URI that ObjectStoragePath opens.
+    :return: An absolute path; None for a URI of another storage.
+    :raises ValueError: If it is a ``file:`` URI without an absolute path, or the home folder of its ``~`` is
+        not known.
     """
     scheme, _, rest = uri.partition(":")
-    # "local" is Airflow's other name for "file"; schemes are the same in capitals.
+    # "local" is Airflow's alias of "file". Schemes are case-insensitive.
     if scheme.lower() == "file" or (scheme.lower() == "local" and rest.startswith("//")):
         path = rest.removeprefix("//").removeprefix("localhost")
         if not path.startswith("/"):
             raise ValueError("a file: URI needs an absolute path, e.g. file:///tmp/a.mp4")
         return Path(path)
-    # Never by ObjectStoragePath: its versions take "a:b", "~" and relative paths for different things.
+    # Not by ObjectStoragePath: its versions differ in how they read "a:b", "~" and relative paths.
     return None if _SCHEME.match(uri) else _with_home(uri).absolute()
 
 
@@ -84,11 +86,11 @@ def _with_home(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"the home folder that its ~ means is not known on {this_worker()}") from error
+        raise ValueError(f"the home folder of its ~ is not known on {this_worker()}") from error
 
 
 def this_worker() -> str:
-    """Return words for the machine that this task runs on: another worker may have other files."""
+    """Return "this worker" with its host name, for messages: another worker may have other files."""
     return f"this worker ({worker_name()})"
 
 
@@ -101,20 +103,20 @@ def worker_name() -> str:
 
 def worker_of(uri: str | None) -> str | None:
     """
-    Return the name of this worker if a file lies on its own disk: another worker need not have that file.
+    Return the name of this worker if a file is on its own disk, where other workers may not have it.
 
-    :param uri: Where this worker stored a file; None if nothing was stored.
-    :return: As of :func:`worker_name`; None for object storage.
+    :param uri: The URI of a stored file; None if no file was stored.
+    :return: As :func:`worker_name`; None for object storage.
     """
     return None if uri is None or local_path(uri) is None else worker_name()
 
 
 def depends_on_worker(error: Exception, *, is_local: bool) -> bool:
     """
-    Return whether another worker may do better: it may have the file, the folder, or the package.
+    Return whether the task may succeed on another worker, which may have the file, folder or package.
 
-    :param error: What reading or writing a path raised.
-    :param is_local: Whether the path is one of this machine.
+    :param error: The error of reading or writing a path.
+    :param is_local: Whether the path is on this machine.
     """
     is_wrong_everywhere = isinstance(error, (NotAFileError, IsADirectoryError))
     return isinstance(error, ImportError) or (
@@ -124,10 +126,11 @@ def depends_on_worker(error: Exception, *, is_local: bool) -> bool:
 
 def require_file_or_folder(path: Path) -> None:
     """
-    Reject what is there and is neither a regular file nor a folder. Links are followed.
+    Reject a path whose target exists and is neither a regular file nor a folder. Links are followed.
 
-    :raises NotAFileError: Naming what it is.
-    :raises OSError: If that can't be told.
+    :param path: The path.
+    :raises NotAFileError: If it is something else; the error names it.
+    :raises OSError: If the path can't be checked.
     """
     try:
         facts = path.stat()
@@ -141,10 +144,10 @@ def require_file_or_folder(path: Path) -> None:
 
 def require_replaceable(path: Path) -> None:
     """
-    Reject what may not be replaced by a file: everything that is there but a regular file.
+    Reject a path that exists and is not a regular file: a result must not replace anything else.
 
-    :param path: With its links resolved: a link that is there now was made since.
-    :raises NotAFileError: Naming what it is.
+    :param path: The path, after its links were resolved. A link at this path was made since then.
+    :raises NotAFileError: If it is something else; the error names it.
     """
     try:
         mode = path.lstat().st_mode
@@ -157,16 +160,18 @@ def require_replaceable(path: Path) -> None:
 
 def open_regular(path: Path) -> BinaryIO:
     """
-    Open a regular file to read. Links are followed. It never blocks.
+    Open a regular file to read. Links are followed. Opening never blocks.
 
+    :param path: The path.
+    :return: The file, in binary mode.
     :raises IsADirectoryError: If it is a folder.
     :raises NotAFileError: If it is a device, a pipe, a socket or a file of the kernel.
     :raises OSError: If it can't be opened.
     """
-    # Before it is opened: some devices act when they are opened.
+    # Checked before opening, because opening a device may trigger an action.
     _require_regular(path.stat().st_mode)
     _require_outside_kernel(path)
-    # It may have been replaced since: O_NONBLOCK opens a pipe without waiting for its writer.
+    # A pipe may have replaced it since: O_NONBLOCK opens one without waiting for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         _require_regular(os.fstat(descriptor).st_mode)
@@ -185,19 +190,28 @@ def _require_regular(mode: int) -> None:
 
 
 def _require_outside_kernel(path: Path) -> None:
-    # They look like regular files of no length; reading some of them never ends.
+    # Files of the kernel have the mode of regular files; reading some of them never ends.
     resolved = path.resolve()
     if any(resolved.is_relative_to(folder) for folder in _KERNEL_FOLDERS):
         raise NotAFileError("it is a file of the kernel; only regular files and folders are used")
 
 
 def package_of(uri: str) -> str | None:
-    """Return the package that makes Airflow open URIs of a scheme, None where none is known."""
+    """
+    Return the package that Airflow needs to open a URI.
+
+    :param uri: The URI.
+    :return: None if no package is known for its scheme.
+    """
     return PACKAGE_OF_SCHEME.get(uri.partition("://")[0].lower())
 
 
 def about_scheme(uri: str) -> str:
-    """Return what makes Airflow open URIs of a scheme that it does not know on this worker, in one line."""
+    """
+    Return what to do if this worker's Airflow does not know a scheme, in one line without a full stop.
+
+    :param uri: A URI of the scheme.
+    """
     scheme, package = uri.partition("://")[0].lower(), package_of(uri)
     if package:
         return f"Install {package} where the tasks run"
@@ -208,5 +222,5 @@ def about_scheme(uri: str) -> str:
         return "Airflow opens no web addresses: copy the file to a disk or an object storage first"
     return (
         "No provider of Airflow's opens that scheme; known are "
-        f"{', '.join(PACKAGE_OF_SCHEME)}, and what airflow.sdk.io.attach() was given"
+        f"{', '.join(PACKAGE_OF_SCHEME)}, and file systems registered with airflow.sdk.io.attach()"
     )

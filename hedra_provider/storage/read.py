@@ -1,4 +1,4 @@
-"""Files of the user's that are read: from a local disk or an object storage."""
+"""Open the user's files, on a local disk or an object storage."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
     Open a file to upload.
 
     :param source: A local path, or a URI that ObjectStoragePath opens.
-    :param param: The operator's parameter that named it, for messages.
+    :param param: The operator's parameter for this file, for messages.
     :return: The file, readable and seekable, and its name.
     :raises HedraValueError: If it can't be opened.
-    :raises HedraTransferError: If the storage did not answer, which may pass.
+    :raises HedraTransferError: If the storage did not answer. This is retryable.
     """
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
     from hedra_provider.api.redaction import clean, fit_cause, shown
@@ -50,20 +50,20 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
             remote = open_remote(source)
             with driver_errors():
                 require_remote_file(remote)
-                # Past ObjectStoragePath.open(), which tells lineage of every read and fails where that fails.
+                # Not ObjectStoragePath.open(): it reports each read to lineage, and fails if that fails.
                 name, opened = remote.name, remote.fs.open(remote.path, "rb")
         else:
             name, opened = local.name, open_regular(local)
     except StorageError as error:
-        said = f"{what}: {clean(str(error))}."
-        raise HedraTransferError(said, remedy="Nothing was sent.") from fit_cause(error)
+        message = f"{what}: {clean(str(error))}."
+        raise HedraTransferError(message, remedy="Nothing was sent.") from fit_cause(error)
     except (OSError, ValueError, ImportError) as error:
         reason = clean(str(error))
         if isinstance(error, FileNotFoundError):
             reason = "there is no such file"
         here = depends_on_worker(error, is_local=local is not None)
         if here and is_relative(source):
-            # The working directory is the worker's.
+            # The path is relative to the working directory of the worker.
             reason += f"; its path there is {clean(str(local))}"
         problem = HedraValueError(
             f"{what}{f' on {this_worker()}' if here else ''}: {reason}.", param=param, remedy=_A_FILE
@@ -82,9 +82,10 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
 @contextmanager
 def errors_of_reading(what: str) -> Iterator[None]:
     """
-    Read what goes wrong in the middle of a file as what it is: something that may pass.
+    Turn every error of reading an open file into a retryable one.
 
-    :raises HedraTransferError: In place of whatever the file's driver raises.
+    :param what: The file, for messages.
+    :raises HedraTransferError: In place of the driver's error.
     """
     from hedra_provider.api.errors import HedraTransferError
     from hedra_provider.api.redaction import fit_cause, words_of

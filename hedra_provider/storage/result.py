@@ -1,4 +1,4 @@
-"""Results of Hedra, stored where the user wants them."""
+"""Store a result of Hedra at the user's destination."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class StoredResult:
     """
-    A file of Hedra's that was stored.
+    A stored result.
 
-    :param uri: Where.
-    :param size: Bytes.
-    :param asset_id: The asset that it is.
+    :param uri: The URI of the file.
+    :param size: Its length in bytes.
+    :param asset_id: The asset of the file; None if Hedra does not name it.
     """
 
     uri: str
@@ -39,23 +39,27 @@ def store_result(
     seen_complete: bool = False,
 ) -> StoredResult:
     """
-    Fetch the file of a generation, or of an asset, and store it whole.
+    Download the file of a generation or an asset, and store it whole.
 
-    :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder, in
-        which the file is named after its id.
-    :param asset_type: The type of the asset, where ``asset_id`` is given.
-    :param known: What Hedra said of the generation a moment ago: its URL spares a look. One that has expired
-        is replaced like any other; where it has none, Hedra is asked.
-    :param seen_complete: Whether Hedra has said that the generation is complete: that it does not know it, or
-        its file, may pass then, also where it has not after 12 seconds.
-    :raises HedraError: If it could not be fetched or stored.
+    :param client: The client to download with.
+    :param destination: A local path, or a URI that ObjectStoragePath opens. If it ends with ``/``, it is a
+        folder, and the file is named after its id.
+    :param generation_id: The generation. Either this or ``asset_id``.
+    :param asset_id: The asset.
+    :param asset_type: The type of the asset; needed with ``asset_id``.
+    :param known: The latest answer about the generation. If it has a URL, no status request is sent. None by
+        default.
+    :param seen_complete: Whether Hedra has answered ``complete`` before. Then a 404 is retryable, even after
+        12 seconds. False by default.
+    :return: The stored file.
+    :raises HedraError: If it could not be downloaded or stored.
     """
     from hedra_provider.api.errors import HedraError, HedraNotFoundError, HedraTransferError
     from hedra_provider.api.lookups import retry_unknown
     from hedra_provider.api.redaction import clean, fit_cause, words_of
     from hedra_provider.transfer.download import RemoteFile, asset_file, download, generation_file
 
-    def look() -> RemoteFile:
+    def request_file() -> RemoteFile:
         if not generation_id:
             return client.run(retry_unknown(lambda: asset_file(str(asset_id), str(asset_type))))
         try:
@@ -67,12 +71,12 @@ def store_result(
     if known is not None and known.is_complete and known.file_url:
         found = RemoteFile(known.file_url, known.asset_id, known.type)
     else:
-        found = look()
+        found = request_file()
     target = named_destination(destination, str(generation_id or asset_id), found.type)
     urls = [found.url]
 
     def fresh_url() -> str:
-        return urls.pop() if urls else look().url
+        return urls.pop() if urls else request_file().url
 
     try:
         uri, size = write_whole(target, lambda file: download(client, fresh_url, file))
@@ -86,6 +90,6 @@ def store_result(
         raise HedraTransferError(
             f"{clean(target)} can't be written{where}: {words_of(error)}.",
             generation_id=generation_id,
-            remedy="Its file stays at Hedra: a retry stores it without paying again.",
+            remedy="The file stays at Hedra: a retry stores it without paying again.",
         ) from fit_cause(error)
     return StoredResult(uri, size, found.asset_id)

@@ -1,4 +1,4 @@
-"""Files of the user's on their way to Hedra: opened, read once, judged before anything is sent."""
+"""Open and check the user's files before anything is sent to Hedra."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class SourceFile:
     """
     A file that is ready to be sent.
 
-    :param source: The path or URI it was opened by.
+    :param source: Its path or URI.
     :param file: Its content.
     :param asset_type: ``image``, ``audio`` or ``video``.
     :param sha256: The hash of its content, in hex.
-    :param duration_ms: How long a decoder plays it, in milliseconds; None where that can't be measured.
-    :param at_most_ms: The same with what its encoder added at both ends, which Hedra may bill too.
+    :param duration_ms: Its length when a decoder plays it, in milliseconds; None if it can't be measured.
+    :param at_most_ms: The same with the encoder's padding at both ends, in milliseconds; Hedra may bill it.
     """
 
     source: str
@@ -44,7 +44,7 @@ class SourceFile:
 
     @property
     def size(self) -> int:
-        """Its bytes."""
+        """Its length in bytes."""
         return self.file.size
 
 
@@ -59,16 +59,19 @@ def open_media(
     cropped: bool = False,
 ) -> Iterator[SourceFile]:
     """
-    Open a file to upload, and refuse what can't be right while nothing was sent.
+    Open a file to upload, and check it before anything is sent.
 
     :param source: A local path, or a URI that ObjectStoragePath opens.
-    :param param: The operator's parameter that named it, for messages.
-    :param asset_type: What it has to be; by default what its content says, then its name.
-    :param name: The name it is sent under; by default the file's.
-    :param slot: What the model takes.
-    :param cropped: Whether the request takes only a part of it: it may be longer than the model takes then.
-    :raises HedraValueError: If it can't be opened, is empty, is not what is needed, or is a cut image.
-    :raises HedraTransferError: If reading it failed in a way that may pass.
+    :param param: The operator's parameter for this file, for messages.
+    :param asset_type: The type that it must have; by default any, detected from its content, then its name.
+    :param name: The name at Hedra; by default that of the file.
+    :param slot: The limits of the model's input; None by default: none are checked.
+    :param cropped: Whether the request uses only a part of the file, which may be too long then. False by
+        default.
+    :return: The file.
+    :raises HedraValueError: If it can't be opened, is empty, has a wrong type, exceeds a limit, or is an
+        image that is cut.
+    :raises HedraTransferError: If reading it failed. This is retryable.
     """
     from hedra_provider.api.redaction import shown
     from hedra_provider.api.sized_file import SizedFile
@@ -83,7 +86,7 @@ def open_media(
             sha256, size = digest(file)
             head = read_head(file)
         if size == 0:
-            raise _refused(param, f"{shown(source)} is empty")
+            raise _rejected(param, f"{shown(source)} is empty")
         kind, mime = detect_media_type(head, file_name, param=param, asset_type=asset_type)
         length = None if kind == "image" else measure_duration(file, size, mime)
         if kind == "image":
@@ -103,48 +106,49 @@ def open_media(
 
 def _require_name(name: str | None) -> None:
     from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import require_sendable
+    from hedra_provider.api.requests import require_json
 
-    require_sendable(name, "name")
+    require_json(name, "name")
     if name and len(name) > MAX_NAME_LENGTH:
-        raise _refused("name", f"{shown(name)} has {len(name)} characters; {MAX_NAME_LENGTH} at the most")
+        raise _rejected("name", f"{shown(name)} has {len(name)} characters; the limit is {MAX_NAME_LENGTH}")
 
 
 def _sendable(file_name: str) -> str:
-    """Return a file's name; where the disk has one that is no text, what can be said of it."""
+    """Return a file's name as valid text: a name on a disk may have bytes that are not UTF-8."""
     return file_name.encode("utf-8", "replace").decode()[-MAX_NAME_LENGTH:]
 
 
 def _check_limits(
     slot: Slot, param: str, source: str, size: int, length: Duration | None, *, cropped: bool
 ) -> None:
-    """Compare a file with what the model takes."""
+    """Compare a file with the limits of the model."""
     from hedra_provider.api.redaction import shown
     from hedra_provider.submission.pricing import GRACE_SECONDS
 
     if slot.max_file_size_bytes and size > slot.max_file_size_bytes:
-        raise _refused(
-            param, f"{shown(source)} has {size} bytes; the model takes {slot.max_file_size_bytes} at the most"
+        raise _rejected(
+            param,
+            f"{shown(source)} has {size} bytes; the model accepts at most {slot.max_file_size_bytes}",
         )
     if length is None:
         return
     if slot.min_duration_ms and length.at_most_ms < slot.min_duration_ms:
-        raise _refused(
+        raise _rejected(
             param,
             f"{shown(source)} plays {length.at_most_ms} ms; "
-            f"the model takes {slot.min_duration_ms} at the least",
+            f"the model accepts at least {slot.min_duration_ms} ms",
         )
     grace_ms = GRACE_SECONDS * 1000
     if slot.max_duration_ms and not cropped and length.played_ms > slot.max_duration_ms + grace_ms:
-        raise _refused(
+        raise _rejected(
             param,
             f"{shown(source)} plays {length.played_ms} ms; "
-            f"the model takes {slot.max_duration_ms} at the most",
+            f"the model accepts at most {slot.max_duration_ms} ms",
         )
 
 
 def _check_image(file: BinaryIO, size: int, mime: str, param: str, source: str, slot: Slot | None) -> None:
-    """Refuse an image that can't be right; warn of one that Hedra may refuse or change."""
+    """Reject an image that is cut or exceeds a limit; warn about one that Hedra may reject or change."""
     from hedra_provider.api.redaction import shown
     from hedra_provider.media.image_limits import image_warnings, require_image
     from hedra_provider.media.images import inspect_image
@@ -157,11 +161,11 @@ def _check_image(file: BinaryIO, size: int, mime: str, param: str, source: str, 
 
 
 def _version(file: BinaryIO) -> tuple[int, int] | None:
-    """Return what changes when a file of this machine is written to, None for another file."""
+    """Return the size and change time of a local file; None for another file."""
     try:
         facts = os.fstat(file.fileno())
     except (OSError, AttributeError):
-        # Object storage reads one version of an object, and says so when it is gone.
+        # Object storage reads one version of an object, and raises an error when it is replaced.
         return None
     return facts.st_size, facts.st_mtime_ns
 
@@ -170,7 +174,7 @@ def _same(file: BinaryIO, before: tuple[int, int] | None) -> Callable[[], bool]:
     return lambda: _version(file) == before
 
 
-def _refused(param: str, what: str) -> Exception:
+def _rejected(param: str, what: str) -> Exception:
     from hedra_provider.api.errors import HedraValueError
 
     return HedraValueError(f"{param}: {what}.", param=param, remedy="Nothing was sent.")

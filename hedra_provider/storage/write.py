@@ -1,4 +1,4 @@
-"""Files of the user's that are written: whole or not at all, to a local disk or an object storage."""
+"""Write files, whole or not at all, to a local disk or an object storage."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ if TYPE_CHECKING:
 _EXTENSIONS = {"video": ".mp4", "audio": ".mp3", "image": ".png"}
 
 PART_SUFFIX = ".hedra.part"
-"""How the name of a file ends that is still arriving."""
+"""The end of the name of a part file."""
 
 
 def check_destination(destination: str) -> None:
     """
-    Find what can't be a destination before anything is spent.
+    Check a destination before anything is spent. Local folders are made.
 
-    :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder.
+    :param destination: A local path, or a URI that ObjectStoragePath opens. If it ends with ``/``, it is a
+        folder.
     :raises HedraValueError: If it can't be written to.
-    :raises HedraTransferError: If the storage did not answer, which may pass.
+    :raises HedraTransferError: If the storage did not answer. This is retryable.
     """
     from hedra_provider.api.errors import HedraTransferError, HedraValueError
     from hedra_provider.api.redaction import clean, fit_cause, shown
@@ -71,8 +72,9 @@ def check_destination(destination: str) -> None:
 
 def _check_local_destination(destination: str, target: Path) -> None:
     """
-    Find what can't be written on this machine; make the folders.
+    Check a destination on this machine; make its folders.
 
+    :param destination: The destination as the user gave it.
     :param target: The destination as an absolute path.
     """
     if is_relative(destination):
@@ -80,10 +82,10 @@ def _check_local_destination(destination: str, target: Path) -> None:
             f"it is relative to the worker's working directory, where it would be {target} on "
             f"{this_worker()}; give an absolute path, which may begin with ~"
         )
-    # Too long, a NUL, characters that no file system takes: found now, not when it is paid for.
+    # Also finds a name that is too long or has a NUL, before anything is spent.
     require_file_or_folder(target)
     names_folder = destination.endswith("/")
-    # A link stays a link: what it points to is written.
+    # A link stays a link: its target is written.
     place = target.resolve()
     if names_folder and place.exists() and not place.is_dir():
         raise NotADirectoryError("it ends with / but is a file, not a folder")
@@ -100,35 +102,35 @@ def write_whole(destination: str, fill: Callable[[BinaryIO], int]) -> tuple[str,
     Write a file that appears at its destination only when it is whole.
 
     :param destination: A local path, or a URI that ObjectStoragePath opens. Folders are made.
-    :param fill: Writes the content, returns its length in bytes.
-    :return: The URI of the file and its length in bytes.
-    :raises OSError: If it can't be written, or what is there is no regular file: that stays as it is.
+    :param fill: Writes the content; returns its length in bytes.
+    :return: The URI of the file, and its length in bytes.
+    :raises OSError: If it can't be written, or the destination exists and is not a regular file.
     """
     target = local_path(destination)
     if target is None:
         return destination, _write_remote(destination, fill)
     require_file_or_folder(target)
-    # A link stays a link: what it points to is replaced.
+    # A link stays a link: its target is replaced.
     target = target.resolve()
     require_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Names are limited in bytes, and a sign may take four.
+    # File systems limit names in bytes, and a character may have four.
     stem = "." + os.fsdecode(os.fsencode(target.name)[:100])
     with part_file(target.parent, stem, PART_SUFFIX) as (part, file):
         size = fill(file)
         file.flush()
         os.fsync(file.fileno())
-        # Again: the file took its time, and a rename replaces whatever is there by now.
+        # Checked again, because the destination may have changed while the file was written.
         require_replaceable(target)
         part.replace(target)
     return f"file://{target}", size
 
 
 def _write_remote(destination: str, fill: Callable[[BinaryIO], int]) -> int:
-    """Gather a file on the worker's disk, and put it to object storage in one piece when it is whole."""
+    """Write a file to the worker's disk; when it is whole, upload it to object storage in one piece."""
     path = open_remote(destination)
     stem = ".hedra-" + hashlib.sha256(destination.encode()).hexdigest()[:16]
-    # Storages tell browsers the type that the name of the file says.
+    # Drivers derive the Content-Type from the suffix of the uploaded file.
     suffix = PurePosixPath(path.name).suffix
     suffix = suffix if re.fullmatch(r"\.\w{1,10}", suffix, re.ASCII) else ""
     with part_file(Path(tempfile.gettempdir()), stem, suffix, mode=0o600) as (part, file):
@@ -141,9 +143,13 @@ def _write_remote(destination: str, fill: Callable[[BinaryIO], int]) -> int:
 
 def named_destination(destination: str, file_id: str, asset_type: str | None) -> str:
     """
-    Return where a result goes: into a destination that ends in a slash it goes under its id.
+    Return the destination of a file; for a folder, the file is named after its id.
 
-    :param file_id: A UUID; nothing else of what an API says becomes part of a path.
+    :param destination: A path or URI. If it ends with ``/``, it is a folder.
+    :param file_id: A UUID; anything else could lead out of the folder.
+    :param asset_type: ``video``, ``audio`` or ``image``, for the suffix; None means ``video``.
+    :return: The path or URI of the file.
+    :raises HedraValueError: If ``file_id`` is not a UUID.
     """
     from hedra_provider.api.errors import HedraValueError
     from hedra_provider.api.requests import is_uuid
@@ -152,6 +158,6 @@ def named_destination(destination: str, file_id: str, asset_type: str | None) ->
         return destination
     if not is_uuid(file_id):
         raise HedraValueError(
-            f"destination: {file_id!r} is no UUID and can't name a file below {destination}."
+            f"destination: {file_id!r} is not a UUID, so it can't name a file in {destination}."
         )
     return f"{destination}{file_id}{_EXTENSIONS.get(asset_type or 'video', '')}"

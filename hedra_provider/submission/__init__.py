@@ -2,20 +2,20 @@
 A credit is spent once: ids, plans, submits, prices. Knows no Airflow.
 
 - ``identity``: the ids of generations and assets, made from the task run, without storage.
-- ``plan``: what exists under an id decides whether it is adopted, passed over or submitted.
-- ``submit``: carries plans out; after a submit whose outcome is unknown it asks, and never submits blind.
+- ``plan``: decides for each id whether its generation is adopted, skipped or submitted.
+- ``submit``: executes plans. After a submit whose outcome is unknown it polls before it submits again.
 - ``compare``: whether an existing generation has the same request.
-- ``pricing``, ``budget``: what a request may cost, and whether it may.
+- ``pricing``: what a request may cost. ``budget``: whether ``max_credits`` and the balance allow it.
 
 ==================================================  =========================================================
-what exists under the id                            then
+Generation under the id                             Action
 ==================================================  =========================================================
-nothing                                             submit
+none                                                submit
 running or complete, the same request               adopt
-running or complete, another request, paid by this  adopt, and warn which fields differ
+running or complete, another request, paid by this  adopt, and log the fields that differ
 attempt group
-running or complete, another request, paid before   the next id
+running or complete, another request, paid before   try the next id
 a clear or by another task
-failed                                              the next id
+failed                                              try the next id
 ==================================================  =========================================================
 """

@@ -1,4 +1,4 @@
-"""Ask Hedra what is needed to price requests, and compare the price with what may be spent."""
+"""Estimate what requests cost, and compare that with ``max_credits`` and the balance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.responses import Model
 
 _ASSETS_AT_ONCE = 100
-"""Ids in one question: a URL has room for about 200."""
+"""Ids in one request: a URL has room for about 200."""
 
 
 def estimate_request(
@@ -33,9 +33,10 @@ def estimate_request(
     Estimate what a request will cost.
 
     :param body: The body of ``POST /generations``.
-    :param catalogue: The account's models; asked for where it is not given.
-    :param audio_seconds: How long its audio is, where that was measured; else Hedra is asked.
-    :return: None where it can't be told.
+    :param catalogue: The account's models; by default they are requested from Hedra.
+    :param audio_seconds: The measured length of its audio in seconds; by default Hedra is asked.
+    :return: The estimate in credits; None if it can't be made.
+    :raises HedraError: If Hedra could not be asked.
     """
     models = catalogue or (yield from calls.list_models())
     stated = {} if audio_seconds else (yield from _stated_lengths([body]))
@@ -46,18 +47,19 @@ def estimate_requests(
     bodies: Sequence[Mapping[str, Any]], *, catalogue: Sequence[Model]
 ) -> Call[list[Estimate | None]]:
     """
-    Estimate what requests will cost, with one question for the lengths of many audios.
+    Estimate what requests will cost, with one HTTP request for the lengths of up to 100 audios.
 
     :param bodies: Bodies of ``POST /generations``.
     :param catalogue: The account's models.
-    :return: An estimate for each body, None where it can't be told.
+    :return: An estimate in credits for each body; None where it can't be made.
+    :raises HedraError: If Hedra could not be asked.
     """
     stated = yield from _stated_lengths(bodies)
     return [_estimated(body, catalogue, stated, None) for body in bodies]
 
 
 def _stated_lengths(bodies: Iterable[Mapping[str, Any]]) -> Call[dict[str, int | None]]:
-    """Return what Hedra says of the lengths of the audios that requests name."""
+    """Return the length of each audio that the requests name, in milliseconds, as Hedra states it."""
     ids = list(dict.fromkeys(body["audio_id"] for body in bodies if isinstance(body.get("audio_id"), str)))
     lengths: dict[str, int | None] = {}
     for start in range(0, len(ids), _ASSETS_AT_ONCE):
@@ -84,17 +86,17 @@ def _estimated(
 
 def require_within(found: Estimate | None, max_credits: int, what: str) -> None:
     """
-    Refuse what may cost more than it may.
+    Reject a request that may cost more than ``max_credits``.
 
-    :param found: The estimate, judged by its top; None where it can't be told.
-    :param max_credits: The most that may be spent.
-    :param what: What is to be paid for, for the message.
-    :raises HedraValueError: With the estimate, the limit and what to do.
+    :param found: The estimate; its upper bound is compared. None if no estimate could be made.
+    :param max_credits: The most credits that may be spent.
+    :param what: What the credits are for, e.g. ``"this video"``; for the message.
+    :raises HedraValueError: If the upper bound is above ``max_credits``, or there is no estimate.
     """
     if found is None:
         raise HedraValueError(
-            f"max_credits is {max_credits}, but what {what} will cost can't be told: its model is not in the "
-            "catalogue, publishes no price, or no length is known.",
+            f"max_credits is {max_credits}, but the cost of {what} can't be estimated: its model is not in "
+            "the catalogue, its model publishes no price, or its length is not known.",
             param="max_credits",
             remedy="Set duration_ms, or leave max_credits out. Nothing was submitted.",
         )
@@ -108,9 +110,12 @@ def require_within(found: Estimate | None, max_credits: int, what: str) -> None:
 
 def require_available(found: Estimate, available: int | None, workspace_id: str | None) -> None:
     """
-    Refuse what the balance can't pay.
+    Reject a request that the balance can't pay.
 
-    :raises HedraInsufficientCreditsError: With what is needed and what is there.
+    :param found: The estimate; its upper bound is compared.
+    :param available: Credits in the pool that pays; None if Hedra does not state them.
+    :param workspace_id: The workspace that pays; None for the key's default one.
+    :raises HedraInsufficientCreditsError: If fewer credits are available than the upper bound.
     """
     if available is not None and found.high > available:
         raise HedraInsufficientCreditsError(
@@ -123,12 +128,12 @@ def require_available(found: Estimate, available: int | None, workspace_id: str 
 
 
 def pool_name(workspace_id: str | None) -> str:
-    """Return how messages call the pool that is billed."""
+    """Return the name of the pool that pays, for messages."""
     return f"Workspace {workspace_id}" if workspace_id else "The key's default workspace"
 
 
 def _dearest_speech(models: Sequence[Model], wanted: Mapping[str, Any]) -> Model | None:
-    """Return the speech model that costs most for a text: which one Hedra takes by itself it does not say."""
+    """Return the speech model that costs most for a text: Hedra does not say which one is its default."""
     if not wanted.get("text"):
         return None
     longest = spoken_seconds(str(wanted["text"])).high

@@ -1,4 +1,4 @@
-"""Whether two requests ask for the same thing: a request of ours, and the ``input`` of a generation."""
+"""Compare a request with the ``input`` of an existing generation."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ _DEFAULTS = {
     "speed": 1.0,
     "stability": 1.0,
 }
-"""What Hedra's v2 schema fills in where a request says nothing: an ``input`` may show it."""
+"""Defaults of Hedra's v2 schema: an ``input`` may hold them although the request left them out."""
 
 
 def differing_fields(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], models: Iterable[Model] = ()
 ) -> tuple[str, ...]:
     """
-    Compare a request with the ``input`` of a generation, which is documented to be the request as sent.
+    Return the fields in which a request differs from the ``input`` of a generation.
 
-    A model is the same whatever it is named by; numbers are the same whatever they are written as.
+    ``input`` is documented to be the request as sent. A model's id equals its slug; the number 0.8 equals the
+    text "0.8".
 
-    :param models: The catalogue, which tells the names of models that are not built in.
-    :return: Dotted names of the fields that differ.
+    :param ours: The request.
+    :param theirs: The ``input`` of the generation.
+    :param models: The catalogue, with the ids and slugs of models that are not built in.
+    :return: Dotted names of the fields that differ; empty if none does.
     """
     found = ["model"] if _other_model(ours, theirs, tuple(models)) else []
     return (*found, *_differing(ours, theirs, ""))
@@ -78,7 +81,7 @@ def _model_names(body: Mapping[str, Any], models: tuple[Model, ...]) -> set[str]
     names = {str(body[field]).lower() for field in _MODEL_FIELDS if body.get(field)}
     pairs: list[tuple[str | None, str | None]] = [(known.id, known.slug) for known in KNOWN_MODELS.values()]
     pairs += [(model.id, model.slug) for model in models]
-    # Twice: a slug of the catalogue leads to an id, and that to the slug that was valid before.
+    # Twice: a slug of the catalogue leads to an id, and the id to an older slug.
     for _ in range(2):
         for pair in pairs:
             alike = {name.lower() for name in pair if name}

@@ -1,9 +1,9 @@
-"""Which generation belongs to a request, decided before anything is spent; reads only.
+"""Decide which generation a request gets, before anything is spent. This module only reads from Hedra.
 
-The id of a generation is ours to choose (``generation_id``). It is made from the request's key, so what
-exists under it was submitted for that key. The id of the result (``reserved_asset_id``) is ours too. It is
-made from the attempt group, so a generation tells whether this attempt group paid for it, even when its
-request reads differently by now.
+A submit may choose the id of its generation (``generation_id``). The provider computes it from the request's
+key, so a generation with this id was submitted for this key. A submit may also choose the id of the result
+(``reserved_asset_id``). The provider computes that from the attempt group too, so it proves which attempt
+group paid, even if the request has changed since.
 """
 
 from __future__ import annotations
@@ -26,18 +26,29 @@ _SEARCHED_PAGES = 3
 _PAGE_ROWS = 100
 
 IdsOf = Callable[[int], tuple[str, str]]
-"""The n-th ids of a request's key: of the generation, and of the asset that it makes."""
+"""Returns the n-th ids of a request's key: of the generation, and of the asset that it makes."""
 
 
 class Rule(StrEnum):
-    """Why this generation belongs to the request."""
+    """Why a request gets this generation."""
 
     NEW = "new"
+    """No generation has the key's first id: submit."""
+
     FAILED_BEFORE = "failed_before"
+    """The generation of the id before failed: submit under the next id."""
+
     CHANGED = "changed"
+    """The generation of the id before has another request, and another attempt group paid: the next id."""
+
     SAME = "same"
+    """The generation has the same request: adopt."""
+
     PAID_BY_US = "paid_by_us"
+    """This attempt group paid for the generation: adopt, even if the request has changed."""
+
     NOT_COMPARABLE = "not_comparable"
+    """Hedra does not show the generation's request: adopt, because submitting again could pay twice."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +56,13 @@ class Plan:
     """
     Which generation a request gets, decided before anything is spent.
 
-    :param generation_id: The id that it has, or is to have.
-    :param asset_id: The id that its result is to have.
-    :param found: The generation that is there and is adopted, None where one must be submitted.
+    :param generation_id: The id of the generation, existing or not.
+    :param asset_id: The id of its result.
+    :param found: The existing generation to adopt; None if one must be submitted.
     :param rule: Which rule applied.
-    :param differing: Fields in which the adopted (or passed over) generation differs from the request.
-    :param seen: Ids of the generations that are there under the request's key: passed over, or adopted.
-    :param paid_here: Whether this attempt group paid for what was found.
+    :param differing: Fields in which the adopted (or skipped) generation differs from the request.
+    :param seen: Ids of all existing generations of the request's key, skipped or adopted.
+    :param paid_here: Whether this attempt group paid for ``found``.
     """
 
     generation_id: str
@@ -64,7 +75,7 @@ class Plan:
 
     @property
     def must_submit(self) -> bool:
-        """Whether carrying it out costs credits."""
+        """Whether executing the plan costs credits."""
         return self.found is None
 
 
@@ -77,18 +88,20 @@ def plan_submission(
     taken: Collection[str] = (),
 ) -> Call[Plan]:
     """
-    Look which generation belongs to a request; reads only.
+    Decide which generation a request gets. Reads only.
 
-    Walks the ids 0, 1, ... of the request's key. The first that runs or is complete is adopted if it has the
-    same request, or was paid for by this payer; failed ones and others' are passed over; the first unknown
-    id is to submit.
+    The ids 0, 1, ... of the request's key are polled in order. A generation that is running or complete is
+    adopted if it has the same request or if this attempt group paid for it. Otherwise it is skipped, and so
+    is a failed one. The first id that Hedra does not know is the one to submit.
 
     :param body: The request, without ids.
-    :param ids_of: The n-th ids of the request's key.
-    :param models: The catalogue, to know models by all their names.
-    :param search: Also search the newest generations for one that was asked for under this id and got
-        another: worth it on a retry, for an API that does not keep to our ids.
+    :param ids_of: Returns the n-th ids of the request's key.
+    :param models: The catalogue, to compare models by id and slug; empty by default.
+    :param search: Whether to search the newest generations too, for one that was requested with this id but
+        has another. False by default; useful on a retry, in case the API ignores the requested ids.
     :param taken: Ids of generations that belong to other variations of the same batch.
+    :return: The plan.
+    :raises HedraError: If Hedra could not be asked, or 100 generations of this key exist.
     """
     models = tuple(models)
     rule, differing, seen = Rule.NEW, tuple[str, ...](), tuple[str, ...]()
@@ -103,7 +116,7 @@ def plan_submission(
         if found.is_failed:
             rule, differing = Rule.FAILED_BEFORE, ()
             continue
-        rule, differing, paid_here = yield from why_ours(body, found, asset_id, models)
+        rule, differing, paid_here = yield from rule_for(body, found, asset_id, models)
         if rule is not Rule.CHANGED:
             return Plan(generation_id, asset_id, found, rule, differing, seen, paid_here)
     raise _too_many()
@@ -111,15 +124,16 @@ def plan_submission(
 
 def find_existing(ids_of_each: Iterable[IdsOf], *, search: bool = False) -> Call[list[Plan]]:
     """
-    Find what exists under the ids of a request's key, without the request; reads only.
+    Find the existing generations of a request's key, without the request. Reads only.
 
-    On a retry, what this attempt group paid for needs no request: it is adopted whatever the request is by
-    now, so that neither its sources nor the catalogue are read.
+    A retry adopts what its attempt group paid for, whatever its request is by now. So the retry need not read
+    its files or the catalogue to build the request.
 
-    :param ids_of_each: For each variation, the n-th ids of its key.
-    :param search: As of :func:`plan_submission`.
-    :return: A plan for each variation. ``paid_here``: this attempt group paid for what was found. Rule
-        ``NOT_COMPARABLE``: something exists, and only a request could tell whether it is adopted.
+    :param ids_of_each: For each variation, a function that returns the n-th ids of its key.
+    :param search: As for :func:`plan_submission`.
+    :return: A plan for each variation. With ``paid_here``, this attempt group paid for ``found``. With the
+        rule ``NOT_COMPARABLE``, a generation exists, but only the request can decide whether it is adopted.
+    :raises HedraError: As :func:`plan_submission`.
     """
     plans = list[Plan]()
     for ids_of in ids_of_each:
@@ -154,7 +168,7 @@ def _existing(ids_of: IdsOf, search: bool, taken: Collection[str]) -> Call[Plan]
 
 def _too_many() -> HedraError:
     return HedraError(
-        f"{MAX_GENERATIONS_PER_KEY} generations exist under this key already.",
+        f"{MAX_GENERATIONS_PER_KEY} generations of this idempotency key exist already.",
         remedy="Give the task another idempotency_key.",
     )
 
@@ -167,9 +181,14 @@ def plan_batch(
     search: bool = False,
 ) -> Call[list[Plan]]:
     """
-    Look which generations belong to the variations of a batch: :func:`plan_submission` for each.
+    Decide which generation each variation of a batch gets, with :func:`plan_submission`. Reads only.
 
-    :param ids_of_each: For each variation, the n-th ids of its key.
+    :param body: The request, without ids.
+    :param ids_of_each: For each variation, a function that returns the n-th ids of its key.
+    :param models: As for :func:`plan_submission`.
+    :param search: As for :func:`plan_submission`.
+    :return: A plan for each variation, in order.
+    :raises HedraError: As :func:`plan_submission`.
     """
     models, plans = tuple(models), list[Plan]()
     for ids_of in ids_of_each:
@@ -178,10 +197,19 @@ def plan_batch(
     return plans
 
 
-def why_ours(
+def rule_for(
     body: Mapping[str, Any], found: Generation, asset_id: str, models: tuple[Model, ...]
 ) -> Call[tuple[Rule, tuple[str, ...], bool]]:
-    """Return the rule by which a generation belongs to a request, what differs, and who paid for it."""
+    """
+    Decide whether a request may adopt a generation.
+
+    :param body: The request.
+    :param found: The generation.
+    :param asset_id: The id of the result, as this attempt group computes it.
+    :param models: The catalogue.
+    :return: The rule, the fields that differ, and whether this attempt group paid.
+    :raises HedraError: If Hedra could not be asked.
+    """
     row = yield from _row_of(found)
     asked = row.input if row else None
     paid_here = _paid_by(asset_id, found, asked)
@@ -194,27 +222,34 @@ def why_ours(
 
 
 def _row_of(found: Generation) -> Call[Generation | None]:
-    """Return a generation's row of the list, which has what was asked."""
+    """Return a generation's row of the list: only the list has ``input``, the request."""
     rows = yield from calls.list_generations([found.id])
     if rows:
         return rows[0]
-    # An API that ignores ids answers with the newest: an older one is some pages away.
+    # An API that ignores `ids` answers with its newest page: the generation may be on a later one.
     return (yield from search_newest(lambda candidate: candidate.id.lower() == found.id.lower()))
 
 
 def _paid_by(asset_id: str, found: Generation, asked: Mapping[str, Any] | None) -> bool:
-    """Whether the attempt group whose asset id this is paid for a generation."""
-    payers = _named(asked or {}, "reserved_asset_id") or {(found.asset_id or "").lower()}
-    return asset_id.lower() in payers
+    """Whether the attempt group that computed this asset id paid for a generation."""
+    paying_assets = _named(asked or {}, "reserved_asset_id") or {(found.asset_id or "").lower()}
+    return asset_id.lower() in paying_assets
 
 
 def same_id(one: str, other: str) -> bool:
-    """Whether two ids are the same: Hedra may write them in capitals."""
+    """Whether two ids are equal: Hedra may write them in upper case."""
     return one.lower() == other.lower()
 
 
 def asked_for(generation_id: str, asset_id: str, taken: Collection[str] = ()) -> Callable[[Generation], bool]:
-    """Match a generation that was asked for under this id, or makes this asset, whatever id it got."""
+    """
+    Return a filter for the generation that was requested with these ids, even if it has another id.
+
+    :param generation_id: The requested id of the generation.
+    :param asset_id: The requested id of its result.
+    :param taken: Ids of generations that belong to other variations of the same batch.
+    :return: A function that takes a row of the list.
+    """
 
     def matches(row: Generation) -> bool:
         if row.id in taken:
@@ -223,21 +258,21 @@ def asked_for(generation_id: str, asset_id: str, taken: Collection[str] = ()) ->
             return True
         asked = row.input or {}
         ids, assets = _named(asked, "generation_id"), _named(asked, "reserved_asset_id")
-        # In a batch, a row that has an id that was asked for is that variation and no other.
+        # Rows of one batch name all its ids. A row with one of them is that variation, not this one.
         return row.id.lower() not in ids and (generation_id.lower() in ids or asset_id.lower() in assets)
 
     return matches
 
 
 def _named(asked: Mapping[str, Any], field: str) -> set[str]:
-    """Return the ids that a request names in a field, or in its plural."""
+    """Return the ids in a field of a request, e.g. ``generation_id``, and in its plural."""
     many = asked.get(f"{field}s")
     ids = [asked.get(field), *(many if isinstance(many, list) else [])]
     return {str(one).lower() for one in ids if one}
 
 
 def search_newest(matches: Callable[[Generation], bool]) -> Call[Generation | None]:
-    """Search the newest generations for one."""
+    """Search the newest 300 generations for the first that matches; None if none does."""
     for page in range(_SEARCHED_PAGES):
         rows = yield from calls.list_generations(limit=_PAGE_ROWS, offset=page * _PAGE_ROWS)
         for row in rows:

@@ -4,7 +4,7 @@ Hedra's formula (v2 schema, Pricing) in exact arithmetic::
 
     ceil((base_cost + credits_per_second * seconds) * product(modifiers))
 
-An estimate is an estimate: 3.5 credits a second were measured where 3 were published.
+Hedra may bill more than it publishes: 3.5 credits per second were measured where 3 were published.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from hedra_provider.api.responses import Model
 
 SPOKEN_CHARACTERS_PER_SECOND = (10, 22)
-"""How slow and how fast a voice reads letters at speed 1.0; English is read at about 15."""
+"""The slowest and the fastest voice at speed 1.0, in letters; English is read at about 15."""
 
 SPOKEN_SYLLABLES_PER_SECOND = (3, 7)
-"""The same for scripts that write a syllable or more per sign: Chinese, Japanese, Korean."""
+"""The same for scripts with a syllable or more per character: Chinese, Japanese, Korean."""
 
 _LARGEST_EXPONENT = 308
 
 LONGEST_SECONDS = Fraction(600)
-"""The longest audio that a model of Hedra's is documented to take."""
+"""The longest audio that Hedra documents for any model."""
 
 GRACE_SECONDS = Fraction(1)
-"""How much longer than a model's longest an audio may be: Hedra's schema speaks of a grace on the maximum
-(``DURATION_MAX_TOLERANCE_MS``) without its size. Such an audio is taken, and may be billed in full."""
+"""How far an audio may exceed a model's maximum. Hedra's schema names such a tolerance
+(``DURATION_MAX_TOLERANCE_MS``) but not its size. Such an audio is accepted and may be billed in full."""
 
 
 @dataclass(frozen=True)
 class Span:
     """
-    A number that is known to lie between two others; judged by its top.
+    A number between two bounds. Limits are compared with its upper bound.
 
-    :param low: The least.
-    :param high: The most.
+    :param low: The lower bound.
+    :param high: The upper bound.
     """
 
     low: Fraction
@@ -58,8 +58,8 @@ class Span:
 
 
 UNKNOWN_SECONDS = Span(Fraction(0), Fraction(10**9))
-"""Of an audio whose length can't be measured. A model's longest is its upper bound; what Hedra states of the
-asset is not, because the unit of that number is not sure."""
+"""The length of an audio that can't be measured. Its upper bound is the model's maximum. The length that
+Hedra states is not used, because the unit of that number is uncertain."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Estimate:
     """
     Credits that a request will cost.
 
-    :param low: At the least.
-    :param high: At the most, as far as can be known before; this is what limits are compared with.
+    :param low: The lower bound, in credits.
+    :param high: The upper bound, in credits; limits are compared with it.
     """
 
     low: int
@@ -87,9 +87,9 @@ def price(pricing: Mapping[str, Any], seconds: Fraction, choices: Mapping[str, A
 
     :param pricing: A model's ``pricing``.
     :param seconds: Length of the output.
-    :param choices: What was chosen of each dimension, e.g. ``{"resolution": "720p"}``; of modifiers that are
-        not listed the factor is 1.
-    :return: None where the model publishes no price.
+    :param choices: The value of each dimension, e.g. ``{"resolution": "720p"}``. A value that the model does
+        not price has the factor 1.
+    :return: Credits, rounded up; None if the model publishes no price.
     """
     base, rate = _number(pricing.get("base_cost")), _number(pricing.get("credits_per_second"))
     if base is None and rate is None:
@@ -109,13 +109,13 @@ def estimate(
     body: Mapping[str, Any], model: Model, *, audio_seconds: Span | None = None, speech: Model | None = None
 ) -> Estimate | None:
     """
-    Return what a request will cost.
+    Estimate what a request will cost.
 
     :param body: The body of ``POST /generations``.
-    :param model: Its model, of the catalogue.
-    :param audio_seconds: How long its audio is, where there is one.
-    :param speech: The model of its inline speech, of the catalogue; it costs extra.
-    :return: None where it can't be told: a price is not published, or no length is known.
+    :param model: Its model, from the catalogue.
+    :param audio_seconds: The length of its audio in seconds; None without one.
+    :param speech: The model of its inline speech, from the catalogue; the speech costs extra.
+    :return: Credits; None if a price is not published or no length is known.
     """
     inputs = body.get("generated_video_inputs") or {}
     spoken = body.get("audio_generation") if not body.get("audio_id") else None
@@ -135,9 +135,11 @@ def estimate(
 
 def spoken_seconds(text: str, speed: Fraction | None = None) -> Span:
     """
-    Return how long it may take to say a text.
+    Return how long the speech of a text may be.
 
-    :param speed: Of the speech; 1 by default.
+    :param text: The text.
+    :param speed: The speed of the speech; 1 by default.
+    :return: Seconds.
     """
     signs = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     letters = len(text) - signs
@@ -152,39 +154,41 @@ def spoken_seconds(text: str, speed: Fraction | None = None) -> Span:
 
 def uploaded_seconds(duration_ms: int | None, model: Model | None) -> Span | None:
     """
-    Return how long an uploaded audio is by what Hedra says of it.
+    Return the length of an uploaded audio, as Hedra states it.
 
-    The schema calls ``duration_ms`` "in seconds". A number that makes sense either way is taken as both; of a
-    file that was at hand the measured length is used instead (:func:`measured_seconds`).
+    Hedra's schema describes ``duration_ms`` as "in seconds". A number that is plausible in both units gives a
+    span from one to the other. A file that this task reads is measured instead (:func:`measured_seconds`).
 
-    :param duration_ms: What the asset says.
-    :param model: The model that it is for.
+    :param duration_ms: The asset's ``duration_ms``.
+    :param model: The model that the audio is for.
+    :return: Seconds; None if Hedra states no length.
     """
     if not duration_ms or duration_ms < 0:
         return None
     as_milliseconds, as_seconds = Fraction(duration_ms, 1000), Fraction(duration_ms)
     longest = max(Fraction((model and model.max_duration_ms) or 0, 1000), LONGEST_SECONDS)
-    # A whole number of seconds may have been cut off.
+    # A whole number of seconds may have been rounded down.
     return Span(as_milliseconds, as_seconds + 1 if as_seconds <= longest else as_milliseconds)
 
 
 def measured_seconds(played_ms: int, at_most_ms: int) -> Span:
     """
-    Return how long an audio is that was measured.
+    Return the length of a measured audio.
 
     :param played_ms: What a decoder plays, in milliseconds.
-    :param at_most_ms: The same with what the encoder added at both ends, which Hedra may bill too.
+    :param at_most_ms: The same with the encoder's padding at both ends, in milliseconds; Hedra may bill it.
+    :return: Seconds.
     """
     return Span(Fraction(played_ms, 1000), Fraction(at_most_ms, 1000))
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
-    """Return the sum."""
+    """Return the sum of estimates; 0 credits without any."""
     return sum(estimates, Estimate(0, 0))
 
 
 def _from(audio: Span | None, start_ms: Fraction | None) -> Span | None:
-    """Return what is heard of an audio: a start above 0 crops it, one below prepends silence."""
+    """Return the length of an audio after ``audio_start_ms``: above 0 crops, below 0 prepends silence."""
     if audio is None or not start_ms:
         return audio
     zero = Fraction(0)
@@ -192,7 +196,7 @@ def _from(audio: Span | None, start_ms: Fraction | None) -> Span | None:
 
 
 def _length(inputs: Mapping[str, Any], audio: Span | None, model: Model) -> Span | None:
-    """Return how long the output gets: what was asked for, else the audio, else the model's longest."""
+    """Return the length of the output: ``duration_ms``, else the audio's, else up to the model's maximum."""
     asked = _number(inputs.get("duration_ms"))
     if asked:
         return Span.exactly(asked / 1000)
@@ -215,14 +219,19 @@ def _priced(model: Model, length: Span | None, choices: Mapping[str, Any]) -> Es
 
 
 def _number(value: Any) -> Fraction | None:
-    """Read a number of the JSON as what it says: its 0.1 is a tenth, not the nearest binary fraction."""
+    """Read a JSON number exactly: 0.1 is a tenth, not the nearest binary fraction."""
     return None if value is None or isinstance(value, bool) else read_number(value)
 
 
 def read_number(value: object) -> Fraction | None:
-    """Read a number exactly; None for what is none, or beyond what JSON's numbers can say (1e308)."""
+    """
+    Read a number, or the text of one, exactly.
+
+    :param value: What may be a number.
+    :return: None if it is no number, is not finite, or is beyond 1e308, the range of a JSON number.
+    """
     try:
-        # str() may fail too, for an int of thousands of digits.
+        # str() raises ValueError for an int of thousands of digits.
         number = Decimal(str(value).strip())
     except (ValueError, ArithmeticError):
         return None

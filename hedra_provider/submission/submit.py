@@ -1,12 +1,12 @@
-"""Submit once: carry out plans, and adopt what exists after all.
+"""Submit once: execute plans so that no generation is paid twice.
 
-Nothing is ever submitted blind: before a submit Hedra is asked (:mod:`hedra_provider.submission.plan`), and
-after a submit whose outcome is unknown it is asked again. That Hedra keeps to the id it is given is
-documented; what it answers to an id that exists is not, so every answer that might mean "it exists"
-leads to a status request.
+Before a submit, :mod:`hedra_provider.submission.plan` has polled the generation's id. After a submit whose
+outcome is unknown, this module polls it again. Hedra documents that a generation gets the id that the submit
+chose. It does not document what it answers if that id exists. So every answer that may mean "it exists" leads
+to a status request.
 
-A batch (``batch_size`` above 1) is several generations, the variations, each with ids of its own: each is
-looked up, adopted or submitted for itself, and what is missing of them is submitted together.
+A batch (``batch_size`` above 1) makes several generations, its variations. Each has its own ids and its own
+plan. All variations that must be submitted go into one submit.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from hedra_provider.submission.plan import (
     Rule,
     asked_for,
     plan_batch,
+    rule_for,
     same_id,
     search_newest,
-    why_ours,
 )
 
 if TYPE_CHECKING:
     from hedra_provider.api.responses import Generation, Model
 
-LOOK_AGAIN_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Pauses between status requests while the outcome is unknown; after them the same id is submitted again."""
+OUTCOME_POLL_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Pauses between status requests while the outcome is unknown. Then the same id is submitted again."""
 
-REFUSED_WAIT_SECONDS = 30.0
-"""How long a submit that surely was not taken (429, no connection) is repeated in place."""
+RETRY_IN_PLACE_SECONDS = 30.0
+"""How long a submit is repeated in place if Hedra surely did not accept it (429, no connection)."""
 
 
 @dataclass(frozen=True)
 class Submission:
     """
-    A generation that is now ours to wait for.
+    A generation to wait for.
 
-    :param generation: What Hedra said last of it.
-    :param plan: How it was chosen.
-    :param answered: Whether Hedra said yes to a submit; False where the generation was found.
-    :param paid_here: Whether this attempt group paid for it; False where another one did.
+    :param generation: Its latest state.
+    :param plan: The plan that led to it.
+    :param answered: Whether Hedra accepted its submit in an answer; False if it was adopted.
+    :param paid_here: Whether this attempt group paid for it; True by default.
     """
 
     generation: Generation
@@ -66,29 +66,34 @@ class Submission:
 
     @property
     def id_mismatch(self) -> bool:
-        """Whether it has another id than the one that was asked for."""
+        """Whether it has another id than the submit chose."""
         return self.generation.id.lower() != self.plan.generation_id.lower()
 
 
-def carry_out(
+def execute_plan(
     body: Mapping[str, Any],
     plans: Sequence[Plan],
     *,
     models: Iterable[Model] = (),
-    refused_wait_seconds: float = REFUSED_WAIT_SECONDS,
-    chance: Callable[[], float] = random.random,
+    retry_in_place_seconds: float = RETRY_IN_PLACE_SECONDS,
+    jitter: Callable[[], float] = random.random,
     notify: Callable[[str], None] = lambda event: None,
 ) -> Call[list[Submission]]:
     """
-    Submit what plans say, in one request, and adopt what they found.
+    Submit the generations that must be submitted, in one request; adopt the others.
 
-    :param plans: One, or one for each variation of a batch.
-    :param refused_wait_seconds: How long a submit that surely was not taken is repeated in place.
-    :param chance: Random numbers in [0, 1): many that were rate-limited together must not come back together.
-    :param notify: Called with a sentence when something goes wrong, before any pause: what, and what comes.
-    :return: A submission for each plan, in their order.
-    :raises HedraConflictError: If another request took an id meanwhile: the next try finds another.
-    :raises HedraError: If it was refused, or if it is not known whether it was: the next try looks again.
+    :param body: The request, without ids.
+    :param plans: One plan, or one for each variation of a batch.
+    :param models: The catalogue, to compare models by id and slug; empty by default.
+    :param retry_in_place_seconds: How long a submit that Hedra surely did not accept is repeated here, in
+        seconds; 30 by default.
+    :param jitter: Returns random numbers in [0, 1): submits that were rate-limited together must not be
+        repeated together.
+    :param notify: Receives a sentence for a log when a submit fails and this function goes on.
+    :return: A submission for each plan, in order.
+    :raises HedraConflictError: If another request took an id since the plan was made. A retry plans again.
+    :raises HedraError: If the submit was rejected or rate-limited, or its outcome stays unknown
+        (``outcome_unknown``). A retry plans again, so it finds what exists.
     """
     models = tuple(models)
     done = {
@@ -96,52 +101,52 @@ def carry_out(
         for plan in plans
         if plan.found
     }
-    waited, refusals, doubts = 0.0, 0, 0
+    waited, rate_limits, unknown_outcomes = 0.0, 0, 0
     while missing := [plan for plan in plans if plan.generation_id not in done]:
         try:
-            told = _told_apart((yield from calls.submit(_with_ids(body, missing))), missing)
+            submitted = _match_variations((yield from calls.submit(_with_ids(body, missing))), missing)
         except HedraError as error:
             error.generation_id = missing[0].generation_id
-            if _is_doubtful(error):
-                if not doubts:
+            if _is_outcome_unknown(error):
+                if not unknown_outcomes:
                     notify(_outcome_unknown(error, missing))
-                found = yield from _look_again(missing, {one.generation.id for one in done.values()})
+                found = yield from _poll_outcome(missing, {one.generation.id for one in done.values()})
                 for plan in (plan for plan in missing if plan.generation_id in found):
                     generation = found[plan.generation_id]
-                    refused = {Rule.CHANGED, Rule.NOT_COMPARABLE}
-                    paid_here = yield from _require_ours(body, generation, plan, models, refused)
+                    rejected_rules = {Rule.CHANGED, Rule.NOT_COMPARABLE}
+                    paid_here = yield from _require_ours(body, generation, plan, models, rejected_rules)
                     done[plan.generation_id] = Submission(
                         generation, plan, answered=False, paid_here=paid_here
                     )
                 if len(found) == len(missing):
                     continue
-                doubts += 1
-                if doubts > 1:
+                unknown_outcomes += 1
+                if unknown_outcomes > 1:
                     error.message = join_sentences(
-                        error.message, "This happened twice, and Hedra knows no such generation"
+                        error.message, "The submit failed twice, and Hedra does not know the generation"
                     )
                     raise
                 notify(
-                    f"Hedra knows no such generation after {sum(LOOK_AGAIN_SECONDS):.0f} s: the submit "
-                    f"did not arrive. Submitting the same id again: {_ids_of(missing)}."
+                    f"Hedra does not know the generation {sum(OUTCOME_POLL_PAUSES_SECONDS):.0f} s after the "
+                    f"submit, so the submit did not arrive. Submitting the same id again: {_ids_of(missing)}."
                 )
                 continue
-            pause = max(error.retry_after or 0.0, min(2.0**refusals, 10.0)) * (1.0 + chance())
-            if not _was_not_taken(error) or waited + pause > refused_wait_seconds:
+            pause = max(error.retry_after or 0.0, min(2.0**rate_limits, 10.0)) * (1.0 + jitter())
+            if not _was_not_accepted(error) or waited + pause > retry_in_place_seconds:
                 raise
-            if not refusals:
+            if not rate_limits:
                 notify(
-                    f"{join_sentences(error.message)} The submit was not taken and cost nothing. It is "
-                    f"repeated for up to {refused_wait_seconds:.0f} s, first in {pause:.0f} s."
+                    f"{join_sentences(error.message)} The submit was not accepted and cost nothing. It is "
+                    f"repeated for up to {retry_in_place_seconds:.0f} s, first in {pause:.0f} s."
                 )
-            refusals, waited = refusals + 1, waited + pause
+            rate_limits, waited = rate_limits + 1, waited + pause
             yield Pause(pause)
             continue
-        # Outside of the try: an error of these reads says nothing about the submit, which was taken.
-        for plan, generation in told:
+        # Outside the try block: the submit was accepted, and an error of these reads does not change that.
+        for plan, generation in submitted:
             paid_here = True
             if generation.asset_id and not same_id(generation.asset_id, plan.asset_id):
-                # An id that exists may be answered with what is there, perhaps another's.
+                # Hedra may answer a submit with an existing generation of that id, perhaps another task's.
                 paid_here = yield from _require_ours(body, generation, plan, models, {Rule.CHANGED})
             done[plan.generation_id] = Submission(generation, plan, answered=True, paid_here=paid_here)
     return [done[plan.generation_id] for plan in plans]
@@ -154,17 +159,21 @@ def submit_once(
     notify: Callable[[str], None] = lambda event: None,
 ) -> Call[list[Submission]]:
     """
-    Plan and carry out in one: see :func:`plan_batch` and :func:`carry_out`.
+    Plan and submit: :func:`plan_batch`, then :func:`execute_plan`.
 
-    :param ids_of_each: For each variation, the n-th ids of its key; one for a request that is no batch.
-    :param notify: As of :func:`carry_out`.
+    :param body: The request, without ids.
+    :param ids_of_each: For each variation, a function that returns the n-th ids of its key; one without a
+        batch.
+    :param notify: As for :func:`execute_plan`.
+    :return: A submission for each variation, in order.
+    :raises HedraError: As :func:`execute_plan`.
     """
     plans = yield from plan_batch(body, ids_of_each, search=True)
-    return (yield from carry_out(body, plans, notify=notify))
+    return (yield from execute_plan(body, plans, notify=notify))
 
 
 def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
-    """Return the request for these generations; Hedra's schema names a batch's ids by other fields."""
+    """Return the request with the ids of these generations; a batch has its ids in other fields."""
     request = {name: value for name, value in body.items() if name != "batch_size"}
     if len(plans) == 1:
         return request | {"generation_id": plans[0].generation_id, "reserved_asset_id": plans[0].asset_id}
@@ -175,50 +184,52 @@ def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def _told_apart(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Generation]]:
+def _match_variations(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Generation]]:
     """
-    Return which generation of a submit's answer is whose: by its id, else by its place.
+    Match the generations of a submit's answer with the plans: by id, else by position.
 
-    :raises HedraProtocolError: If the answer does not tell of all of them.
+    :raises HedraProtocolError: If the answer lacks a generation.
     """
     if len(plans) == 1:
         return [(plans[0], made)]
     results = list(made.batch_results or [])
     if len(results) != len(plans):
         raise HedraProtocolError(
-            f"Hedra's answer to a batch of {len(plans)} tells of {len(results)} generations."
+            f"Hedra's answer to a batch of {len(plans)} generations lists {len(results)}."
         )
     by_id = {(result.id or "").lower(): result for result in results}
     ours = {plan.generation_id.lower() for plan in plans}
-    # What failed at once has no id; and an API that does not keep to our ids gives others.
+    # A variation that failed at once has no id. An API that ignores the chosen ids answers with others.
     rest = [result for result in results if (result.id or "").lower() not in ours]
-    told = []
+    submitted = []
     for plan in plans:
         result = by_id.get(plan.generation_id.lower()) or (rest.pop(0) if rest else None)
         if result is None:
-            raise HedraProtocolError("Hedra's answer to a batch tells of one generation twice.")
-        told.append((plan, result.as_generation(plan.generation_id, made.type)))
-    return told
+            raise HedraProtocolError("Hedra's answer to a batch lists one generation twice.")
+        submitted.append((plan, result.as_generation(plan.generation_id, made.type)))
+    return submitted
 
 
 def _require_ours(
-    body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...], refused: set[Rule]
+    body: Mapping[str, Any], found: Generation, plan: Plan, models: tuple[Model, ...], rejected: set[Rule]
 ) -> Call[bool]:
     """
-    Reject a generation that came up under our id while we submitted, but of another request.
+    Reject a generation that has the id of the submit but another request.
 
+    :param rejected: The rules by which it is rejected.
     :return: Whether this attempt group paid for it.
+    :raises HedraConflictError: If it is rejected.
     """
     try:
-        rule, differing, paid_here = yield from why_ours(body, found, plan.asset_id, models)
+        rule, differing, paid_here = yield from rule_for(body, found, plan.asset_id, models)
     except HedraError as error:
-        _mark_doubt(error, [found.id], "The request of what exists under the id could not be read")
+        _mark_outcome_unknown(error, [found.id], "The request of the existing generation could not be read")
         raise
-    if rule in refused:
+    if rule in rejected:
         fields = ", ".join(differing)
-        how = f"its request differs in {fields}" if fields else "Hedra does not tell its request yet"
+        how = f"its request differs in {fields}" if fields else "Hedra does not show its request yet"
         raise HedraConflictError(
-            f"Another generation existed under the id before this submit, and {how}.",
+            f"A generation with this id existed before this submit, and {how}.",
             generation_id=plan.generation_id,
             retryable=True,
             remedy="Two tasks share an idempotency_key: give each its own. A retry makes another generation.",
@@ -229,7 +240,7 @@ def _require_ours(
 def _outcome_unknown(error: HedraError, plans: Sequence[Plan]) -> str:
     return join_sentences(
         f"Outcome of the submit unknown: {error.message}",
-        f"Asking Hedra for the generation for up to {sum(LOOK_AGAIN_SECONDS):.0f} s. If it exists, it is "
+        f"Polling the generation for up to {sum(OUTCOME_POLL_PAUSES_SECONDS):.0f} s. If it exists, it is "
         "adopted. If not, the same id is submitted again, so nothing is paid twice",
         f"Generation {_ids_of(plans)}",
     )
@@ -239,20 +250,26 @@ def _ids_of(plans: Sequence[Plan]) -> str:
     return ", ".join(plan.generation_id for plan in plans)
 
 
-def _mark_doubt(error: HedraError, ids: Sequence[str], why: str) -> None:
+def _mark_outcome_unknown(error: HedraError, ids: Sequence[str], why: str) -> None:
     """Add to an error that the outcome of a submit is unknown, and which generations may be paid for."""
-    error.generation_id, error.in_doubt = ids[0], True
+    error.generation_id, error.outcome_unknown = ids[0], True
     error.message = join_sentences(
         error.message, f"{why}: generation {', '.join(ids)} may be running and paid for"
     )
 
 
-def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
-    """Look until all are found, or a minute has passed without a trace of some; return those found."""
+def _poll_outcome(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str, Generation]]:
+    """
+    Poll the generations of a submit whose outcome is unknown, for a minute at most.
+
+    :param taken: Ids of generations that belong to other variations of the same batch.
+    :return: The generations that exist, by the id in their plan.
+    :raises HedraError: If a poll failed; the error says that the outcome is unknown.
+    """
     found: dict[str, Generation] = {}
     missing = list(plans)
     try:
-        for seconds in (0.0, *LOOK_AGAIN_SECONDS):
+        for seconds in (0.0, *OUTCOME_POLL_PAUSES_SECONDS):
             if seconds:
                 yield Pause(seconds)
             for plan in missing:
@@ -270,12 +287,14 @@ def _look_again(plans: Sequence[Plan], taken: Collection[str]) -> Call[dict[str,
         return found
     except HedraError as error:
         ids = [plan.generation_id for plan in plans]
-        _mark_doubt(error, ids, "The outcome of the submit is unknown, and asking for the generation failed")
+        _mark_outcome_unknown(
+            error, ids, "The outcome of the submit is unknown, and polling the generation failed"
+        )
         raise
 
 
-def _is_doubtful(error: HedraError) -> bool:
-    """Whether the generation may exist although the submit did not say so."""
+def _is_outcome_unknown(error: HedraError) -> bool:
+    """Whether the generation may exist although its submit failed."""
     if isinstance(error, HedraTransportError):
         return error.request_sent
     if isinstance(error, HedraProtocolError):
@@ -285,6 +304,6 @@ def _is_doubtful(error: HedraError) -> bool:
     return (error.code or "").startswith("ALREADY_")
 
 
-def _was_not_taken(error: HedraError) -> bool:
-    """Whether the submit surely did nothing, and may do better in a moment."""
+def _was_not_accepted(error: HedraError) -> bool:
+    """Whether Hedra surely did not accept the submit, and may accept it when it is repeated."""
     return error.retryable and isinstance(error, (HedraRateLimitError, HedraTransportError))

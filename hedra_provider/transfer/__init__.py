@@ -1,1 +1,1 @@
-"""Bytes between file objects and Hedra: nothing is lost, nothing is half. Knows no Airflow and no paths."""
+"""Transfer files between file objects and Hedra, whole or not at all. Knows no Airflow and no paths."""

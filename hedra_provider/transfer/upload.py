@@ -1,4 +1,4 @@
-"""A file on its way to Hedra: once per content, resumed with the same asset whatever was cut."""
+"""Upload a file to Hedra: the same content once, and a retry continues with the same asset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.responses import Asset
 
 MAX_ASSETS_PER_FILE = 5
-"""How many ids are tried for a file whose ids are all taken by assets that take no upload."""
+"""How many ids are tried for a file, if assets that accept no upload have the first ones."""
 
 _EXPIRED_URL = frozenset({401, 403, 404, 410})
 _NOT_BY_FORM = frozenset({400, 403, 404, 405, 410, 415, 422})
@@ -33,11 +33,11 @@ _NOT_BY_FORM = frozenset({400, 403, 404, 405, 410, 415, 422})
 @dataclass(frozen=True)
 class StoredAsset:
     """
-    An asset whose bytes are at Hedra.
+    An asset whose file is at Hedra.
 
     :param asset_id: Its id.
-    :param reused: Whether it was there already, so that nothing was sent.
-    :param duration_ms: What Hedra says of its length, None where it does not.
+    :param reused: Whether it existed already, so that nothing was sent.
+    :param duration_ms: Its length as Hedra states it; None by default: Hedra states none.
     """
 
     asset_id: str
@@ -47,8 +47,9 @@ class StoredAsset:
 
 def digest(file: BinaryIO) -> tuple[str, int]:
     """
-    Read a file once.
+    Hash a file.
 
+    :param file: Readable and seekable; left at its start.
     :return: The SHA-256 of its content in hex, and its length in bytes.
     """
     file.seek(0)
@@ -64,17 +65,21 @@ def store_asset(
     file: SizedFile, asset_type: str, *, reserved_asset_id: str | None = None, workspace_id: str | None = None
 ) -> Call[StoredAsset]:
     """
-    Bring a file to Hedra, unless the asset that it would become is there already.
+    Upload a file, unless its asset exists already.
 
-    Whatever is cut, and whenever, the next try under the same reserved id goes on with the same asset. Only
-    where that takes no upload any more (it was deleted, or it is a video whose ``upload_url`` is lost and
-    that Hedra takes in no other way), the file becomes the asset of the next id, made from the first.
+    After an attempt that was cut anywhere, the next attempt with the same reserved id continues with the same
+    asset. If that asset accepts no upload any more, the next id is used, computed from the first. That
+    happens if the asset was deleted, or if it is a video whose ``upload_url`` is lost and Hedra accepts no
+    other way.
 
-    :param file: What to send.
+    :param file: The file.
     :param asset_type: ``image``, ``audio`` or ``video``.
-    :param reserved_asset_id: The id that the asset shall have; an asset of this id whose file is there is
-        reused. Without one a new asset is made.
-    :param workspace_id: The workspace that shall own it.
+    :param reserved_asset_id: The id of the asset; an asset of this id that has its file is reused. By default
+        a new asset is made.
+    :param workspace_id: The workspace that owns the asset; by default the key's own.
+    :return: The asset.
+    :raises HedraConflictError: If five ids are taken by assets that accept no upload.
+    :raises HedraError: If the upload failed.
     """
     for asset_id in _ids_for(reserved_asset_id):
         if asset_id is not None:
@@ -88,8 +93,8 @@ def store_asset(
         except HedraError as error:
             if asset_id is None or not _is_taken(error):
                 raise
-            # Announced by a try that was cut before it knew, or before it had sent its file.
-            sent = yield from _upload_to_announced(asset_id, file, asset_type)
+            # An earlier attempt created the asset, but was cut before it had sent the file.
+            sent = yield from _upload_to_created(asset_id, file, asset_type)
             if sent is not None:
                 return sent
             continue
@@ -101,25 +106,25 @@ def store_asset(
         except HedraError as error:
             if error.status_code not in _EXPIRED_URL:
                 raise
-            # It expired while earlier attempts were cut.
-            sent = yield from _upload_to_announced(created.id, file, asset_type)
+            # The URL has expired.
+            sent = yield from _upload_to_created(created.id, file, asset_type)
             if sent is not None:
                 return sent
             raise HedraTransferError(
-                f"The storage refused the file of asset {created.id} ({error.status_code}).",
+                f"The storage rejected the file of asset {created.id} ({error.status_code}).",
                 status_code=error.status_code,
-                remedy=f"{TRY_AGAIN} The next try asks for another URL.",
+                remedy=f"{TRY_AGAIN} The next attempt gets another URL.",
             ) from error
         return StoredAsset(created.id, reused=False)
     raise HedraConflictError(
-        f"{MAX_ASSETS_PER_FILE} ids for {file.name} are all taken by assets that take no upload.",
+        f"All {MAX_ASSETS_PER_FILE} ids for {file.name} belong to assets that accept no upload.",
         retryable=False,
-        remedy="Upload it with reuse=False, or from another id_namespace.",
+        remedy="Upload it with reuse=False, or with another id_namespace.",
     )
 
 
 def _ids_for(reserved_asset_id: str | None) -> Iterator[str | None]:
-    """Yield the ids that a file may have as an asset: the reserved one, and those made from it."""
+    """Yield the ids to try for an asset: the reserved one, then those computed from it."""
     yield reserved_asset_id
     if reserved_asset_id is not None:
         for n in range(1, MAX_ASSETS_PER_FILE):
@@ -130,11 +135,11 @@ def _is_taken(error: HedraError) -> bool:
     return isinstance(error, HedraConflictError) or (error.code or "").startswith("ALREADY_")
 
 
-def _upload_to_announced(asset_id: str, file: SizedFile, asset_type: str) -> Call[StoredAsset | None]:
+def _upload_to_created(asset_id: str, file: SizedFile, asset_type: str) -> Call[StoredAsset | None]:
     """
-    Send a file to an asset that is there without one.
+    Upload a file to an existing asset that has none.
 
-    :return: None where that asset takes no file: it is gone, or a video that is taken by PUT only.
+    :return: None if the asset accepts no upload: it was deleted, or is a video, which may need a PUT.
     """
     try:
         sent = yield from calls.upload_file(asset_id, file)

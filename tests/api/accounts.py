@@ -64,19 +64,21 @@ class Account:
         body |= {"start_keyframe_id": self.image, "audio_id": self.audio}
         return body | fields | {"generated_video_inputs": inputs}
 
-    def submit(self, body: dict[str, Any] | None = None, *, key: str = "row-1", payer: str = "run-1") -> Any:
+    def submit(
+        self, body: dict[str, Any] | None = None, *, key: str = "row-1", attempt_group: str = "run-1"
+    ) -> Any:
         def notify(event: str) -> None:
             self.notes.append((len(self.pauses), event))
 
-        return self.run(submit_once(body or self.body(), [ids_of(key, payer)], notify=notify))[0]
+        return self.run(submit_once(body or self.body(), [ids_of(key, attempt_group)], notify=notify))[0]
 
     @property
     def paid(self) -> list[dict[str, Any]]:
         return [row for row in self.sandbox.submissions if row["credits"]]
 
 
-def ids_of(key: str = "row-1", payer: str = "run-1"):
-    return identity.generation_ids(NAMESPACE, key, payer=payer)
+def ids_of(key: str = "row-1", attempt_group: str = "run-1"):
+    return identity.generation_ids(NAMESPACE, key, attempt_group=attempt_group)
 
 
 def ids(key: str = "row-1"):

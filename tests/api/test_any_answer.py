@@ -63,7 +63,7 @@ TEXTS = (
             "INTERNAL",
         ]
     )
-    # Half a surrogate pair: JSON can write it down, UTF-8 can't.
+    # A lone surrogate: JSON can express it, UTF-8 can't.
     | st.just("\ud83d")
 )
 NUMBERS = (
@@ -119,7 +119,7 @@ ODD_BYTES += [
     b'{"detail":"\\ud800"}',
     *DEEP,
 ]
-# Long words: a search that looks at each of their letters again and again takes minutes.
+# Long words: a search with quadratic time would take minutes.
 ODD_BYTES += [b"9" * 90_000, b"%3a%2f%2f" * 10_000, b"u://" * 20_000, b'"sig" ' * 15_000]
 ODD_BYTES += [b'{"messages":[' + b"[" * 900 + b"]" * 900 + b"]}"]
 BODIES = (
@@ -250,7 +250,7 @@ def gzipped(times: int, size: int) -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "gzip, deflate"])
-def test_an_encoding_that_was_not_asked_for_is_refused(encoding: str, loop: asyncio.AbstractEventLoop):
+def test_an_encoding_that_was_not_requested_is_rejected(encoding: str, loop: asyncio.AbstractEventLoop):
     headers = ((b"Content-Encoding", encoding.encode()),)
     error = run_both("get_credits", [Canned(200, headers, gzipped(2, 100))], loop)
     assert isinstance(error, HedraProtocolError)

@@ -114,7 +114,7 @@ def test_a_submit_is_never_repeated_by_the_client(driver: Driver, status: int):
     assert len(driver.requests) == 1
 
 
-def test_a_refused_request_is_not_repeated(driver: Driver):
+def test_a_rejected_request_is_not_repeated(driver: Driver):
     with pytest.raises(calls.HedraNotFoundError):
         driver.run(calls.list_models(), answers(httpx.Response(404)))
     assert len(driver.requests) == 1

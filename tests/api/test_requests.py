@@ -10,9 +10,9 @@ from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.requests import (
     avatar_video_request,
     check_against_model,
+    deep_merge,
     find_model,
     is_uuid,
-    merged,
     model_fields,
 )
 from hedra_provider.api.responses import Model
@@ -120,7 +120,7 @@ def test_a_model_without_an_id_is_found_by_its_slug():
     assert find_model("", [code_backed]) is None
 
 
-def test_a_name_that_is_none_is_refused():
+def test_an_invalid_model_name_is_rejected():
     with pytest.raises(HedraValueError, match="avatar, omnia, character-3"):
         model_fields("my model")
 
@@ -128,7 +128,7 @@ def test_a_name_that_is_none_is_refused():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"aspect_ratio": "16:9"}, "aspect_ratio: Hedra Avatar does not take '16:9'; it takes 9:16, 1:1"),
+        ({"aspect_ratio": "16:9"}, "aspect_ratio: Hedra Avatar does not accept '16:9'; it accepts 9:16, 1:1"),
         ({"resolution": "4K"}, "resolution.*540p, 720p"),
         ({"duration_ms": 600_001}, "duration_ms.*at most 600000 ms"),
         ({"text_prompt": "x" * 21}, "text_prompt.*at most 20"),
@@ -145,12 +145,12 @@ def test_a_model_without_limits_takes_anything():
 
 def test_merging_leaves_its_arguments_alone():
     base, extra = {"a": {"b": 1}}, {"a": {"c": 2}}
-    assert merged(base, extra) == {"a": {"b": 1, "c": 2}}
+    assert deep_merge(base, extra) == {"a": {"b": 1, "c": 2}}
     assert base == {"a": {"b": 1}}
 
 
 @pytest.mark.parametrize(
     ("text", "verdict"), [(A, True), (A.replace("-", ""), False), ("", False), ("x" * 36, False)]
 )
-def test_uuids_are_told_from_paths(text: str, verdict: bool):
+def test_uuids_are_distinguished_from_paths(text: str, verdict: bool):
     assert is_uuid(text) is verdict

@@ -1,6 +1,6 @@
 """A clock that moves instead of being waited for: the provider's, the sandbox's and the tests' alike.
 
-All of them tell the time by ``time.time``, and the sandbox of a test runs in this process: one offset moves
+All of them read the time from ``time.time``, and the sandbox of a test runs in this process: one offset moves
 all. The provider lets time pass by the ``sleep`` of its two clients, by the poller's ``CLOCK`` and, in
 triggers, by ``asyncio.sleep``.
 """
@@ -21,7 +21,7 @@ from hedra_provider import poller
 
 
 class MovedClock:
-    """What was slept since it was made, without a moment of it passing."""
+    """The seconds that were slept, added to the real time without waiting."""
 
     def __init__(self) -> None:
         self._real = time.time
@@ -38,7 +38,7 @@ class MovedClock:
         due = [timeout for at, timeout in self._timeouts if at <= self.time()]
         self._timeouts = [(at, timeout) for at, timeout in self._timeouts if at > self.time()]
         for timeout in due:
-            # One that has ended by itself is of a loop that may have ended too.
+            # A timeout that has ended belongs to a loop that may have ended too.
             with suppress(RuntimeError):
                 timeout.reschedule(0.0)
 
@@ -51,7 +51,7 @@ class MovedClock:
 
 
 class MovedPollerClock(poller.Clock):
-    """The same clock as the poller sees it: it moves when the poller has nothing to do and no look is out."""
+    """The same clock for the poller: it moves when the poller is idle and no poll is sent."""
 
     def __init__(self, clock: MovedClock) -> None:
         self._clock = clock
@@ -63,7 +63,7 @@ class MovedPollerClock(poller.Clock):
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         if seconds == float("inf"):
             await event.wait()
-        # Those who wait may have something to say first.
+        # Waiting tasks may have something to do first.
         await self._pause(0)
         while not event.is_set() and any(task.get_name() == "hedra-poll" for task in asyncio.all_tasks()):
             await self._pause(0.001)

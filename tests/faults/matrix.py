@@ -57,14 +57,14 @@ class Call:
 
 NO_URL = {"url": None, "download_url": None, "streaming_url": None}
 ROW_WITHOUT_FILE = {"on": "GET /generations", "times": None, "patch_items": {"asset": None}}
-FILE_LOOK = 3
-"""Looks at the status that come before the one for the file: at first, running, complete."""
+FILE_POLL = 3
+"""Status requests before the one for the file: before the submit, running, complete."""
 
 CALLS: dict[str, Call] = {
     "models": Call("GET /models", "GET /models", rows=True, before_the_submit=True, modes=SYNC),
     "voices": Call("GET /voices", "GET /voices", rows=True, before_the_submit=True, modes=SYNC),
-    "look_asset": Call(
-        "GET /assets (is it there?)", "GET /assets", rows=True, before_the_submit=True, modes=SYNC
+    "find_asset": Call(
+        "GET /assets (does it exist?)", "GET /assets", rows=True, before_the_submit=True, modes=SYNC
     ),
     "create_asset": Call(
         "POST /assets", "POST /assets", skip=1, before_the_submit=True, of_the_recording=True, modes=SYNC
@@ -76,39 +76,39 @@ CALLS: dict[str, Call] = {
         before_the_submit=True,
         of_the_recording=True,
     ),
-    "look": Call("GET status (is it there?)", STATUS, before_the_submit=True),
+    "find": Call("GET status (does it exist?)", STATUS, before_the_submit=True),
     "credits": Call("GET /billing/credits", "GET /billing/credits", before_the_submit=True, modes=SYNC),
     "submit": Call("POST /generations", "POST /generations"),
     "wait": Call("GET status (waiting)", STATUS, skip=1),
     "row": Call("GET /generations?ids=", "GET /generations", rows=True),
-    "file_url": Call("GET status (where is the file?)", STATUS, skip=FILE_LOOK, also=(ROW_WITHOUT_FILE,)),
+    "file_url": Call("GET status (where is the file?)", STATUS, skip=FILE_POLL, also=(ROW_WITHOUT_FILE,)),
     "asset_url": Call(
         "GET /assets (where is the file?)",
         "GET /assets",
         skip=1,
         rows=True,
-        also=(ROW_WITHOUT_FILE, {"on": STATUS, "skip": FILE_LOOK, "times": None, "patch": NO_URL}),
+        also=(ROW_WITHOUT_FILE, {"on": STATUS, "skip": FILE_POLL, "times": None, "patch": NO_URL}),
     ),
     "file": Call("GET /files/{id}", "GET /files/{id}"),
 }
 WELCOME = dict.fromkeys(("row", "credits"), PASSES)
-"""What is only worth a line in the log never fails a task."""
+"""Calls whose failure is only logged: they never fail a task."""
 
 
 @dataclass(frozen=True)
 class Fault:
     """
-    Something that goes wrong.
+    A fault of the sandbox.
 
-    :param name: How the table calls it.
-    :param json: What the sandbox is told, without ``on``, ``skip`` and ``times``.
-    :param usually: How the first try ends.
-    :param but: At which calls it ends otherwise; ``"wait/sync"`` for one mode alone.
-    :param times: How often it happens; None: until the first try has ended.
-    :param only: The calls that can meet it, where not all can.
-    :param json_at: What the sandbox is told at other calls.
-    :param tiny_timeout: Whether the connection has a time-out of ``TIMEOUT_SECONDS``.
-    :param refunded: Whether its generation fails, and its credits come back.
+    :param name: Its name in the table.
+    :param json: The fault as the sandbox takes it, without ``on``, ``skip`` and ``times``.
+    :param usually: How the first attempt ends.
+    :param but: The calls at which it ends otherwise; ``"wait/sync"`` for one mode only.
+    :param times: How often it happens, 1 by default; None: until the first attempt has ended.
+    :param only: The calls that can meet it; all by default.
+    :param json_at: The fault at other calls.
+    :param tiny_timeout: Whether the connection has a timeout of ``TIMEOUT_SECONDS``.
+    :param refunded: Whether the generation fails and its credits are refunded.
     """
 
     name: str
@@ -128,26 +128,26 @@ class Fault:
         default = self.but.get(call, self.usually)
         return self.but.get(f"{call}/{mode}", default)
 
-    def told(self, key: str) -> list[dict[str, Any]]:
-        """What the sandbox is told."""
+    def sandbox_faults(self, key: str) -> list[dict[str, Any]]:
+        """Return the faults at a call, as the sandbox takes them."""
         call = CALLS[key]
-        told = {"on": call.on, "skip": call.skip, "times": self.times, **self.json_at.get(key, self.json)}
-        return [told, *map(dict, call.also)]
+        first = {"on": call.on, "skip": call.skip, "times": self.times, **self.json_at.get(key, self.json)}
+        return [first, *map(dict, call.also)]
 
 
-def refusal(name: str, status: int, body: Any, **but: Outcome) -> Fault:
+def rejection(name: str, status: int, body: Any, **but: Outcome) -> Fault:
     """
-    An answer that says no and means it; a storage that says no is asked by another URL, until the end.
+    An error answer that is not retryable. If the storage rejects a URL, fresh ones are tried to the end.
 
-    At the first look, where "unknown" is the good news, it happens once.
+    Before the submit, where 404 is the expected status, it happens once.
     """
     json = {"status": status, "body": body}
-    once = {"look": {**json, "times": 1}}
+    once = {"find": {**json, "times": 1}}
     return Fault(name, json, FAILS, WELCOME | {"file": RETRIED} | but, times=None, json_at=once)
 
 
 def passing(name: str, json: Mapping[str, Any], **more: Any) -> Fault:
-    """What happens once and is gone when the request is repeated."""
+    """A fault that happens once and is gone when the request is repeated."""
     return Fault(name, json, PASSES, **more)
 
 
@@ -159,12 +159,12 @@ def outage(
     json_at: Mapping[str, Mapping[str, Any]] | None = None,
     **but: Outcome,
 ) -> Fault:
-    """What is there until the task gives up."""
+    """A fault that lasts until the attempt ends."""
     return Fault(name, json, RETRIED, WELCOME | but, times=None, only=only, json_at=json_at or {})
 
 
 def unreadable(name: str, json: Mapping[str, Any], **but: Outcome) -> Fault:
-    """An answer of which nothing can be made, once: asked again by the next try, or the next look."""
+    """An unreadable answer, once: the next attempt, or the next poll, sends the request again."""
     again = {"submit": PASSES, "wait": PASSES, "file": PASSES}
     return Fault(name, {"when": "after", **json}, RETRIED, WELCOME | again | but)
 
@@ -174,7 +174,7 @@ def _deep() -> str:
 
 
 ANOTHER = "99999999-9999-4999-8999-999999999999"
-LOOKS = ("wait", "file_url")
+STATUS_POLLS = ("wait", "file_url")
 OLD = "1970-01-01T00:00:00Z"
 EPOCH = "Thu, 01 Jan 1970 00:00:00 GMT"
 HUGE = {"progress": 1e308, "eta_sec": -1e308, "credit_cost": 10**40, "duration_ms": -(10**40), "width": "x"}
@@ -186,23 +186,23 @@ LISTS = tuple(name for name, call in CALLS.items() if call.rows)
 SLOW = {"delay_seconds": 2 * TIMEOUT_SECONDS}
 PIECES = {"piece_bytes": 200, "piece_seconds": 0.002}
 
-# What Hedra said was complete is looked for again.
-GONE = {"look": PASSES, "file_url": RETRIED, "asset_url": RETRIED}
+# A 404 about a generation that was complete is retried.
+GONE = {"find": PASSES, "file_url": RETRIED, "asset_url": RETRIED}
 
 FAULTS: dict[str, Fault] = {
-    # The API says no.
-    "400": refusal("400, detail as text", 400, {"detail": "Bad request"}),
-    "401": refusal("401, error object", 401, {"error": {"type": "UNAUTHORIZED", "message": "Who?"}}),
-    "402": refusal(
+    # The API rejects the request.
+    "400": rejection("400, detail as text", 400, {"detail": "Bad request"}),
+    "401": rejection("401, error object", 401, {"error": {"type": "UNAUTHORIZED", "message": "Who?"}}),
+    "402": rejection(
         "402, error_code and credits",
         402,
         {"error_code": "INSUFFICIENT_BALANCE", "credits_needed": 9, "credits_available": 1},
     ),
-    "403": refusal("403, messages", 403, {"messages": ["Not yours", {"message": "at all"}]}),
-    "404": refusal("404, detail as text", 404, {"detail": "Not found"}, **GONE),
-    "410": refusal("410, nested detail", 410, {"detail": {"message": "Gone"}}, **GONE),
-    "413": refusal("413, HTML", 413, "<html>Request Entity Too Large</html>"),
-    "422": refusal(
+    "403": rejection("403, messages", 403, {"messages": ["Not yours", {"message": "at all"}]}),
+    "404": rejection("404, detail as text", 404, {"detail": "Not found"}, **GONE),
+    "410": rejection("410, nested detail", 410, {"detail": {"message": "Gone"}}, **GONE),
+    "413": rejection("413, HTML", 413, "<html>Request Entity Too Large</html>"),
+    "422": rejection(
         "422, detail as a list",
         422,
         {"detail": [{"type": "missing", "loc": ["body", "x"], "msg": "Field required"}]},
@@ -213,7 +213,7 @@ FAULTS: dict[str, Fault] = {
         RETRIED,
         WELCOME | dict.fromkeys(("create_asset", "submit", "wait", "file"), PASSES),
     ),
-    # It is busy, or down.
+    # The API is busy or down.
     "408": passing("408 once, no body", {"status": 408, "body": ""}),
     "429": passing("429 once", {"status": 429, "body": {"detail": "Slow down"}}),
     "429-after": passing(
@@ -233,7 +233,7 @@ FAULTS: dict[str, Fault] = {
     "502": passing("502 once, HTML", {"status": 502, "body": "<html><h1>Bad Gateway</h1></html>"}),
     "503": passing("503 once, error object", {"status": 503, "body": {"error": {"type": "UNAVAILABLE"}}}),
     "504": passing("504 once, after the work, no body", {"when": "after", "status": 504, "body": ""}),
-    # No answer, or not all of it.
+    # No answer, or a part of it.
     "cut-before": passing("connection cut before the work", {"reset": True}),
     "cut-after": passing("connection cut after the work", {"reset": True, "when": "after"}),
     "cut-all": outage("connection cut all the time", {"reset": True}),
@@ -252,7 +252,7 @@ FAULTS: dict[str, Fault] = {
         "body cut all the time", {"cut_at": 1}, json_at={"file": {"cut_at": 10}}, submit=PASSES, file=PASSES
     ),
     "longer": passing("body longer than announced", {"extra_bytes": 9}, times=None),
-    # An answer of which nothing can be made.
+    # An unreadable answer.
     "html": unreadable("HTML with 200", {"body": "<html>", "headers": {"Content-Type": "text/html"}}),
     "bytes": unreadable("bytes that are no text, with 200", {"body_base64": BAD_BYTES}),
     "empty": unreadable("nothing, with 200", {"status": 200, "body": ""}),
@@ -266,7 +266,7 @@ FAULTS: dict[str, Fault] = {
         FAILS,
         WELCOME | {"file": PASSES},
     ),
-    # An answer that says what can't be.
+    # An answer with impossible values.
     "clock": passing(
         "a clock that is off",
         {"headers": {"Date": EPOCH}, "patch": {"created_at": OLD}},
@@ -281,7 +281,7 @@ FAULTS: dict[str, Fault] = {
         times=None,
     ),
     "404-moment": passing("404 for a moment after the submit", {"status": 404}, only=("wait",), times=3),
-    "no-url": passing("complete without any URL", {"patch": NO_URL}, only=LOOKS, times=None),
+    "no-url": passing("complete without any URL", {"patch": NO_URL}, only=STATUS_POLLS, times=None),
     "early": Fault(
         "complete too early",
         {"patch": {"status": "complete", "progress": 1.0}},
@@ -289,17 +289,17 @@ FAULTS: dict[str, Fault] = {
         only=("wait",),
     ),
     "backwards": passing(
-        "progress going back", {"patch": {"progress": 0.01, "eta_sec": 999}}, only=LOOKS, times=1
+        "progress going back", {"patch": {"progress": 0.01, "eta_sec": 999}}, only=STATUS_POLLS, times=1
     ),
     "unknown": Fault(
-        "unknown status", {"patch": {"status": "dreaming"}}, PASSES, {"file_url": RETRIED}, only=LOOKS
+        "unknown status", {"patch": {"status": "dreaming"}}, PASSES, {"file_url": RETRIED}, only=STATUS_POLLS
     ),
     "another": Fault(
         "the answer to another's question",
         {"patch": {"id": ANOTHER}},
         PASSES,
         {"file_url": RETRIED},
-        only=LOOKS,
+        only=STATUS_POLLS,
     ),
     "expired": passing("expired URL", {"status": 403, "body": EXPIRED}, only=("file",)),
     "expired-all": outage("every URL expired", {"status": 403, "body": EXPIRED}, only=("file",)),

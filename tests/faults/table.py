@@ -26,7 +26,7 @@ the other calls ({once}) comes before the submit, and is the same code in both.
 
 In every cell, in the end: **one** generation is paid for (a generation that failed is refunded, and its retry
 is the one that is paid), the destination holds the whole video and nothing else, and it held nothing at all
-after a try that failed. The error of such a try says what happened, which generation is paid for and what to
+after a try that failed. The error of such a try names what happened, which generation is paid for and what to
 do, in one line without the key and without signed URLs.
 """
 

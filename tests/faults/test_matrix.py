@@ -63,7 +63,7 @@ def test_cell(
 ):
     about, made = FAULTS[fault], pipeline(mode, call)
     connect(sandbox, monkeypatch, tiny_timeout=about.tiny_timeout)
-    sandbox.faults(*about.told(call))
+    sandbox.faults(*about.sandbox_faults(call))
 
     first = made.attempt(FIRST)
 
@@ -164,7 +164,7 @@ def test_a_server_a_day_off(sandbox: Sandbox, pipeline: Any, mode: str, seconds:
 
 def test_retry_after_is_waited_for(sandbox: Sandbox, pipeline: Any, clock: Any):
     before = clock.offset
-    sandbox.faults(*FAULTS["429-after"].told("models"))
+    sandbox.faults(*FAULTS["429-after"].sandbox_faults("models"))
     assert pipeline("sync").attempt(FIRST).outcome is Outcome.PASSES
     assert clock.offset - before >= 20 + SECONDS
 

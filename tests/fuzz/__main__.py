@@ -27,7 +27,7 @@ def main() -> None:
         prog="python -m tests.fuzz", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("--seconds", type=int, default=60, help="how long (60)")
-    parser.add_argument("--flow", help="one flow only; default all in turn")
+    parser.add_argument("--flow", help="one flow only; by default all, one after the other")
     parser.add_argument("--corpus", type=Path, help="folder that keeps what was learnt; default a new one")
     parser.add_argument("--replay", type=Path, help="run one input again")
     options = parser.parse_args()

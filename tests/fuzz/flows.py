@@ -1,6 +1,6 @@
 """Every call and flow of the API, driven by both clients over answers that may be anything.
 
-What must hold whatever comes: a model or a ``HedraError``, in bounded time; and both can be told: in a
+What must hold for any answer: a model or a ``HedraError``, in bounded time. Both can be shown: in a
 message, a log line, an event, an XCom.
 """
 
@@ -83,7 +83,7 @@ class TooManyRequests(Exception):
 
 
 class World:
-    """Time that passes by pauses, and answers that come in turn, the last one again and again."""
+    """Time that passes by pauses, and answers in order, the last one repeated."""
 
     def __init__(self, answers: Sequence[Canned]) -> None:
         self.now = 1_800_000_000.0
@@ -114,7 +114,7 @@ class World:
 def _wait(world: World) -> Any:
     lines: list[str] = []
 
-    def tell(line: str) -> None:
+    def note(line: str) -> None:
         assert len(line) < 5_000, line
         # What joins emoji, and what Unicode has not assigned yet, does nobody harm and stays.
         assert not {"Cc", "Zl", "Zp", "Cs"} & set(map(unicodedata.category, line)), line
@@ -124,8 +124,8 @@ def _wait(world: World) -> Any:
         ID,
         deadline=world.now + 3_600,
         poll_interval=60,
-        log=tell,
-        warn=tell,
+        log=note,
+        warn=note,
         clock=world.clock,
         jitter=lambda: 0.5,
     )
@@ -151,7 +151,9 @@ def _file(name: str) -> SizedFile:
 # A URL that is whole: bytes that were changed may leave a signature that belongs to none.
 _SIGNED = re.compile(r"https://files\.example/[\w.]*\?X-Amz-Signature")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_IDS, _OTHER_IDS = (identity.generation_ids(uuid.UUID(int=7), "row", n, payer="run") for n in range(2))
+_IDS, _OTHER_IDS = (
+    identity.generation_ids(uuid.UUID(int=7), "row", n, attempt_group="run") for n in range(2)
+)
 
 FLOWS: dict[str, Callable[[World], Any]] = {
     "get_credits": lambda world: calls.get_credits(),
@@ -215,7 +217,7 @@ def _download(client: HedraClient, world: World) -> Any:
 
 
 def _checked(result: Any, world: World) -> Any:
-    """Require that it can be told."""
+    """Require that a log, an event and an XCom can hold it."""
     from hedra_provider.events import failed, generation_facts
     from hedra_provider.exceptions import airflow_error
     from hedra_provider.xcom import generation_result

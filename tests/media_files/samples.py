@@ -70,7 +70,7 @@ def _encode(
             for packet in stream.encode(frame):
                 file.mux(packet)
         for packet in stream.encode(None):
-            # The last one of FLAC is empty; it tells the muxer of FLAC the total, others refuse it.
+            # The last one of FLAC is empty; the muxer of FLAC reads the total from it, others reject it.
             if packet.size or container == "flac":
                 file.mux(packet)
 

@@ -1,4 +1,4 @@
-"""How long a file plays: held against what a decoder (PyAV) makes of the same bytes."""
+"""How long a file plays, compared with the output of a decoder (PyAV)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def patched(content: bytes, name: bytes, change: bytes, *, at: int) -> bytes:
 
 
 def without_total(flac: bytes) -> bytes:
-    """Return a FLAC that does not say how many samples it has, as encoders that write to a pipe leave it."""
+    """Return a FLAC without its number of samples, as encoders that write to a pipe leave it."""
     return flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:]
 
 
@@ -195,7 +195,7 @@ NOT_KNOWN: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("what", NOT_KNOWN)
 def test_what_can_not_be_counted_is_not_known(what: str):
-    """Not a guess: the caller compares it by the longest that the model takes."""
+    """Not a guess: the caller compares it with the longest that the model accepts."""
     assert measured(NOT_KNOWN[what]()) is None
 
 

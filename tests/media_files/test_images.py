@@ -1,4 +1,4 @@
-"""Images: what is told of them without decoding, held against Pillow's files."""
+"""Images: the facts that are read without decoding, compared with Pillow's files."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_an_image_without_its_end_is_cut(mime: str):
 @pytest.mark.parametrize(
     ("content", "mime", "fact"),
     [
-        (lambda: turned("JPEG"), "image/jpeg", "is_turned"),
-        (lambda: turned("PNG"), "image/png", "is_turned"),
-        (lambda: turned("WEBP"), "image/webp", "is_turned"),
-        (lambda: turned("TIFF"), "image/tiff", "is_turned"),
+        (lambda: turned("JPEG"), "image/jpeg", "is_rotated"),
+        (lambda: turned("PNG"), "image/png", "is_rotated"),
+        (lambda: turned("WEBP"), "image/webp", "is_rotated"),
+        (lambda: turned("TIFF"), "image/tiff", "is_rotated"),
         (lambda: painted("JPEG", mode="CMYK"), "image/jpeg", "is_cmyk"),
         (lambda: painted("TIFF", mode="CMYK"), "image/tiff", "is_cmyk"),
         (lambda: painted("PNG", mode="I;16"), "image/png", "is_deep"),
@@ -102,11 +102,11 @@ def test_an_image_without_its_end_is_cut(mime: str):
         (lambda: several("AVIF"), "image/avif", "is_animated"),
     ],
 )
-def test_what_is_unusual_is_told_with_how_to_convert_it(content: Any, mime: str, fact: str):
+def test_a_warning_names_the_command_that_converts_the_image(content: Any, mime: str, fact: str):
     facts = facts_of(content(), mime)
     assert getattr(facts, fact)
     assert not facts.is_cut
-    names = ("is_turned", "is_cmyk", "is_deep", "is_animated")
+    names = ("is_rotated", "is_cmyk", "is_deep", "is_animated")
     assert [name for name in names if getattr(facts, name)] == [fact]
     assert all("magick" in warning for warning in image_warnings(facts, mime))
 
@@ -118,7 +118,7 @@ def test_heic_has_the_size_of_its_largest_part():
     meta = struct.pack(">I", 8 + len(inner)) + b"meta" + inner
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + meta + struct.pack(">I", 108) + b"mdat" + bytes(100)
     facts = facts_of(heic, "image/heic")
-    assert facts == ImageFacts(width=4032, height=3024, is_turned=True)
+    assert facts == ImageFacts(width=4032, height=3024, is_rotated=True)
     assert facts_of(heic[:-1], "image/heic").is_cut
 
 
@@ -140,12 +140,12 @@ def test_damage_breaks_nothing(mime: str):
 @pytest.mark.parametrize(
     ("size", "says"),
     [
-        ((32, 32), "has 32 x 32 pixels; the model takes 64 at the least on each side.*magick INPUT -resize"),
-        ((100, 20), "has 100 x 20 pixels; the model takes 64 at the least"),
-        ((9000, 64), "has 9000 x 64 pixels; the model takes 8192 at the most on each side"),
+        ((32, 32), "has 32 x 32 pixels; the model accepts at least 64 on each side.*magick INPUT -resize"),
+        ((100, 20), "has 100 x 20 pixels; the model accepts at least 64"),
+        ((9000, 64), "has 9000 x 64 pixels; the model accepts at most 8192 on each side"),
     ],
 )
-def test_an_image_that_the_model_does_not_take_is_refused_before_it_is_sent(
+def test_an_image_beyond_the_models_limits_is_rejected_before_it_is_sent(
     hedra_sandbox: Sandbox, tmp_path: Path, voice: str, size: tuple[int, int], says: str
 ):
     path = tmp_path / "portrait.png"
@@ -155,7 +155,7 @@ def test_an_image_that_the_model_does_not_take_is_refused_before_it_is_sent(
     assert hedra_sandbox.requests("POST") == []
 
 
-def test_a_cut_portrait_is_refused_before_it_is_sent(hedra_sandbox: Sandbox, tmp_path: Path, voice: str):
+def test_a_cut_portrait_is_rejected_before_it_is_sent(hedra_sandbox: Sandbox, tmp_path: Path, voice: str):
     path = tmp_path / "portrait.jpg"
     path.write_bytes(painted("JPEG")[:-50])
     with pytest.raises(AirflowFailException, match=r"portrait\.jpg' is cut: the file ends before"):
@@ -171,7 +171,7 @@ def test_an_unusual_image_is_warned_of_once_and_sent(tmp_path: Path, caplog: pyt
     (line,) = [
         record.getMessage() for record in caplog.records if record.name == "hedra_provider.storage.source"
     ]
-    assert "is image/tiff, which Hedra may not take" in line
+    assert "is image/tiff, which Hedra may reject" in line
     assert "has CMYK colours" in line
     path.write_bytes(painted("JPEG"))
     caplog.clear()

@@ -1,4 +1,4 @@
-"""What a file is, by its content, of files as the usual tools write them."""
+"""The type of a file by its content, for files as the usual tools write them."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ NO_MEDIA = {
 @pytest.mark.parametrize(
     ("name", "kind"), [("a.wav", "audio"), ("a.mp3", "audio"), ("a.png", "image"), ("a", "video")]
 )
-def test_what_is_no_media_file_is_refused(what: str, name: str, kind: str):
+def test_a_file_that_is_no_media_is_rejected(what: str, name: str, kind: str):
     with pytest.raises(HedraValueError, match=rf"^{kind}: '{name}' is .*, not an? {kind}.*Nothing was sent"):
         detect_media_type(NO_MEDIA[what][:HEAD_BYTES], name, param=kind, asset_type=kind)
 
@@ -129,7 +129,7 @@ def test_an_unknown_format_is_left_to_hedra():
     )
     with pytest.raises(HedraValueError, match="Give asset_type"):
         detect_media_type(junk, "a.bin", param="source")
-    with pytest.raises(HedraValueError, match="none of image, audio, video"):
+    with pytest.raises(HedraValueError, match="not one of image, audio, video"):
         detect_media_type(png(), "a.png", param="source", asset_type="picture")
 
 

@@ -47,7 +47,7 @@ def test_a_failed_download_leaves_its_facts_and_no_file(
     monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: None)
     hedra_sandbox.faults({"on": "GET /files/{id}", "times": 99, "when": "before", "status": 500})
     ti, target = TaskInstance(), tmp_path / "out" / "clip.mp4"
-    with pytest.raises(AirflowException, match="retry fetches it without paying again"):
+    with pytest.raises(AirflowException, match="retry downloads it without paying again"):
         run(avatar(portrait, voice, destination=str(target)), ti)
     assert ti.xcoms["generation"]["status"] == "complete"
     assert ti.xcoms["generation"]["uri"] is None
@@ -104,8 +104,8 @@ def test_what_was_complete_and_is_unknown_now_is_fetched_when_it_is_there_again(
         ({"audio": None, "text": "x"}, "voice_id"),
         ({"image": ""}, "image is not given"),
         ({"image": "/nowhere/portrait.png"}, "image: '/nowhere/portrait.png' can't be opened"),
-        ({"aspect_ratio": "4:3"}, "aspect_ratio.*it takes"),
-        ({"resolution": "8K"}, "resolution.*it takes"),
+        ({"aspect_ratio": "4:3"}, "aspect_ratio.*it accepts"),
+        ({"resolution": "8K"}, "resolution.*it accepts"),
         ({"model": "together/no-such-model"}, "not in this account's catalogue"),
         ({"text_prompt": ["x"]}, "text_prompt: .* is not a text"),
         ({"duration_ms": 999_999_999}, "duration_ms"),
@@ -269,7 +269,7 @@ def test_what_it_cost_is_not_worth_failing_for(hedra_sandbox: Sandbox, portrait:
 def test_a_file_that_is_too_large_is_not_sent(hedra_sandbox: Sandbox, voice: str, tmp_path: Path):
     large = tmp_path / "large.png"
     large.write_bytes(png() + b"0" * 21 * 1024 * 1024)
-    with pytest.raises(AirflowFailException, match=r"has \d+ bytes; the model takes"):
+    with pytest.raises(AirflowFailException, match=r"has \d+ bytes; the model accepts at most"):
         run(avatar(str(large), voice))
     assert hedra_sandbox.requests("POST") == []
 
@@ -314,7 +314,7 @@ def test_a_body_is_checked_where_it_is_a_video_that_names_its_model(
     operator = HedraGenerateOperator(task_id="t", request=body | changes, validate=validate)
     with pytest.raises(AirflowFailException) as raised:
         run(operator)
-    assert ("aspect_ratio: Hedra Avatar does not take '4:5'" in str(raised.value)) is checked
+    assert ("aspect_ratio: Hedra Avatar does not accept '4:5'" in str(raised.value)) is checked
     assert len(hedra_sandbox.requests("GET", "/models")) == checked
     # Else it is Hedra that refuses it.
     assert len(hedra_sandbox.requests("POST", "/generations")) == (not checked)

@@ -163,7 +163,7 @@ def test_a_limit_is_kept_before_anything_is_spent(hedra_sandbox: Sandbox, portra
 
 def test_a_limit_on_what_cannot_be_told_refuses_it(hedra_sandbox: Sandbox):
     request = {"type": "image", "text_prompt": "A house", "model_slug": "no/such-model"}
-    with pytest.raises(AirflowFailException, match="can't be told"):
+    with pytest.raises(AirflowFailException, match="can't be estimated"):
         run(HedraGenerateOperator(task_id="t", request=request, max_credits=10))
     assert hedra_sandbox.requests("POST") == []
 

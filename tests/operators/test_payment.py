@@ -151,7 +151,7 @@ def test_a_rate_limited_submit_is_told(
     limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 2}
     hedra_sandbox.faults(limited | {"headers": {"Retry-After": "3"}})
     run(avatar(portrait, voice))
-    assert "The submit was not taken and cost nothing." in told()
+    assert "The submit was not accepted and cost nothing." in told()
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)

@@ -63,7 +63,7 @@ def test_the_content_decides_the_type(hedra_sandbox: Sandbox, tmp_path: Path):
         (png(), b"", r"audio: '.*voice\.wav' is empty"),
         (wav(1), wav(1), r"image: 'portrait\.png' is audio/wav, not an image"),
         (b"<html>", wav(1), r"image: 'portrait\.png' is text, not an image"),
-        (png(), wav(0.05), r"audio: '.*voice\.wav' plays 50 ms; the model takes 100 at the least"),
+        (png(), wav(0.05), r"audio: '.*voice\.wav' plays 50 ms; the model accepts at least 100 ms"),
         (png(), bytes(100), r"audio: 'voice\.wav' does not begin as such a file does"),
     ],
 )
@@ -90,7 +90,7 @@ def test_an_audio_that_is_too_long_is_refused_before_it_is_sent(
     hedra_sandbox: Sandbox, portrait: str, tmp_path: Path
 ):
     audio = long_wav(tmp_path / "long.wav", 602)
-    with pytest.raises(AirflowFailException, match="plays 602000 ms; the model takes 600000 at the most"):
+    with pytest.raises(AirflowFailException, match="plays 602000 ms; the model accepts at most 600000 ms"):
         run(avatar(portrait, audio))
     assert sent(hedra_sandbox) == []
 
@@ -278,7 +278,7 @@ REJECTIONS = [
     (
         (400, {"error": {"type": "MODERATION_FAILED", "message": "Not this face"}}),
         "Not this face",
-        "moderation refused",
+        "moderation rejected",
     ),
 ]
 

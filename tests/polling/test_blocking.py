@@ -28,7 +28,7 @@ class World:
         self.now = 1_000_000.0
         self.began = self.now
         self.polls: list[float] = []
-        self.told: list[str] = []
+        self.lines: list[str] = []
         self.warned: list[str] = []
         self._answer = answer
 
@@ -48,7 +48,7 @@ class World:
                     "gen",
                     deadline=self.began + timeout,
                     poll_interval=poll_interval,
-                    log=self.told.append,
+                    log=self.lines.append,
                     warn=self.warned.append,
                     first_poll_after=first_poll_after,
                     clock=lambda: self.now,
@@ -115,9 +115,9 @@ def test_the_log_shows_changes_only():
     world = World(lambda now: status("complete" if now >= 300 else "queued", progress=0))
     world.wait()
     assert len(world.polls) == 21
-    assert len(world.told) == 2
-    assert world.told[0] == "Generation gen: queued, 0%, after 0 s, next poll in 15 s."
-    assert world.told[1] == "Generation gen: complete, after 300 s."
+    assert len(world.lines) == 2
+    assert world.lines[0] == "Generation gen: queued, 0%, after 0 s, next poll in 15 s."
+    assert world.lines[1] == "Generation gen: complete, after 300 s."
 
 
 def test_the_deadline_says_what_runs_on_and_what_to_do():

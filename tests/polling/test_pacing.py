@@ -79,7 +79,7 @@ def test_a_429_halves_the_rate_that_was_too_much_and_it_recovers():
     pause = rate.limited(100.0, sent_at=99.8, recent_rate=8.0, retry_after=None, jitter=0.0)
     assert pause == 0.25
     assert rate.per_second(100.0) == 4.0
-    # One that was under way together with it says nothing new; a Retry-After counts all the same.
+    # A 429 to a request sent before the first one arrived does not lower the rate; its Retry-After counts.
     assert rate.limited(100.1, sent_at=99.9, recent_rate=8.0, retry_after=7.0, jitter=0.0) == 7.0
     assert rate.per_second(100.1) == pytest.approx(4.0, abs=0.1)
     rate.sent(200.0)
@@ -94,10 +94,10 @@ def test_a_429_halves_the_rate_that_was_too_much_and_it_recovers():
     )
 )
 def test_the_rate_never_stops_for_good(
-    refusals: list[tuple[float, float, float | None, float]],
+    rate_limits: list[tuple[float, float, float | None, float]],
 ):
     rate, now = rate_limit.RequestRate(25.0), 0.0
-    for step, recent, retry_after, jitter in refusals:
+    for step, recent, retry_after, jitter in rate_limits:
         now += step
         pause = rate.limited(now, sent_at=now, recent_rate=recent, retry_after=retry_after, jitter=jitter)
         assert pause >= (retry_after or 0.0) - 1e-6

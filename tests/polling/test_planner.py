@@ -1,4 +1,4 @@
-"""What the poller decides, on a simulated clock against a simulated API."""
+"""The poller's decisions, on a simulated clock against a simulated API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_an_estimate_brings_its_poll_forward():
     assert len(world.polls) <= 6
 
 
-def test_progress_tells_when_it_ends():
+def test_progress_gives_an_estimate_of_the_end():
     world = World(latency=0.0)
     one = world.make(0, seconds=40)
     plain = world.row
@@ -113,7 +113,7 @@ def test_poll_interval_is_the_ceiling(waits: list[tuple[float, float, float]], e
     for number, (poll_interval, _, begin) in enumerate(waits):
         times = [begin, *polls_of(world, generation_id(number))]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        # Where polls meet they are spread, at 25 a second, and the line of four connections is short.
+        # Polls that fall together are spread, at 25 per second over four connections.
         assert max(gaps) <= poll_interval + 2.0
         assert sum(gaps) / len(gaps) <= poll_interval + 0.1 + 2.0 / len(gaps)
     assert len(world.polls) <= sum(seconds / (0.7 * min(p, 1 if eta else p)) + 8 for p, seconds, _ in waits)
@@ -149,8 +149,8 @@ def test_several_waits_for_one_share_its_polls_and_get_their_own_updates():
         world.at(begin, start)
     world.run()
     assert polls_of(world, one) == [5, 10, 15, 20]
-    for news in lines:
-        assert [type(item) for item in news] == [Progressed, Ended]
+    for updates in lines:
+        assert [type(item) for item in updates] == [Progressed, Ended]
 
 
 def test_a_wait_that_was_dropped_is_not_polled_any_more():
@@ -192,7 +192,7 @@ def test_a_deadline_that_has_passed_leaves_one_poll():
     assert [poll.kind for poll in world.polls] == [PollKind.BATCH, PollKind.STATUS]
 
 
-def test_a_list_that_is_behind_does_not_have_the_last_word():
+def test_the_status_endpoint_decides_against_an_outdated_list():
     world = World()
     old = {"status": "processing", "asset": None}
     answers(
@@ -207,7 +207,7 @@ def test_a_list_that_is_behind_does_not_have_the_last_word():
     assert {type(result) for _, result in world.ended.values()} == {Generation}
 
 
-# What the list does not show
+# Generations that the list does not show
 
 
 def test_a_list_that_ignores_ids_is_found_out_at_once_and_read_by_pages():
@@ -247,7 +247,7 @@ def test_what_no_page_shows_is_asked_for_one_by_one_and_no_faster_than_agreed():
     assert sum(poll.kind is not PollKind.STATUS for poll in world.polls) < 12
     status = [poll.sent_at for poll in world.polls if poll.kind is PollKind.STATUS]
     assert max(sum(at <= other < at + 10 for other in status) for at in status) <= 52
-    # Round-robin: nobody is asked for twice before everybody was asked for once.
+    # Round-robin: no generation is polled twice before each was polled once.
     assert max(Counter(poll.ids for poll in world.polls[:70] if poll.kind is PollKind.STATUS).values()) <= 2
 
 
@@ -263,7 +263,7 @@ def test_one_that_the_list_does_not_show_is_confirmed_and_spoils_nothing():
     assert world.requests[PollKind.BATCH] < 60
 
 
-def test_a_list_that_shows_nothing_of_what_is_there_is_not_believed():
+def test_an_empty_list_is_checked_by_the_status_endpoint():
     world = World(shows=lambda one: False)
     many(world, 20)
     world.run(until=10)
@@ -283,7 +283,7 @@ def test_right_after_the_submit_a_list_may_show_nothing():
     assert world.requests[PollKind.STATUS] < 10
 
 
-def test_what_nobody_knows_ends_after_its_grace_alone():
+def test_an_unknown_generation_fails_alone_after_its_grace():
     world = World()
     many(world, 20, poll_interval=10, seconds=400)
     nobody = generation_id(99)
@@ -305,7 +305,7 @@ def test_ids_that_nobody_knows_end_after_their_grace_without_another():
 
 
 def test_each_that_the_list_does_not_show_yet_is_warned_of_at_once():
-    """The list is asked for all together, the status endpoint for one of them; none of them is silent."""
+    """One list request is sent for all, one status request for one of them; each gets a warning."""
     world = World()
     ids = [world.make(number, begins=60, seconds=20) for number in range(30)]
     for one in ids:

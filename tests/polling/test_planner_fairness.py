@@ -1,4 +1,4 @@
-"""Nobody's poll is late for another's sake, on a simulated clock."""
+"""No generation delays the polls of another, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.polling.worlds import answers, polls_of
 def test_one_with_a_long_interval_holds_nobody_up():
     world = World()
     world.wait(world.make(0, seconds=90_000), poll_interval=3600)
-    # It comes just after a poll at the other.
+    # It is added just after a poll of the other.
     quick = world.make(1, begins=3600, seconds=20)
     world.wait(quick, poll_interval=15, begin=3600.05, first_poll_after=3, deadline=3700)
     world.run(until=4000)
@@ -22,7 +22,7 @@ def test_one_with_a_long_interval_holds_nobody_up():
 
 
 @pytest.mark.parametrize(("rate", "latency"), [(1.0, 0.2), (2.0, 0.2), (None, 2.0)])
-def test_those_that_are_asked_alone_do_not_starve_the_batches(rate: float | None, latency: float):
+def test_the_status_queue_does_not_starve_the_batches(rate: float | None, latency: float):
     world = World(rate=rate, latency=latency)
     hidden = {generation_id(number) for number in range(0, 1000, 3)}
     world.shows = lambda one: one not in hidden
@@ -32,7 +32,7 @@ def test_those_that_are_asked_alone_do_not_starve_the_batches(rate: float | None
     assert max(world.ended[one][0] - 60 for one in world.made if one not in hidden) < 40
 
 
-def test_whose_deadline_comes_goes_first_in_the_line():
+def test_a_generation_at_its_deadline_goes_first_in_the_queue():
     world = World()
     world.shows = lambda one: False
     hurried = []
@@ -47,7 +47,7 @@ def test_whose_deadline_comes_goes_first_in_the_line():
     assert {type(result) for _, result in world.ended.values()} == {Generation}
 
 
-def test_the_deadlines_of_all_who_wait_for_one_count():
+def test_the_deadlines_of_all_subscriptions_count():
     world = World()
     world.shows = lambda one: False
     hurried = []
@@ -55,7 +55,7 @@ def test_the_deadlines_of_all_who_wait_for_one_count():
         one = world.make(number, seconds=290)
         world.wait(one, poll_interval=15, first_poll_after=3, deadline=3000)
         if number % 10 == 0:
-            # Comes while most stand in the line of those that are asked alone.
+            # Added while most are in the status queue.
             world.wait(one, poll_interval=15, begin=250, first_poll_after=3, deadline=300)
             hurried.append(one)
     world.run(until=2000)
@@ -76,7 +76,7 @@ def test_there_are_never_more_than_25_requests_a_second():
 
 def test_pages_of_hundreds_do_not_fill_the_memory():
     world = World(honours_ids=False, keep=False)
-    # Each page shows all, also those whose turn would come in an hour.
+    # Each page shows all, also those that are due in an hour.
     for number, interval in enumerate([3600] * 90 + [1] * 6 + [60]):
         world.wait(world.make(number, seconds=90_000), poll_interval=interval)
     world.run(until=200)
@@ -92,5 +92,5 @@ def test_a_list_that_shows_a_page_at_most_is_asked_for_a_page():
     world.run()
     assert len(world.ended) == 3200
     assert world.delays()[-1] < 3
-    # One poll found out.
+    # One poll showed that.
     assert sum(len(poll.ids) > 100 for poll in world.polls) <= 4

@@ -1,4 +1,4 @@
-"""What the poller decides when the API refuses, fails or limits, on a simulated clock."""
+"""The poller's decisions when the API rejects, fails or rate-limits, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -38,22 +38,24 @@ def bad_request(poll: Poll) -> HedraError:
     return HedraBadRequestError("no", status_code=422, retryable=False)
 
 
-# What goes wrong
+# Failures
 
 
-def test_a_list_that_refuses_so_many_ids_is_asked_for_fewer():
+def test_a_list_that_rejects_a_large_batch_gets_smaller_ones():
     world = World(trouble=lambda poll: bad_request(poll) if len(poll.ids) > 30 else None)
     many(world, 100)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
     assert world.planner.strategy is BatchStrategy.BATCHES
     assert max(len(poll.ids) for poll in world.polls[2:]) == 25
-    assert not [news for told in world.updates.values() for _, news in told if isinstance(news, Warned)]
+    assert not [
+        update for updates in world.updates.values() for _, update in updates if isinstance(update, Warned)
+    ]
 
 
-@pytest.mark.parametrize("refusal", [bad_request, lambda poll: HedraPermissionError("no", status_code=403)])
-def test_a_list_that_refuses_everything_hurts_nobody(refusal: Callable[[Poll], HedraError]):
-    world = World(trouble=lambda poll: None if poll.kind is PollKind.STATUS else refusal(poll))
+@pytest.mark.parametrize("rejection", [bad_request, lambda poll: HedraPermissionError("no", status_code=403)])
+def test_a_list_that_rejects_everything_fails_no_wait(rejection: Callable[[Poll], HedraError]):
+    world = World(trouble=lambda poll: None if poll.kind is PollKind.STATUS else rejection(poll))
     many(world, 40)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
@@ -76,7 +78,7 @@ def test_a_generation_that_the_api_cannot_show_ends_alone():
     assert world.ended[poison][1].generation_id == poison  # type: ignore[attr-defined]
 
 
-def test_a_refused_status_ends_that_wait_at_once_and_no_other():
+def test_a_rejected_status_request_fails_that_wait_only():
     locked = "locked"
     world = World(
         trouble=lambda poll: HedraPermissionError("no", status_code=403) if locked in poll.ids else None
@@ -99,10 +101,10 @@ def test_an_outage_is_survived(error: HedraError):
     many(world, 300, seconds=100)
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
-    troubles = [n for told in world.updates.values() for _, n in told if isinstance(n, Warned)]
-    assert all("Poll" in news.message for news in troubles)
+    troubles = [n for updates in world.updates.values() for _, n in updates if isinstance(n, Warned)]
+    assert all("Poll" in update.message for update in troubles)
     assert len(troubles) >= 300
-    # It is asked less often meanwhile, not more.
+    # During the outage it is polled less often, not more.
     assert sum(5 < poll.sent_at < 50 for poll in world.polls) < 45 * 3
 
 
@@ -113,7 +115,7 @@ def test_a_list_that_is_down_alone_ends_no_wait():
     world.run()
     assert {type(result) for _, result in world.ended.values()} == {Generation}
     assert world.delays()[-1] < 120
-    # It rests in between.
+    # It is not requested in between.
     assert sum(poll.kind is not PollKind.STATUS for poll in world.polls) < 1800 / 15
 
 
@@ -173,7 +175,7 @@ def test_an_endless_outage_reaches_all_and_says_so():
     assert [result.generation_id for result in results] == ids  # type: ignore[attr-defined]
     assert len({id(result) for result in results}) == 50
     for one in ids:
-        assert sum(isinstance(news, Warned) for _, news in world.updates[one]) == MAX_FAILURES - 1
+        assert sum(isinstance(update, Warned) for _, update in world.updates[one]) == MAX_FAILURES - 1
 
 
 # 429
@@ -242,9 +244,9 @@ def test_whatever_happens_every_wait_ends_once_and_nothing_is_asked_for_nobody(
     world.run(until=2000)
     assert len(world.ended) == count
     assert len(world.planner) == 0
-    for told in world.updates.values():
-        assert [type(news) for _, news in told].count(Ended) == 1
-        assert isinstance(told[-1][1], Ended)
+    for updates in world.updates.values():
+        assert [type(update) for _, update in updates].count(Ended) == 1
+        assert isinstance(updates[-1][1], Ended)
     asked = len(world.polls)
     world.run()
     assert len(world.polls) == asked

@@ -83,7 +83,7 @@ def unknown(world: World) -> None:
 
 
 def leaving(world: World) -> None:
-    """Subscribers leave at any moment, and some come back while a poll of theirs is under way."""
+    """Subscriptions end at any moment, and some begin again while their poll is sent."""
     world.shows = lambda one: int(one[-1], 16) % 4 != 0
     for number in range(60):
         one = world.make(number, seconds=100)

@@ -1,4 +1,4 @@
-"""What the tests of the poller's decisions do in a simulated world."""
+"""Helpers of the tests of the poller's decisions in a simulated world."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ def many(world: World, count: int, *, poll_interval: float = 1.0, seconds: float
 
 
 def answers(world: World, change: Callable[[Poll, list[Generation]], list[Generation]]) -> None:
-    """Let the API answer something else than it would."""
+    """Change the answers of the simulated API."""
     plain = world._rows
     world._rows = lambda poll: change(poll, plain(poll))  # type: ignore[method-assign]

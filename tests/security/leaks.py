@@ -1,4 +1,4 @@
-"""Look for secrets in everything that an Airflow keeps: database, logs, files; encoded ones too."""
+"""Search for secrets in everything that an Airflow keeps: database, logs, files; encoded ones too."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def search_for_secrets(home: Path, secrets: list[str], *, also: str = "") -> lis
     Search the metadata database and all files of an Airflow home.
 
     :param home: AIRFLOW_HOME; its database is SQLite.
-    :param secrets: Besides signatures of URLs, which are found by what they look like.
+    :param secrets: Besides signatures of URLs, which are found by their form.
     :param also: More text, e.g. what a process printed.
     :return: Where something was found. Columns that Airflow encrypts are decrypted.
     """

@@ -37,7 +37,7 @@ FOREIGN = {
     "emoji": "👩‍👩‍👧 🚀",
     "right to left": "שלום \u202egnp.evil\u202c",
     "nul": "a\0b",
-    "half a character": "a\ud800b",
+    "a lone surrogate": "a\ud800b",
     "lines": "a\r\nX-API-Key: b\n\n2026 INFO done",
     "escape": "\x1b[2J\x9b31m",
     "quotes": "\"'`;--<script>\\",
@@ -71,7 +71,7 @@ def fit_for_a_log(said: str) -> bool:
     return not [c for c in said if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
 
 
-def refusal(do: Callable[[], Any]) -> HedraError | None:
+def error_of(do: Callable[[], Any]) -> HedraError | None:
     """Do it; return the error in which it ends, checked to be fit for a log, None where it does not."""
     try:
         do()
@@ -88,7 +88,7 @@ def refusal(do: Callable[[], Any]) -> HedraError | None:
 
 
 def sent(sandbox: Sandbox) -> list[str]:
-    """What was sent that makes something."""
+    """The requests that create something."""
     rows = sandbox.ledger()["requests"]
     return [row["path"] for row in rows if row["method"] != "GET"]
 
@@ -127,7 +127,7 @@ def test_the_avatar_operator(
         if field == "destination":
             arguments[field] = f"{elsewhere_folder}/{value}"
         operator = HedraAvatarVideoOperator(task_id="avatar", poll_interval=0.01, **arguments)
-        error = refusal(lambda operator=operator: run(operator))
+        error = error_of(lambda operator=operator: run(operator))
         rows = hedra_sandbox.submissions
         if error is None:
             (row,) = rows
@@ -160,7 +160,7 @@ PASSES = ("jinja", "traversal", "emoji", "right to left", "nul", "lines", "escap
 
 @pytest.mark.parametrize("field", ["text", "text_prompt", "name", "extra_request"])
 def test_what_is_text_passes_exactly(hedra_sandbox: Sandbox, portrait: str, voice_id: str, field: str):
-    """Not refused out of caution: a name may well be an emoji, and a text may show Jinja."""
+    """Valid text is not rejected: a name may be an emoji, and a text may show Jinja."""
     for kind in PASSES:
         value: Any = FOREIGN[kind]
         if field == "extra_request":
@@ -186,14 +186,14 @@ def test_the_generate_operator(hedra_sandbox: Sandbox, voice_id: str, field: str
         hedra_sandbox.reset()
         body: dict[str, Any] = {"type": "text_to_speech", "text": "Hello", "voice_id": voice_id}
         body |= {value: 1} if field == "key" else {field: value}
-        error = refusal(lambda body=body: run(HedraGenerateOperator(task_id="g", request=body)))
+        error = error_of(lambda body=body: run(HedraGenerateOperator(task_id="g", request=body)))
         if error is None:
             (row,) = hedra_sandbox.submissions
             assert {name: row["request"][name] for name in body} == body
         else:
             assert hedra_sandbox.submissions == []
             assert isinstance(error, HedraAPIError | HedraValueError), repr(error)
-            if kind == "half a character":
+            if kind == "a lone surrogate":
                 assert isinstance(error, HedraValueError)
                 assert hedra_sandbox.ledger()["requests"] == []
 
@@ -201,7 +201,7 @@ def test_the_generate_operator(hedra_sandbox: Sandbox, voice_id: str, field: str
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1}, b"x", object(), {1: 2}, Path("x")])
 def test_what_json_does_not_know(hedra_sandbox: Sandbox, value: Any):
     body = {"type": "text_to_speech", "deep": [{"odd_field": value}]}
-    error = refusal(lambda: run(HedraGenerateOperator(task_id="g", request=body)))
+    error = error_of(lambda: run(HedraGenerateOperator(task_id="g", request=body)))
     assert isinstance(error, HedraValueError)
     assert "odd_field" in str(error)
     assert hedra_sandbox.ledger()["requests"] == []
@@ -211,9 +211,9 @@ def test_what_has_no_end(hedra_sandbox: Sandbox):
     body: dict[str, Any] = {"type": "text_to_speech"}
     body["again"] = body
     operator = HedraGenerateOperator(task_id="g", request={})
-    # Airflow itself, looking for XComs, would not come back from it.
+    # Airflow itself, which searches it for XComs, would not end.
     operator.__dict__["request"] = body
-    error = refusal(lambda: run(operator))
+    error = error_of(lambda: run(operator))
     assert isinstance(error, HedraValueError)
 
 
@@ -222,7 +222,7 @@ def test_the_upload_operator(hedra_sandbox: Sandbox, portrait: str, field: str):
     for kind, value in FOREIGN.items():
         hedra_sandbox.reset()
         operator = HedraUploadAssetOperator(task_id="u", **({"source": portrait} | {field: value}))
-        error = refusal(lambda operator=operator: run(operator))
+        error = error_of(lambda operator=operator: run(operator))
         if error is None:
             assert field == "name"
             with HedraHook().get_conn() as client:
@@ -244,7 +244,7 @@ def test_the_download_operator(hedra_sandbox: Sandbox, tmp_path: Path, field: st
             arguments = {"asset_id": ID, "asset_type": "video"} | arguments
         elif field != "generation_id":
             arguments["generation_id"] = ID
-        error = refusal(lambda arguments=arguments: run(HedraDownloadOperator(task_id="d", **arguments)))
+        error = error_of(lambda arguments=arguments: run(HedraDownloadOperator(task_id="d", **arguments)))
         assert error is not None
         if isinstance(error, HedraValueError):
             assert field in f"{error.param} {error}", (kind, str(error))
@@ -266,7 +266,7 @@ def test_the_credits_check(hedra_sandbox: Sandbox, field: str):
         arguments: dict[str, Any] = {"requests": [row | {field: value}]}
         if field == "max_credits":
             arguments = {"requests": [row], "max_credits": value}
-        error = refusal(lambda arguments=arguments: run(HedraCreditsCheckOperator(task_id="c", **arguments)))
+        error = error_of(lambda arguments=arguments: run(HedraCreditsCheckOperator(task_id="c", **arguments)))
         assert error is None or isinstance(error, HedraError)
     assert sent(hedra_sandbox) == []
 
@@ -292,11 +292,11 @@ def test_the_sensors(hedra_sandbox: Sandbox, field: str, deferrable: bool):
 
 
 def test_two_keys_that_differ_are_two(hedra_sandbox: Sandbox):
-    """A business key can't read like another task run's own key, whose parts are joined by NULs."""
+    """An idempotency key can't equal the key of a task run, whose parts are joined by NULs."""
     theirs = identity.task_run_key("shop", "manual__1", "avatar", -1)
     assert "\0" in theirs
     operator = HedraGenerateOperator(task_id="g", request={"type": "x"}, idempotency_key=theirs)
-    error = refusal(lambda: run(operator))
+    error = error_of(lambda: run(operator))
     assert isinstance(error, HedraValueError)
     assert error.param == "idempotency_key"
 
@@ -320,7 +320,7 @@ def test_nothing_that_the_api_names_chooses_a_path(
         task_id="a", image=portrait, audio=voice, resolution="540p", destination=f"{folder}/"
     )
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
-    refusal(lambda: run(operator))
+    error_of(lambda: run(operator))
     for path in {path for path in tmp_path.rglob("*") if path.is_file()} - before:
         assert path.parent == folder
         assert path.stem == hedra_sandbox.submissions[0]["generation_id"]
@@ -334,7 +334,7 @@ def test_a_row_that_names_a_file_of_the_worker_sends_no_text_file(
     secret = tmp_path / "airflow.cfg"
     secret.write_text(content)
     files = {"image": portrait, "audio": voice} | {kind: str(secret)}
-    error = refusal(lambda: run(HedraAvatarVideoOperator(task_id="a", resolution="540p", **files)))
+    error = error_of(lambda: run(HedraAvatarVideoOperator(task_id="a", resolution="540p", **files)))
     assert isinstance(error, HedraValueError)
     assert error.param == kind
     assert sent(hedra_sandbox) == []

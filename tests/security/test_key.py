@@ -69,18 +69,18 @@ def test_no_call_follows_a_redirect(hedra_sandbox: Sandbox, elsewhere: Elsewhere
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_look_of_a_trigger_follows_a_redirect(hedra_sandbox: Sandbox, elsewhere: Elsewhere, status: int):
+def test_no_poll_of_a_trigger_follows_a_redirect(hedra_sandbox: Sandbox, elsewhere: Elsewhere, status: int):
     import asyncio
 
     location = {"Location": f"{elsewhere.url}/x"}
     hedra_sandbox.faults({"on": "*", "times": None, "status": status, "headers": location})
 
-    async def look() -> None:
+    async def poll() -> None:
         async with await HedraHook().get_async_conn() as client:
             await client.run(calls.get_status(ID))
 
     with pytest.raises(HedraError, match="redirected"):
-        asyncio.run(look())
+        asyncio.run(poll())
     assert elsewhere.seen == []
 
 
@@ -153,8 +153,8 @@ def everything_told(error: BaseException) -> str:
 
 
 def with_locals(error: BaseException) -> str:
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    return "".join(told.format())
+    trace = traceback.TracebackException.from_exception(error, capture_locals=True)
+    return "".join(trace.format())
 
 
 @pytest.mark.hedra_sandbox(api_key="sk_c4naryKeyThatNobodyShallSee", media=False)
@@ -167,7 +167,7 @@ def test_no_frame_shows_the_key(
     def crash(*args: Any, **kwargs: Any) -> None:
         raise MemoryError("the worker dies here")
 
-    told = []
+    shown_texts = []
     for place in (
         "httpx.Client.build_request",
         "httpx.Client.send",
@@ -181,8 +181,8 @@ def test_no_frame_shows_the_key(
             )
             with pytest.raises(MemoryError) as raised:
                 run(operator)
-            told.append(with_locals(raised.value))
-    for text in told:
+            shown_texts.append(with_locals(raised.value))
+    for text in shown_texts:
         assert "hedra_provider/operators/assets.py" in text
         assert hedra_sandbox.api_key not in text
 
@@ -248,7 +248,7 @@ def test_a_proxy_with_a_password_that_is_not_encoded(
     assert "sek" not in everything_told(raised.value)
 
 
-def test_a_wrong_proxy_tells_no_password(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+def test_an_error_about_a_proxy_shows_no_password(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
     connection = json.loads(hedra_sandbox.connection) | {"extra": {"proxy": "http://u:sekretpw@127.0.0.1:1"}}
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
     with pytest.raises(HedraError) as raised, HedraHook().get_conn() as client:
@@ -265,8 +265,8 @@ def test_the_key_is_in_no_url(hedra_sandbox: Sandbox, portrait: str, voice: str,
         assert row["has_key"] is (row["origin"] == "api")
 
 
-def test_accounts_are_told_apart_although_their_keys_do_not_show():
-    """Who has another key, or another proxy, shares no poller: its answers would be another account's."""
+def test_accounts_are_distinguished_although_their_keys_do_not_show():
+    """Connections with another key or proxy share no poller: its answers would be another account's."""
 
     def fingerprint(password: str, **extra: str) -> str:
         fields = {"conn_id": "c", "conn_type": "hedra", "extra": json.dumps(extra)}

@@ -1,4 +1,4 @@
-"""What others say reaches a message without the key, without what signs a URL, and as one line."""
+"""Foreign text gets into a message without the key and signatures, and as one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_nothing_that_signs_is_left(text: str):
     assert SECRET not in json.dumps(cleaned({"a": [{"b": text}], text: 1}))
 
 
-def test_where_it_was_is_still_told():
+def test_the_location_stays_visible():
     said = clean("GET https://u:p@b.example/videos/v.mp4?X-Amz-Signature=abc#t failed at 3?")
     assert said == "GET https://b.example/videos/v.mp4?... failed at 3?"
     assert clean("s3://my_conn@bucket/v.mp4") == "s3://my_conn@bucket/v.mp4"
@@ -59,7 +59,7 @@ def test_where_it_was_is_still_told():
 
 
 def written(key: str) -> list[str]:
-    """The key in the ways in which it might be told."""
+    """The forms in which the key may appear."""
     half = len(key) // 2
     return [
         key,

@@ -1,6 +1,6 @@
 """Whatever a run leaves (database, logs, XComs, triggers) holds neither the key nor what signs a URL.
 
-Airflow's own masking is off here, where not said otherwise: it must not be what keeps our secrets.
+Airflow's own masking is off here, except where noted: the package must not depend on it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STORIES: dict[str, tuple[str, list[dict[str, Any]], str]] = {
     "all is well": ("secretive_avatar", [], "success"),
     "all is well, deferred": ("secretive_deferred", [], "success"),
     "all is well, step by step": ("secretive_steps", [], "success"),
-    "the key is refused": (
+    "the key is rejected": (
         "secretive_avatar",
         [{"on": "*", "times": None, "status": 401, "body": ECHO}],
         "failed",
@@ -113,7 +113,7 @@ STORIES: dict[str, tuple[str, list[dict[str, Any]], str]] = {
         ],
         "failed",
     ),
-    "the storage refuses": (
+    "the storage rejects": (
         "secretive_avatar",
         [{"on": "GET /files/{id}", "times": None, "status": 403, "body": f"<Error>{SIGNED}</Error>"}],
         "failed",
@@ -124,7 +124,7 @@ STORIES: dict[str, tuple[str, list[dict[str, Any]], str]] = {
         "failed",
     ),
     "credits": ("secretive_credits", [], "success"),
-    "credits are refused": (
+    "credits are missing": (
         "secretive_credits",
         [{"on": "*", "times": None, "status": 403, "body": ECHO}],
         "failed",
@@ -181,7 +181,7 @@ def test_an_exception_of_the_network_leaves_no_secret(
     assert found(output) == []
 
 
-def test_a_storage_that_tells_its_url_leaves_no_secret(
+def test_a_storage_that_shows_its_url_leaves_no_secret(
     run_dag: Run, unmasked: None, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     def broken(file: Any) -> None:
@@ -228,7 +228,7 @@ def test_the_search_sees_every_file(security_dags: Path, planted: str, seen: boo
         log.unlink()
 
 
-def test_the_search_looks_where_runs_are_kept(run_dag: Run):
+def test_the_search_covers_where_runs_are_kept(run_dag: Run):
     run_dag("secretive_avatar")
     places = {place for place, _ in rows(HOME / "airflow.db")}
     for place in (

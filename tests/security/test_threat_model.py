@@ -1,4 +1,4 @@
-"""The threat model names tests that are there."""
+"""The threat model names tests that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task read and stored is told to Airflow's hook lineage: each file once, whatever becomes of that."""
+"""A task reports its files to Airflow's hook lineage, each once; a failing collector fails no task."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, collector: Any) -> None:
-    """Let Airflow, its ObjectStoragePath included, give this collector to whoever asks."""
+    """Make Airflow, its ObjectStoragePath included, return this collector."""
     # Its place moved with Airflow 3.2.
     place = sys.modules[HookLineageCollector.__module__]
     monkeypatch.setattr(place, "get_hook_lineage_collector", lambda: collector)
 
 
 class Lineage:
-    """What was told since it was last asked for."""
+    """The files that were reported since the last call."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.patch = monkeypatch
         self.begin()
 
     def begin(self) -> None:
-        """Be as in the process of another task."""
+        """Forget all reports, as in the process of another task."""
         self.collector = HookLineageCollector()
         use(self.patch, self.collector)
 
     @property
-    def told(self) -> tuple[list[str], list[str]]:
+    def reported(self) -> tuple[list[str], list[str]]:
         found = self.collector.collected_assets
         assert [one.count for one in (*found.inputs, *found.outputs) if one.count != 1] == []
         return sorted(one.asset.uri for one in found.inputs), sorted(one.asset.uri for one in found.outputs)
@@ -81,7 +81,7 @@ def test_local_files(hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, vo
     folder = tmp_path.resolve()
     made = run(avatar(image=portrait, audio=f"file://{voice}", destination=f"{tmp_path}/out/"))
     inputs = [f"file://{folder}/portrait.png", f"file://{folder}/voice.wav"]
-    assert lineage.told == (inputs, [f"file://{folder}/out/{made['generation_id']}.mp4"])
+    assert lineage.reported == (inputs, [f"file://{folder}/out/{made['generation_id']}.mp4"])
 
 
 def test_object_storage_without_its_connection(hedra_sandbox: Sandbox, lineage: Lineage, storage: Any):
@@ -94,20 +94,22 @@ def test_object_storage_without_its_connection(hedra_sandbox: Sandbox, lineage: 
     )
     assert made["uri"] == "memory://keys@shop/clip.mp4"
     inputs = ["memory://shop/face.png", "memory://shop/voice.wav"]
-    assert lineage.told == (inputs, ["memory://shop/clip.mp4"])
+    assert lineage.reported == (inputs, ["memory://shop/clip.mp4"])
 
 
-def test_what_is_at_hedra_is_not_told(hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, voice: str):
+def test_assets_at_hedra_are_not_reported(
+    hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, voice: str
+):
     audio = run(HedraUploadAssetOperator(task_id="u", source=voice))
     lineage.begin()
     uploaded = run(HedraUploadAssetOperator(task_id="u", source=portrait))
-    assert lineage.told == ([f"file://{portrait}"], [])
+    assert lineage.reported == ([f"file://{portrait}"], [])
     lineage.begin()
     assert run(HedraUploadAssetOperator(task_id="u", source=portrait))["reused"]
-    assert lineage.told == ([f"file://{portrait}"], [])
+    assert lineage.reported == ([f"file://{portrait}"], [])
     lineage.begin()
     run(avatar(image=uploaded["asset_id"], audio=audio["asset_id"]))
-    assert lineage.told == ([], [])
+    assert lineage.reported == ([], [])
 
 
 def test_a_download(hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, voice: str, tmp_path: Path):
@@ -115,7 +117,7 @@ def test_a_download(hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, voi
     lineage.begin()
     to = tmp_path.resolve() / "clip.mp4"
     run(HedraDownloadOperator(task_id="d", generation_id=made["generation_id"], destination=str(to)))
-    assert lineage.told == ([], [f"file://{to}"])
+    assert lineage.reported == ([], [f"file://{to}"])
 
 
 def test_any_request_that_is_stored(hedra_sandbox: Sandbox, lineage: Lineage, tmp_path: Path):
@@ -127,13 +129,13 @@ def test_any_request_that_is_stored(hedra_sandbox: Sandbox, lineage: Lineage, tm
     request = {"type": "text_to_speech", "text": "Hello", "voice_id": speaker}
     to = tmp_path.resolve() / "hello.mp3"
     run(HedraGenerateOperator(task_id="g", request=request, destination=str(to), poll_interval=0.05))
-    assert lineage.told == ([], [f"file://{to}"])
+    assert lineage.reported == ([], [f"file://{to}"])
 
 
-def test_the_process_after_a_wait_tells_the_inputs_too(
+def test_the_process_after_a_wait_reports_the_inputs_too(
     hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, voice: str, tmp_path: Path
 ):
-    """Lineage is read in the process that ends the task, where no file was opened."""
+    """Airflow reads lineage in the process in which the task ends, where no file was opened."""
     operator = avatar(image=portrait, audio=voice, destination=str(tmp_path / "a.mp4"), deferrable=True)
     ti = TaskInstance()
     with pytest.raises(TaskDeferred) as deferred:
@@ -142,13 +144,13 @@ def test_the_process_after_a_wait_tells_the_inputs_too(
     lineage.begin()
     operator.execute_complete(context_of(ti), event=event)
     folder = tmp_path.resolve()
-    assert lineage.told == (
+    assert lineage.reported == (
         [f"file://{folder}/portrait.png", f"file://{folder}/voice.wav"],
         [f"file://{folder}/a.mp4"],
     )
 
 
-def test_the_process_after_a_turn_tells_the_inputs_too(
+def test_the_process_after_a_retry_slot_reports_the_inputs_too(
     hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: None)
@@ -164,11 +166,11 @@ def test_the_process_after_a_turn_tells_the_inputs_too(
     event = fire(trigger)
     lineage.begin()
     operator.execute_turn(context_of(ti), event=event)
-    assert lineage.told == ([f"file://{portrait}", f"file://{voice}"], [])
+    assert lineage.reported == ([f"file://{portrait}", f"file://{voice}"], [])
 
 
 class Broken:
-    """A collector of another opinion."""
+    """A collector that raises."""
 
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError("no lineage today")
@@ -191,13 +193,13 @@ def test_a_collector_that_fails_or_is_missing_fails_no_task(
     assert made["bytes"] > 0
 
 
-def test_what_could_not_be_stored_is_not_told(
+def test_a_file_that_was_not_stored_is_not_reported(
     hedra_sandbox: Sandbox, lineage: Lineage, portrait: str, voice: str, tmp_path: Path, no_pauses: None
 ):
     hedra_sandbox.faults({"on": "GET /files/{id}", "times": None, "status": 404})
     with pytest.raises(AirflowException):
         run(avatar(image=portrait, audio=voice, destination=str(tmp_path / "a.mp4")))
-    assert lineage.told[1] == []
+    assert lineage.reported[1] == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_what_could_not_be_stored_is_not_told(
 def test_how_a_file_is_called(lineage: Lineage, given: str, expected: str):
     assert lineage_uri(given) == expected
     lineage.collector.add_input_asset(context=given, uri=lineage_uri(given))
-    assert lineage.told == ([expected], [])
+    assert lineage.reported == ([expected], [])
 
 
 def test_a_link_is_called_by_what_it_points_to(tmp_path: Path):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.testing import Sandbox
 
-# Looked for, not imported: that takes seconds, and belongs to who runs these tests.
+# Found, not imported: importing it takes seconds, even if these tests do not run.
 MISSING = [name for name in ("moto", "flask_cors", "s3fs", "airflow.providers.amazon") if not find_spec(name)]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -49,10 +49,10 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     import boto3
     import s3fs
 
-    # No account of the machine's owner is read, and no part is gathered elsewhere.
+    # No AWS account of this machine is used, and part files stay in this folder.
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
-    # Airflow goes on without a connection that is missing: that must not lead to Amazon.
+    # Airflow ignores a missing connection: the test must not reach Amazon then.
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -120,7 +120,7 @@ def test_a_whole_pipeline_on_s3(hedra_sandbox: Sandbox, s3: Any, tmp_path: Path)
     assert s3.get_object(Bucket="clips", Key=f"all/{made['generation_id']}.mp4")["Body"].read() == content
 
 
-def test_an_upload_from_s3_tells_what_one_from_disk_tells(hedra_sandbox: Sandbox, s3: Any, tmp_path: Path):
+def test_an_upload_from_s3_has_the_output_of_one_from_disk(hedra_sandbox: Sandbox, s3: Any, tmp_path: Path):
     put(s3, in_voice_wav=wav(1.0))
     (tmp_path / "voice.wav").write_bytes(wav(1.0))
     local = run(HedraUploadAssetOperator(task_id="u", source=str(tmp_path / "voice.wav")))
@@ -168,7 +168,7 @@ def test_a_download_that_fails_leaves_what_was_there(
         ({"image": "s3://storage@clips/in/"}, "image: .* it is a directory"),
     ],
 )
-def test_what_is_not_there_is_named_before_anything_is_spent(
+def test_a_missing_file_or_bucket_is_named_before_anything_is_spent(
     hedra_sandbox: Sandbox, s3: Any, changes: dict[str, str], says: str
 ):
     put(s3, in_face_png=png(), in_voice_wav=wav(1.0))
@@ -196,10 +196,10 @@ def test_a_storage_that_does_not_answer_is_left_to_the_retries(
     assert hedra_sandbox.requests("POST") == []
 
 
-def test_a_storage_that_refuses_the_result_costs_nothing_again(
+def test_a_storage_that_rejects_the_result_costs_nothing_again(
     hedra_sandbox: Sandbox, s3: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    """Found at the very end only: the result stays at Hedra, and the retry stores it."""
+    """It fails at the very end: the result stays at Hedra, and the retry stores it."""
     put(s3, in_face_png=png(), in_voice_wav=wav(1.0))
     import s3fs
 
@@ -222,7 +222,7 @@ def test_a_storage_that_refuses_the_result_costs_nothing_again(
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """What S3 answers to the question for a bucket."""
+    """The answer of S3 to the request for a bucket."""
     import s3fs
 
     answers: list[Exception] = []
@@ -250,7 +250,7 @@ def test_a_storage_that_can_not_be_reached_is_found_before_anything_is_spent(
     assert hedra_sandbox.requests() == []
 
 
-def test_who_may_write_but_not_ask_for_the_bucket_can_store(
+def test_the_permission_to_read_the_bucket_is_not_needed_to_store(
     hedra_sandbox: Sandbox, s3: Any, asked: list[Exception]
 ):
     put(s3, in_face_png=png(), in_voice_wav=wav(1.0))

@@ -1,4 +1,4 @@
-"""Files in the making: whole or not at all, whoever writes at the same time, whoever was killed."""
+"""Part files: a result is whole or absent, with writers at the same time and with killed ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ with part_file(Path(sys.argv[1]), sys.argv[2], sys.argv[3]) as (path, file):
 
 
 def start_writer(folder: Path, stem: str, suffix: str = PART_SUFFIX) -> tuple[subprocess.Popen[str], Path]:
-    """Start a process that writes half a file and goes on only when it is let."""
+    """Start a process that writes half a file, then waits for a signal."""
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(folder), stem, suffix],
         stdin=subprocess.PIPE,
@@ -65,7 +65,7 @@ def test_what_a_killed_worker_left_is_removed_by_the_next(tmp_path: Path):
     assert names(tmp_path) == {"clip.mp4"}
 
 
-def test_the_part_of_one_who_still_writes_is_left_alone(tmp_path: Path):
+def test_the_part_file_of_a_running_writer_is_kept(tmp_path: Path):
     process, part = start_writer(tmp_path, ".clip.mp4")
     try:
         write_whole(str(tmp_path / "clip.mp4"), fill(b"whole"))
@@ -90,7 +90,7 @@ def test_parts_of_others_are_left_alone(tmp_path: Path):
     (tmp_path / "elsewhere").write_bytes(b"mine")
     (tmp_path / ".clip.mp4.00000000.hedra.part").symlink_to(tmp_path / "elsewhere")
     write_whole(str(tmp_path / "clip.mp4"), fill(b"whole"))
-    # A link is none of ours: it is not followed, and stays.
+    # This package makes no such link: it is not followed, and stays.
     assert names(tmp_path) == others | {"clip.mp4", "elsewhere", ".clip.mp4.00000000.hedra.part"}
 
 
@@ -120,8 +120,10 @@ def test_two_at_once_leave_one_of_two_whole_files(tmp_path: Path):
     assert names(tmp_path) == {"clip.mp4"}
 
 
-def test_a_part_that_was_taken_for_abandoned_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Between making and locking it, another one removes it."""
+def test_a_part_file_that_another_writer_removed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Another writer removes the file before it is locked."""
     import hedra_provider.storage.part_file as parts
 
     real, taken = parts._hold, []
@@ -165,11 +167,11 @@ def test_what_is_gathered_for_object_storage_does_not_stay_either(
     attach(protocol="memory", fs=storage)
     seen: list[str] = []
 
-    def look(file: Any) -> int:
+    def fill_and_list(file: Any) -> int:
         seen.extend(names(tmp_path))
         return int(file.write(b"whole"))
 
-    write_whole("memory:///out/clip.mp4", look)
+    write_whole("memory:///out/clip.mp4", fill_and_list)
     (name,) = seen
     stem, suffix = re.fullmatch(r"(\.hedra-[0-9a-f]{16})\.[0-9a-f]{8}(\.mp4)", name).groups()  # type: ignore[union-attr]
     assert (tmp_path.stat().st_mode, names(tmp_path)) == (tmp_path.stat().st_mode, set())

@@ -110,7 +110,7 @@ def test_what_is_no_file_is_never_read(
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
 def test_files_of_the_kernel_are_not_read(tmp_path: Path):
-    """They look like regular files; some never end, and others show the environment."""
+    """They have the mode of regular files. Some never end, others show the environment."""
     (tmp_path / "link").symlink_to("/proc/self/status")
     for source in ("/proc/self/status", str(tmp_path / "link"), "file:///proc/self/../self/status"):
         with pytest.raises(HedraValueError, match="a file of the kernel"):
@@ -221,7 +221,7 @@ def test_a_relative_destination_is_rejected_before_anything_is_spent(
 
 def test_a_home_that_is_not_known_is_a_bad_value():
     for use in (check_destination, lambda path: open_source(path, "image").__enter__()):
-        with pytest.raises(HedraValueError, match="the home folder that its ~ means is not known"):
+        with pytest.raises(HedraValueError, match="the home folder of its ~ is not known"):
             use("~nobody-of-that-name/a.mp4")
 
 
@@ -237,8 +237,8 @@ def test_a_source_that_is_not_there_names_worker_and_place(
         assert said in str(raised.value)
 
 
-def test_an_error_says_whether_another_worker_may_do_better(tmp_path: Path):
-    """So that a retry on another worker is not taken for hopeless."""
+def test_an_error_shows_whether_another_worker_may_succeed(tmp_path: Path):
+    """So a retry on another worker is not ruled out."""
     (tmp_path / "file").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe")
     for destination, expected in (

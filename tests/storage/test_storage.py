@@ -136,7 +136,7 @@ def test_what_can_not_be_opened_is_no_use_to_try_again(tmp_path: Path, source: s
 def test_a_name_from_the_api_chooses_no_path():
     assert named_destination("/a/", UUID, "video") == f"/a/{UUID}.mp4"
     assert named_destination("/a/", UUID, "audio") == f"/a/{UUID}.mp3"
-    with pytest.raises(HedraValueError, match="no UUID"):
+    with pytest.raises(HedraValueError, match="not a UUID"):
         named_destination("/a/", "../../etc/passwd", "video")
 
 

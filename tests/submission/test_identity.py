@@ -1,4 +1,4 @@
-"""Which generation belongs to which task run: the scheme is pinned, and its laws hold."""
+"""The ids of generations and assets: the scheme is pinned, and its laws hold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ words = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categori
 def test_the_scheme_is_pinned(case: dict):
     namespace = identity.account_namespace(**case["account"])
     key = identity.task_run_key(**case["task_run"]) if "task_run" in case else case["key"]
-    assert identity.generation_ids(namespace, key, case["variation"], payer=case["payer"])(case["n"]) == (
+    assert identity.generation_ids(namespace, key, case["variation"], attempt_group=case["attempt_group"])(
+        case["n"]
+    ) == (
         case["generation_id"],
         case["asset_id"],
     )
@@ -63,9 +65,12 @@ def test_a_namespace_of_ones_own_outlives_the_key():
 
 
 @given(words, words)
-def test_the_payer_is_in_the_asset_alone(one: str, other: str):
+def test_the_attempt_group_changes_the_asset_id_only(one: str, other: str):
     namespace = identity.account_namespace("key")
-    mine, theirs = (identity.generation_ids(namespace, "row", payer=payer)(0) for payer in (one, other))
+    mine, theirs = (
+        identity.generation_ids(namespace, "row", attempt_group=attempt_group)(0)
+        for attempt_group in (one, other)
+    )
     assert mine[0] == theirs[0]
     assert (mine[1] == theirs[1]) is (one == other)
 

@@ -99,7 +99,7 @@ def test_an_audio_beyond_the_models_longest_is_cut_there():
     assert estimate(video(), short, audio_seconds=uploaded_seconds(10, short)) == Estimate(1, 27)
 
 
-def test_an_unknown_length_is_judged_by_the_models_longest():
+def test_an_unknown_length_has_the_models_maximum_as_upper_bound():
     assert estimate(video(), AVATAR) == Estimate(0, 1803)
     assert estimate(video(), AVATAR, audio_seconds=UNKNOWN_SECONDS) == Estimate(0, 1803)
     assert estimate(video(audio_start_ms=5000), AVATAR, audio_seconds=UNKNOWN_SECONDS) == Estimate(0, 1803)
@@ -111,7 +111,7 @@ def test_an_unknown_length_is_judged_by_the_models_longest():
 
 def test_inline_speech_is_a_span_and_costs_extra():
     body = video(audio_id=None, audio_generation={"text": "x" * 220, "speed": 1.0})
-    # Without a price for the speech the whole can't be told.
+    # Without a price for the speech there is no estimate.
     assert estimate(body, AVATAR) is None
     assert estimate(body, AVATAR, speech=SPEECH) == Estimate(40, 88)
     assert str(Estimate(40, 88)) == "40 to 88 credits"
@@ -135,7 +135,7 @@ def test_signs_take_longer_than_letters():
     ("said", "span"),
     [
         (6700, Span(Fraction("6.7"), Fraction("6.7"))),
-        # Thirty seconds and a part of the next that was cut off.
+        # Thirty seconds and a part of the next, rounded down.
         (30, Span(Fraction("0.03"), Fraction(31))),
         (None, None),
         (0, None),

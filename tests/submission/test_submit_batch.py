@@ -21,17 +21,22 @@ from tests.submission.test_submit_outcome_unknown import LOST
 SUBMIT = "POST /generations"
 
 
-def ids_of_each(size: int, key: str = "row-1", payer: str = "run-1") -> list[Any]:
-    return [identity.generation_ids(NAMESPACE, key, variation, payer=payer) for variation in range(size)]
+def ids_of_each(size: int, key: str = "row-1", attempt_group: str = "run-1") -> list[Any]:
+    return [
+        identity.generation_ids(NAMESPACE, key, variation, attempt_group=attempt_group)
+        for variation in range(size)
+    ]
 
 
 def ids(size: int, n: int = 0) -> list[str]:
     return [ids_of(n)[0] for ids_of in ids_of_each(size)]
 
 
-def submit(account: Account, size: int, *, body: dict[str, Any] | None = None, payer: str = "run-1") -> Any:
+def submit(
+    account: Account, size: int, *, body: dict[str, Any] | None = None, attempt_group: str = "run-1"
+) -> Any:
     body = (body or account.body()) | {"batch_size": size}
-    return account.run(submit_once(body, ids_of_each(size, payer=payer)))
+    return account.run(submit_once(body, ids_of_each(size, attempt_group=attempt_group)))
 
 
 def found(submissions: list[Any]) -> list[str]:
@@ -53,11 +58,11 @@ def test_a_batch_is_one_request_with_an_id_for_each(account: Account):
     assert "generation_id" not in request
 
 
-@pytest.mark.parametrize("payer", ["run-1", "run-2"])
+@pytest.mark.parametrize("attempt_group", ["run-1", "run-2"])
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_what_runs_is_adopted(account: Account, payer: str):
+def test_what_runs_is_adopted(account: Account, attempt_group: str):
     submit(account, 3)
-    again = submit(account, 3, payer=payer)
+    again = submit(account, 3, attempt_group=attempt_group)
     assert found(again) == ids(3)
     assert {submission.plan.rule for submission in again} == {Rule.SAME}
     assert len(account.paid) == 3
@@ -66,8 +71,8 @@ def test_what_runs_is_adopted(account: Account, payer: str):
 @pytest.mark.hedra_sandbox(seconds=600)
 def test_a_larger_batch_pays_for_what_it_has_more(account: Account):
     submit(account, 1)
-    assert found(submit(account, 3, payer="cleared")) == ids(3)
-    assert found(submit(account, 2, payer="cleared twice")) == ids(2)
+    assert found(submit(account, 3, attempt_group="cleared")) == ids(3)
+    assert found(submit(account, 2, attempt_group="cleared twice")) == ids(2)
     assert [row["generation_id"] for row in account.paid] == ids(3)
 
 
@@ -86,10 +91,10 @@ def test_only_the_variation_that_failed_is_replaced(account: Account):
 @pytest.mark.hedra_sandbox(seconds=600)
 def test_another_request_is_another_batch(account: Account):
     submit(account, 2)
-    again = submit(account, 2, body=account.body("Another prompt"), payer="cleared")
+    again = submit(account, 2, body=account.body("Another prompt"), attempt_group="cleared")
     assert found(again) == ids(2, n=1)
     assert {submission.plan.rule for submission in again} == {Rule.CHANGED}
-    retried = submit(account, 2, body=account.body("Rendered anew"), payer="cleared")
+    retried = submit(account, 2, body=account.body("Rendered again"), attempt_group="cleared")
     assert found(retried) == ids(2, n=1)
     assert {submission.plan.rule for submission in retried} == {Rule.PAID_BY_US}
     assert len(account.paid) == 4
@@ -97,7 +102,7 @@ def test_another_request_is_another_batch(account: Account):
 
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: "-".join(str(v)[:12] for v in fault.values()))
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_a_lost_answer_is_looked_for_not_paid_again(account: Account, fault: dict[str, Any]):
+def test_a_generation_whose_answer_was_lost_is_polled_not_paid_again(account: Account, fault: dict[str, Any]):
     account.sandbox.faults({"on": SUBMIT, "times": 1} | fault)
     assert found(submit(account, 3)) == ids(3)
     assert len(account.paid) == 3
@@ -190,12 +195,12 @@ def test_a_variation_that_failed_is_not_taken_for_another_that_is_complete():
     assert len(api.rows) == 3
 
 
-def answered(results: Any, looks: int = 404) -> Any:
+def answered(results: Any, status: int = 404) -> Any:
     """Submit a batch of two to an API that answers it with these results."""
 
     def handler(request: httpx.Request) -> httpx.Response:
         if request.method == "GET" and request.url.path.endswith("/status"):
-            return httpx.Response(looks)
+            return httpx.Response(status)
         if request.method == "GET":
             return httpx.Response(200, json={"data": []})
         asked = json.loads(request.content)
@@ -216,12 +221,12 @@ def test_a_variation_that_failed_at_once_has_no_id():
 @pytest.mark.parametrize(
     "results", [None, [], "nonsense", [{"status": "queued"}], [{"id": ids(2)[0]}, {"id": ids(2)[0]}]]
 )
-def test_an_answer_that_does_not_tell_of_all_is_no_answer(results: Any):
-    with pytest.raises(HedraProtocolError, match="twice, and Hedra knows no such generation"):
+def test_an_answer_that_lacks_a_variation_is_an_error(results: Any):
+    with pytest.raises(HedraProtocolError, match="failed twice, and Hedra does not know the generation"):
         answered(results)
 
 
-def test_a_batch_that_is_never_taken_costs_nothing(account: Account):
+def test_a_batch_that_is_never_accepted_costs_nothing(account: Account):
     account.sandbox.faults({"on": SUBMIT, "times": 99, "when": "before", "status": 500})
     with pytest.raises(HedraServerError):
         submit(account, 2)
@@ -229,7 +234,7 @@ def test_a_batch_that_is_never_taken_costs_nothing(account: Account):
 
 
 @pytest.mark.parametrize("asked", [0, 9, -1, "two", 1.5, True, [], {}])
-def test_a_batch_size_that_hedra_does_not_take(asked: Any):
+def test_a_batch_size_that_hedra_does_not_accept(asked: Any):
     with pytest.raises(HedraValueError, match="whole number from 1 to 8") as raised:
         batch_size({"batch_size": asked})
     assert raised.value.param == "batch_size"

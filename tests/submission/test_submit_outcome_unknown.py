@@ -1,4 +1,4 @@
-"""Whatever goes wrong with a submit, the ledger shows one paid generation."""
+"""Whatever happens to a submit, the ledger shows one paid generation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hedra_provider.api.errors import (
     HedraRateLimitError,
     HedraTransportError,
 )
-from hedra_provider.submission.submit import LOOK_AGAIN_SECONDS, submit_once
+from hedra_provider.submission.submit import OUTCOME_POLL_PAUSES_SECONDS, submit_once
 from hedra_provider.testing import Sandboxes
 from tests.api.accounts import Account, ids, ids_of
 
@@ -33,7 +33,7 @@ LOST = [
 
 
 class Forgetful:
-    """An API that gives its own ids and does not tell what was asked of it, but keeps to asset ids."""
+    """An API that ignores the chosen generation ids and shows no requests, but honours asset ids."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -79,7 +79,7 @@ def answering(submits: list[Any], pauses: list[float]) -> tuple[HedraClient, lis
 
 @pytest.mark.parametrize("fault", LOST, ids=lambda fault: "-".join(str(v)[:12] for v in fault.values()))
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_a_lost_answer_is_looked_for_not_paid_again(account: Account, fault: dict[str, Any]):
+def test_a_generation_whose_answer_was_lost_is_polled_not_paid_again(account: Account, fault: dict[str, Any]):
     account.sandbox.faults({"on": "POST /generations", "times": 1} | fault)
     done = account.submit()
     assert done.generation.id == ids()(0)
@@ -95,7 +95,7 @@ def test_a_404_for_a_moment_after_a_lost_answer_is_waited_out(account: Account):
     )
     account.submit()
     assert len(account.paid) == 1
-    assert account.pauses == list(LOOK_AGAIN_SECONDS[:3])
+    assert account.pauses == list(OUTCOME_POLL_PAUSES_SECONDS[:3])
 
 
 @pytest.mark.parametrize("fault", [{"reset": True}, {"status": 500}, {"status": 503}], ids=str)
@@ -117,7 +117,7 @@ def test_a_submit_that_never_gets_through_ends_and_costs_nothing(account: Accoun
     assert account.paid == []
 
 
-def test_each_thing_that_goes_wrong_is_told_once_before_the_wait_for_it(account: Account):
+def test_each_failure_is_notified_once_before_its_pause(account: Account):
     submit = {"on": "POST /generations", "when": "before", "times": 1}
     account.sandbox.faults(
         submit | {"status": 429},
@@ -126,16 +126,16 @@ def test_each_thing_that_goes_wrong_is_told_once_before_the_wait_for_it(account:
     account.submit()
     limited, unknown, again = account.notes
     assert limited[0] == 0
-    assert "Too Many Requests. The submit was not taken and cost nothing. It is repeated for" in limited[1]
+    assert "Too Many Requests. The submit was not accepted and cost nothing. It is repeated for" in limited[1]
     assert unknown[0] == 1
     assert unknown[1].startswith("Outcome of the submit unknown: Hedra answered 503")
     assert "for up to 60 s. If it exists, it is adopted. If not, the same id is submitted" in unknown[1]
-    assert again[0] == 1 + len(LOOK_AGAIN_SECONDS)
+    assert again[0] == 1 + len(OUTCOME_POLL_PAUSES_SECONDS)
     assert again[1].endswith(f"Submitting the same id again: {ids()(0)}.")
 
 
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_what_goes_well_is_not_notified(account: Account):
+def test_a_success_is_not_notified(account: Account):
     account.submit()
     account.submit()
     assert account.notes == []
@@ -163,7 +163,7 @@ def test_whatever_a_duplicate_id_answers(hedra_sandboxes: Sandboxes, mode: str):
     sandbox = hedra_sandboxes.get(duplicate_id=mode, seconds=600)
     account = Account(sandbox, "sync")
     first = account.submit()
-    # A try that lost sight of the first: status answers 404 once, so the same id is submitted again.
+    # The second attempt does not see the first: status answers 404 once, so the id is submitted again.
     status = "GET /generations/{id}/status"
     sandbox.faults({"on": status, "times": 1, "when": "before", "status": 404})
     second = account.submit()
@@ -198,18 +198,18 @@ READ_FAILURES = {
 
 @pytest.mark.parametrize("failure", READ_FAILURES)
 def test_a_read_that_fails_after_the_submit_does_not_submit_again(forgetful: Account, failure: str):
-    """A generation was made, with ids of its own; what was asked of it can't be read for a moment."""
+    """A generation was made with other ids; its request can't be read for a moment."""
     rows = {"on": "GET /generations", "when": "before", "skip": 1}
     forgetful.sandbox.faults(rows | READ_FAILURES[failure])
     with pytest.raises(HedraError, match="may be running and paid for") as raised:
         forgetful.submit()
-    assert raised.value.in_doubt
+    assert raised.value.outcome_unknown
     assert [raised.value.generation_id] == [row["generation_id"] for row in forgetful.paid]
     assert forgetful.submit().generation.id == raised.value.generation_id
     assert len(forgetful.paid) == 1
 
 
-def test_a_list_that_cannot_be_read_does_not_say_that_nothing_is_there(forgetful: Account):
+def test_an_unreadable_list_is_not_an_empty_list(forgetful: Account):
     forgetful.submit()
     forgetful.sandbox.faults({"on": "GET /generations", "times": 1, "status": 200, "body": {"rows": []}})
     with pytest.raises(HedraProtocolError):
@@ -217,7 +217,7 @@ def test_a_list_that_cannot_be_read_does_not_say_that_nothing_is_there(forgetful
     assert len(forgetful.paid) == 1
 
 
-def test_a_429_that_cannot_get_better_is_not_waited_out(account: Account):
+def test_a_429_that_is_not_retryable_is_not_waited_out(account: Account):
     body = {"error": {"type": "INSUFFICIENT_BALANCE", "message": "Too many for your balance"}}
     account.sandbox.faults({"on": "POST /generations", "times": 9, "status": 429, "body": body})
     with pytest.raises(HedraRateLimitError):
@@ -226,7 +226,7 @@ def test_a_429_that_cannot_get_better_is_not_waited_out(account: Account):
 
 
 @pytest.mark.parametrize("retry_after", ["0", "0.01"])
-def test_a_429_that_asks_for_no_wait_is_not_taken_at_its_word(account: Account, retry_after: str):
+def test_a_429_without_a_wait_still_backs_off(account: Account, retry_after: str):
     limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 999}
     account.sandbox.faults(limited | {"headers": {"Retry-After": retry_after}})
     with pytest.raises(HedraRateLimitError):
@@ -243,7 +243,7 @@ def test_a_429_and_then_a_lost_answer(account: Account):
     assert len(account.paid) == 1
 
 
-def test_a_look_that_fails_after_a_lost_answer_says_that_it_may_cost(account: Account):
+def test_a_failed_poll_after_a_lost_answer_warns_of_a_possible_payment(account: Account):
     status = "GET /generations/{id}/status"
     account.sandbox.faults(
         {"on": "POST /generations", "times": 1, "when": "after", "reset": True},
@@ -262,7 +262,7 @@ def test_an_api_that_keeps_to_asset_ids_alone_is_paid_once(lost: int):
     assert len(api.rows) == 1
 
 
-def test_a_408_is_doubtful():
+def test_the_outcome_of_a_408_is_unknown():
     pauses: list[float] = []
     client, seen = answering([408], pauses)
     client.run(submit_once({"type": "video"}, [ids_of()]))
@@ -273,7 +273,7 @@ def test_a_408_is_doubtful():
 @pytest.mark.parametrize(
     "error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow")], ids=["refused", "slow"]
 )
-def test_a_connection_that_never_came_about_is_not(error: Exception):
+def test_the_outcome_without_a_connection_is_known(error: Exception):
     pauses: list[float] = []
     client, seen = answering([error], pauses)
     client.run(submit_once({"type": "video"}, [ids_of()]))

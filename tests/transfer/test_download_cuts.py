@@ -67,7 +67,7 @@ def test_cut_at_every_byte(sandbox: Sandbox, client: HedraClient, ids: dict[byte
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, len(LONG)), min_size=1, max_size=6))
 def test_cut_again_and_again(sandbox: Sandbox, client: HedraClient, ids: dict[bytes, str], at: list[int]):
-    """Each of them counts from where its answer begins; five in a row that bring nothing are one too many."""
+    """Each cut counts from the start of its answer; five in a row without a new byte end the download."""
     if at.count(0) >= 5:
         at = [byte or 1 for byte in at]
     sandbox.faults(*cuts(*at))
@@ -89,24 +89,24 @@ def test_cut_and_then_something_else(
 def test_a_url_that_expires_between_two_pieces(sandbox: Sandbox, client: HedraClient, ids: dict[bytes, str]):
     before = len(sandbox.requests("GET", "/files/{id}"))
     sandbox.faults(*cuts(1000))
-    looks = []
+    requests = []
 
     def fresh_url() -> str:
-        looks.append(client.run(asset_file(ids[LONG], "audio")).url)
-        return looks[-1]
+        requests.append(client.run(asset_file(ids[LONG], "audio")).url)
+        return requests[-1]
 
     class Clock(io.BytesIO):
         """Lets the hour pass once the first piece is there."""
 
         def write(self, data: Any, /) -> int:
-            if len(looks) == 1:
+            if len(requests) == 1:
                 sandbox.advance(7200)
             return super().write(data)
 
     file = Clock()
     assert download(client, fresh_url, file) == len(LONG)
     assert file.getvalue() == LONG
-    assert len(looks) == 2
+    assert len(requests) == 2
     assert [row["status"] for row in sandbox.requests("GET", "/files/{id}")[before:]] == [200, 403, 206]
 
 
@@ -120,7 +120,7 @@ def test_a_download_that_never_gets_further_ends(
     sandbox.faults()
 
 
-# What the sandbox's storage never does; a fake one does it.
+# Answers that the sandbox's storage never gives, from a fake one.
 
 
 def served(*answers: Callable[[httpx.Request], httpx.Response]) -> tuple[HedraClient, list[httpx.Request]]:
@@ -153,7 +153,7 @@ def fetched(client: HedraClient) -> bytes:
 
 
 def test_halves_of_two_files_are_not_joined():
-    """Whether a tag or only the length tells them apart; the storage may not honour If-Range."""
+    """Whether they differ in tag or in length only; the storage may not honour If-Range."""
     for headers, length in (({"ETag": '"one"'}, 13), ({}, 10)):
         client, seen = served(
             answer(200, b"old", total=length, **headers),
@@ -170,8 +170,8 @@ def test_a_weak_tag_does_not_join_halves():
     assert "If-Range" not in seen[1].headers
 
 
-def test_a_length_that_nobody_tells_is_asked_for():
-    """A body that ends with its connection may have been cut: a range behind its end tells."""
+def test_an_unstated_length_is_requested():
+    """A body that ends with its connection may have been cut: a range behind its end shows it."""
     whole = lambda request: httpx.Response(416, headers={"Content-Range": "bytes */5"})  # noqa: E731
     client, seen = served(answer(200, b"01234"), whole)
     assert fetched(client) == b"01234"
@@ -179,11 +179,11 @@ def test_a_length_that_nobody_tells_is_asked_for():
     client, _ = served(answer(200, b"012"), answer(206, b"34", total=5, start=3))
     assert fetched(client) == b"01234"
     client, _ = served(answer(200, b"012"))
-    with pytest.raises(HedraTransferError, match="does not say how long"):
+    with pytest.raises(HedraTransferError, match="does not state the length"):
         fetched(client)
 
 
-def test_chunks_tell_their_end():
+def test_a_chunked_body_marks_its_end():
     client, seen = served(answer(200, b"01234", Transfer_Encoding="chunked"))
     assert fetched(client) == b"01234"
     assert len(seen) == 1
@@ -205,7 +205,7 @@ def test_what_comes_compressed_is_not_taken_for_the_file():
 @settings(max_examples=20)
 @given(st.randoms(use_true_random=False), st.binary(min_size=1, max_size=2000))
 def test_any_storage_that_ends_well_gives_the_file(chance: random.Random, content: bytes):
-    """Cuts, refusals, a storage that ignores ranges: what comes is the content, whole."""
+    """Cuts, rejections, a storage that ignores ranges: the download has the whole content."""
     quiet = 0
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -222,6 +222,6 @@ def test_any_storage_that_ends_well_gives_the_file(chance: random.Random, conten
         return answer(206 if start else 200, rest[:cut], start=start, total=len(content))(request)
 
     client = HedraClient("k", transport=httpx.MockTransport(handler), sleep=lambda seconds: None)
-    # A storage that starts anew each time may get no further in five tries.
+    # A storage that restarts each time may get no further in five attempts.
     with contextlib.suppress(HedraTransferError):
         assert fetched(client) == content

@@ -77,7 +77,7 @@ def assert_one_whole_asset(client: HedraClient, kind: str, asset_id: str) -> Non
 
 
 def made(sandbox: Sandbox) -> int:
-    """Return how many assets were announced."""
+    """Return how many assets were created."""
     return sum(row["status"] == 200 for row in sandbox.requests("POST", "/assets"))
 
 
@@ -87,7 +87,7 @@ def made(sandbox: Sandbox) -> int:
 def test_an_upload_that_is_cut_in_one_try(
     client: HedraClient, hedra_sandbox: Sandbox, kind: str, cut: dict[str, Any], when: str
 ):
-    """Each call is repeated in place; an announcement that had arrived finds its id taken, and uses it."""
+    """Each call is repeated in place. A repeated POST /assets finds its id taken, and uses it."""
     for on in ("GET /assets", "POST /assets", UPLOAD[kind]):
         hedra_sandbox.reset()
         hedra_sandbox.faults({"on": on, "times": 2, "when": when} | cut)
@@ -102,7 +102,7 @@ def test_an_upload_that_is_cut_in_one_try(
 @pytest.mark.parametrize("on", ["POST /assets", "upload"])
 @pytest.mark.parametrize("cut", [{"reset": True}, {"status": 503}], ids=str)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_upload_that_a_try_gave_up_is_gone_on_with_by_the_next(
+def test_the_next_attempt_continues_an_upload(
     client: HedraClient, hedra_sandbox: Sandbox, kind: str, on: str, cut: dict[str, Any], when: str
 ):
     on = UPLOAD[kind] if on == "upload" else on
@@ -113,16 +113,14 @@ def test_an_upload_that_a_try_gave_up_is_gone_on_with_by_the_next(
     assert raised.value.retryable
     stored = store(client, kind)
     assert stored.asset_id == RESERVED
-    # What had arrived after all is not sent again.
+    # A file that had arrived is not sent again.
     assert stored.reused is (on == UPLOAD[kind] and when == "after")
     assert_one_whole_asset(client, kind, RESERVED)
 
 
 @pytest.mark.parametrize("kind", CONTENT)
-def test_two_who_upload_the_same_at_once_make_one_asset(
-    client: HedraClient, hedra_sandbox: Sandbox, kind: str
-):
-    """The other one announced it between our look and our announcement, and has not sent it yet."""
+def test_two_uploads_of_a_file_at_once_make_one_asset(client: HedraClient, hedra_sandbox: Sandbox, kind: str):
+    """The other one created the asset after this one had looked for it, and has not sent the file yet."""
     client.run(calls.create_asset("a", kind, reserved_asset_id=RESERVED))
     assert store(client, kind) == StoredAsset(RESERVED, reused=False, duration_ms=stored_ms(kind))
     assert made(hedra_sandbox) == 1
@@ -142,7 +140,7 @@ def test_an_asset_that_is_listed_without_a_file_is_no_upload(client: HedraClient
 
 
 @pytest.mark.parametrize("kind", CONTENT)
-def test_an_asset_that_is_gone_is_uploaded_anew(client: HedraClient, hedra_sandbox: Sandbox, kind: str):
+def test_a_deleted_asset_is_uploaded_again(client: HedraClient, hedra_sandbox: Sandbox, kind: str):
     store(client, kind)
     hedra_sandbox.reset()
     assert not store(client, kind).reused
@@ -153,7 +151,7 @@ def test_an_asset_that_is_gone_is_uploaded_anew(client: HedraClient, hedra_sandb
 def test_an_id_that_is_used_up_leads_to_the_same_next_one(
     client: HedraClient, hedra_sandbox: Sandbox, kind: str
 ):
-    """Hedra keeps the id of an asset that was deleted: each try finds the same next one."""
+    """Hedra keeps the id of a deleted asset: each attempt finds the same next id."""
     client.run(calls.create_asset("a", kind, reserved_asset_id=RESERVED))
     gone = [
         {"on": f"POST /assets/{RESERVED}/upload", "times": None, "status": 404},
@@ -183,7 +181,7 @@ def test_ids_that_are_all_used_up(client: HedraClient, hedra_sandbox: Sandbox):
         {"on": "POST /assets", "times": None, "status": 409},
         {"on": "POST /assets/{id}/upload", "times": None, "status": 404},
     )
-    with pytest.raises(HedraConflictError, match=r"5 ids for a\.audio are all taken") as raised:
+    with pytest.raises(HedraConflictError, match=r"All 5 ids for a\.audio belong to assets") as raised:
         store(client, "audio")
     assert not raised.value.retryable
     assert len(hedra_sandbox.requests("POST", "/assets")) == 5
@@ -199,21 +197,21 @@ def test_an_upload_url_that_expired_meanwhile(client: HedraClient, hedra_sandbox
         assert store(client, "video").asset_id == RESERVED
         assert_one_whole_asset(client, "video", RESERVED)
         return
-    with pytest.raises(HedraTransferError, match="refused the file of asset") as raised:
+    with pytest.raises(HedraTransferError, match="rejected the file of asset") as raised:
         store(client, "video")
     assert raised.value.retryable
     stored = store(client, "video")
     assert_one_whole_asset(client, "video", stored.asset_id)
 
 
-def test_a_video_that_the_storage_refuses_is_announced_once(client: HedraClient, hedra_sandbox: Sandbox):
+def test_a_video_that_the_storage_rejects_is_created_once(client: HedraClient, hedra_sandbox: Sandbox):
     text = SizedFile(io.BytesIO(b"no video"), 8, "a.mp4")
     with pytest.raises(HedraError):
         client.run(store_asset(text, "video", reserved_asset_id=RESERVED))
     assert made(hedra_sandbox) == 1
 
 
-def test_a_put_tells_its_length_and_no_key(client: HedraClient, hedra_sandbox: Sandbox):
+def test_a_put_has_its_length_and_no_key(client: HedraClient, hedra_sandbox: Sandbox):
     """The sandbox's storage answers 411 to a body without a length, as S3 does."""
     hedra_sandbox.faults({"on": "PUT /uploads/{id}", "times": 1, "reset": True})
     store(client, "video")
@@ -235,12 +233,12 @@ def test_a_file_that_changes_while_it_is_sent_does_not_become_the_asset(
     assert_one_whole_asset(client, kind, RESERVED)
 
 
-def test_a_file_that_can_not_be_read_on():
+def test_a_file_that_can_not_be_read_to_its_end():
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             raise RuntimeError("AccessDenied at https://bucket/key?X-Amz-Signature=secret")
 
     with HedraClient("k", transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
-        with pytest.raises(HedraTransferError, match="could not be read on: AccessDenied") as raised:
+        with pytest.raises(HedraTransferError, match="could not be read to its end: AccessDenied") as raised:
             client.run(calls.put_file("https://storage.example/x", SizedFile(Broken(b"1"), 1, "a.mp4")))
     assert "secret" not in str(raised.value)
