@@ -184,10 +184,14 @@ class HedraGenerationSensor(HedraSensor):
     Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`.
 
     :param generation_id: The generation: its id, or any dict with ``generation_id``, as the operators return.
-    :param hedra_conn_id: The Airflow connection.
-    :param deferrable: Whether to wait in the triggerer, without a worker. Else ``mode`` says how to wait.
-    :param poke_interval: Seconds between two polls, 15 by default; at most, where the sensor is deferred.
-    :param timeout: Seconds to wait, 6 hours by default.
+        Required.
+    :param poke_interval: Pause between two polls, in seconds, or a timedelta; the longest pause, where the
+        sensor is deferred. A short one notices the end sooner and sends more requests. Default: ``15.0``.
+    :param timeout: Timeout of the wait, in seconds, or a timedelta. An earlier ``execution_timeout`` counts
+        instead. Default: ``21600.0``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
+    :param deferrable: Whether to wait in the triggerer, which frees the worker slot and needs a running
+        triggerer. False: ``mode`` decides. Default: Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("generation_id", *HedraSensor.template_fields)
@@ -206,9 +210,17 @@ class HedraGenerationSensor(HedraSensor):
         generation_id: str | Mapping[str, Any],
         poke_interval: timedelta | float = 15.0,
         timeout: timedelta | float = 21_600.0,
+        hedra_conn_id: str = HedraHook.default_conn_name,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        super().__init__(
+            poke_interval=poke_interval,
+            timeout=timeout,
+            hedra_conn_id=hedra_conn_id,
+            deferrable=deferrable,
+            **kwargs,
+        )
         # Any, until read_arguments() makes it what it means.
         self.generation_id: Any = generation_id
 
@@ -343,10 +355,15 @@ class HedraCreditsSensor(HedraSensor):
 
     Returns, and pushes key by key, ``{"available", "minimum", "workspace_id"}``.
 
-    :param minimum: The credits to wait for.
-    :param workspace_id: Whose, in place of the connection's workspace.
-    :param poke_interval: Seconds between two polls, 300 by default.
-    :param timeout: Seconds to wait, a day by default.
+    :param minimum: The balance to wait for, in credits. Required.
+    :param workspace_id: The workspace whose balance counts. None: the connection's. Default: ``None``.
+    :param poke_interval: Pause between two polls, in seconds, or a timedelta. A short one notices a top-up
+        sooner and sends more requests. Default: ``300.0``.
+    :param timeout: Timeout of the wait, in seconds, or a timedelta. An earlier ``execution_timeout`` counts
+        instead. Default: ``86400.0``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
+    :param deferrable: Whether to wait in the triggerer, which frees the worker slot and needs a running
+        triggerer. False: ``mode`` decides. Default: Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("minimum", "workspace_id", *HedraSensor.template_fields)
@@ -365,9 +382,17 @@ class HedraCreditsSensor(HedraSensor):
         workspace_id: str | None = None,
         poke_interval: timedelta | float = 300.0,
         timeout: timedelta | float = 86_400.0,
+        hedra_conn_id: str = HedraHook.default_conn_name,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        super().__init__(
+            poke_interval=poke_interval,
+            timeout=timeout,
+            hedra_conn_id=hedra_conn_id,
+            deferrable=deferrable,
+            **kwargs,
+        )
         self.minimum = minimum
         self.workspace_id = workspace_id
 

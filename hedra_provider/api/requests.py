@@ -64,7 +64,8 @@ class SpeechRequest(_Body):
     """Inline speech, or a text_to_speech generation of its own. Speed and stability as in Hedra's schema."""
 
     type: str = "text_to_speech"
-    voice_id: AssetId
+    # require_voice() requires it: an estimate can do without.
+    voice_id: AssetId | None = None
     text: Words
     language: str = "auto"
     speed: float = Field(default=1.0, ge=0.7, le=1.2)
@@ -88,7 +89,7 @@ class VideoRequest(_Body):
     name: str | None = Field(default=None, max_length=255)
     ai_model_id: AssetId | None = None
     model_slug: Words | None = None
-    start_keyframe_id: AssetId
+    start_keyframe_id: AssetId | None = None
     audio_id: AssetId | None = None
     audio_generation: SpeechRequest | None = None
     audio_start_ms: int | None = None
@@ -140,7 +141,7 @@ def find_model(model: str, catalogue: Iterable[Model]) -> Model | None:
 
 def avatar_video_request(
     *,
-    image_id: str,
+    image_id: str | None = None,
     audio_id: str | None = None,
     text: str | None = None,
     voice_id: str | None = None,
@@ -148,7 +149,7 @@ def avatar_video_request(
     speed: float = 1.0,
     stability: float = 1.0,
     text_prompt: str,
-    model: Mapping[str, str],
+    model: Mapping[str, str] | None = None,
     aspect_ratio: str,
     resolution: str,
     duration_ms: int | None = None,
@@ -161,6 +162,8 @@ def avatar_video_request(
     """
     Build the body for a video of a portrait that speaks.
 
+    A model or an asset that is not known yet is left out: the caller adds it to the body.
+
     :param image_id: The portrait's asset.
     :param audio_id: The voice's asset; it sets the length of the video. Or:
     :param text: What to say, with ``voice_id``: Hedra makes the speech.
@@ -169,7 +172,6 @@ def avatar_video_request(
     :param extra_request: Merged over the body: newer fields, or any other.
     :raises HedraValueError: Naming the field, its value and what would be right.
     """
-    require_one_voice(audio_id, text, voice_id)
     speech = None
     if text is not None:
         speech = {
@@ -182,7 +184,7 @@ def avatar_video_request(
     body: dict[str, Any] = {
         "type": "video",
         "name": name,
-        **model,
+        **(model or {}),
         "start_keyframe_id": image_id,
         "audio_id": audio_id,
         "audio_generation": speech,
@@ -219,6 +221,21 @@ def require_one_voice(audio: str | None, text: str | None, voice_id: str | None)
         raise HedraValueError(
             "text is given without voice_id.",
             remedy="Take the id of a voice of GET /voices: client.run(calls.list_voices()).",
+        )
+
+
+def require_voice(body: Mapping[str, Any]) -> None:
+    """
+    Check that inline speech has a voice, also where ``extra_request`` sets it.
+
+    :raises HedraValueError: If it has none.
+    """
+    speech = body.get("audio_generation")
+    if speech and not speech.get("voice_id"):
+        raise HedraValueError(
+            "audio_generation.voice_id: Field required.",
+            param="audio_generation.voice_id",
+            remedy="Nothing was sent.",
         )
 
 
@@ -351,10 +368,11 @@ def require_id(value: Any, param: str) -> str:
     return text
 
 
-def check_against_model(body: Mapping[str, Any], model: Model) -> None:
+def check_against_model(body: Mapping[str, Any], model: Model, *, has_audio: bool = False) -> None:
     """
     Check a video request against the limits that its model publishes.
 
+    :param has_audio: Whether the body gets its audio later. Default: False.
     :raises HedraValueError: Naming the field, its value and what the model takes.
     """
     inputs = body.get("generated_video_inputs") or {}
@@ -367,7 +385,8 @@ def check_against_model(body: Mapping[str, Any], model: Model) -> None:
     duration = inputs.get("duration_ms")
     if model.max_duration_ms and duration and duration > model.max_duration_ms:
         raise _not_taken("duration_ms", duration, name, f"at most {model.max_duration_ms} ms")
-    if model.requires_audio_input and not (body.get("audio_id") or body.get("audio_generation")):
+    has_audio = has_audio or bool(body.get("audio_id") or body.get("audio_generation"))
+    if model.requires_audio_input and not has_audio:
         raise _not_taken("audio_id", None, name, "portrait and audio")
     prompt = inputs.get("text_prompt") or ""
     if model.max_prompt_length and len(prompt) > model.max_prompt_length:

@@ -53,6 +53,7 @@ from hedra_provider.xcom import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -83,21 +84,7 @@ class GeneratingOperator(HedraOperator):
     A rate-limited submit is repeated in place for 30 s. Then, with ``deferrable``, the task waits in the
     triggerer for a retry slot and goes on at the submit, without using up a retry.
 
-    :param destination: Where to store the result: a local path or a URI that ObjectStoragePath opens; ending
-        in ``/`` it is a folder, as it must be for a batch. None: the file stays at Hedra.
-    :param idempotency_key: What the generation is for, e.g. ``"shop/{{ task.name }}"``: runs and tasks that
-        share it share the generation, unless their requests differ. White space around it does not count. By
-        default one per task run; so it is where a template renders nothing, or "None".
-    :param on_clear: What a clear of the task means: ``adopt`` gives back what was paid for unless the request
-        was changed, ``new`` pays for another (not with an ``idempotency_key``: change that instead).
-    :param max_credits: The most that one submit may cost. An estimate from Hedra's published prices is
-        compared by its upper bound; what may cost more fails before it is submitted. None: no limit.
-    :param wait_for_completion: Whether to wait; without it the task ends right after the submit.
-    :param deferrable: Whether to wait in the triggerer, without a worker.
-    :param poll_interval: Seconds between two polls at the most.
-    :param timeout: Seconds to wait for the generation; and, before, for a retry slot to submit it.
-    :param validate: Whether to check that the account has the model, and the request against the limits that
-        the model publishes. ``HedraGenerateOperator`` checks that of a video whose body names a model only.
+    Parameters: :class:`hedra_provider.operators.generate.HedraGenerateOperator` documents each.
     """
 
     template_fields: Sequence[str] = (
@@ -123,8 +110,8 @@ class GeneratingOperator(HedraOperator):
         max_credits: int | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = DEFAULT_DEFERRABLE,
-        poll_interval: float = POLL_INTERVAL_SECONDS,
-        timeout: float = TIMEOUT_SECONDS,
+        poll_interval: timedelta | float = POLL_INTERVAL_SECONDS,
+        timeout: timedelta | float = TIMEOUT_SECONDS,
         validate: bool = True,
         **kwargs: Any,
     ) -> None:
