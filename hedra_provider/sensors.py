@@ -26,16 +26,11 @@ from hedra_provider.arguments import (
     whole_credits,
     word,
 )
+from hedra_provider.deferral import defer_until, time_limit, wait_seconds
 from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
 from hedra_provider.exceptions import airflow_error, report
 from hedra_provider.hooks import HedraHook
-from hedra_provider.triggers import (
-    HedraCreditsTrigger,
-    HedraGenerationTrigger,
-    deferral,
-    patience_seconds,
-    time_limit,
-)
+from hedra_provider.triggers import HedraCreditsTrigger, HedraGenerationTrigger
 from hedra_provider.xcom import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 
 if TYPE_CHECKING:
@@ -147,9 +142,8 @@ class HedraSensor(BaseSensorOperator):
 
     def _defer(self, end_time: float | None = None) -> NoReturn:
         """Wait in the triggerer: until a time that was set before, else as long as the sensor's timeout."""
-        end_time = end_time or time.time() + patience_seconds(self)
-        self.defer(**deferral(self.make_trigger(end_time), end_time=end_time))
-        raise AssertionError("defer() raises")
+        end_time = end_time or time.time() + wait_seconds(self)
+        defer_until(self, self.make_trigger(end_time), end_time=end_time)
 
     def _fail(self, error: HedraError) -> NoReturn:
         """Fail, for good with what is not retryable."""

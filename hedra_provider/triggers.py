@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -29,9 +28,6 @@ FIRST_POLL_SECONDS = 3.0
 fail a task that is back from the triggerer before it noticed that the task went there (seen on 3.3.2).
 """
 
-DEFER_GRACE_SECONDS = 300.0
-"""How much later than the trigger's own deadline Airflow's cruder one strikes."""
-
 _RETRY_SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RetrySlots]] = WeakKeyDictionary()
 
 
@@ -49,7 +45,8 @@ class HedraGenerationTrigger(BaseTrigger):
     :param end_time: Epoch seconds at which the wait ends. Not a monotonic time: another triggerer, on another
         machine, may go on with it.
     :param cost: What they cost, for the log; None where that is not known.
-    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it.
+    :param time_limit: What set ``end_time``, for messages, as :func:`hedra_provider.deferral.time_limit`
+        returns it.
     """
 
     def __init__(
@@ -148,7 +145,8 @@ class HedraCreditsTrigger(BaseTrigger):
     :param workspace_id: Whose credits; None: those of the key's default pool.
     :param hedra_conn_id: The Airflow connection.
     :param poll_interval: Seconds between two polls, 300 by default.
-    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it.
+    :param time_limit: What set ``end_time``, for messages, as :func:`hedra_provider.deferral.time_limit`
+        returns it.
     """
 
     def __init__(
@@ -325,49 +323,3 @@ async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, An
         return None, failed(error, "timeout")
     except HedraError as error:
         return None, failed(error)
-
-
-def patience_seconds(task: Any) -> float:
-    """
-    Return how long a task waits.
-
-    Airflow does not enforce ``execution_timeout`` after a deferral, so the earlier of the two counts.
-
-    :param task: An operator or sensor with ``timeout`` and ``execution_timeout``.
-    """
-    limit = task.execution_timeout
-    return float(min(task.timeout, limit.total_seconds()) if limit else task.timeout)
-
-
-def time_limit(task: Any) -> str:
-    """
-    Return what ends the wait of a task, for messages, e.g. ``"execution_timeout (600 s)"``.
-
-    :param task: As for :func:`patience_seconds`, whose result it names.
-    """
-    limit = task.execution_timeout
-    is_execution_timeout = limit is not None and limit.total_seconds() < task.timeout
-    name = "execution_timeout" if is_execution_timeout else "timeout"
-    return f"{name} ({patience_seconds(task):.0f} s)"
-
-
-def deferral(
-    trigger: HedraGenerationTrigger | HedraCreditsTrigger | HedraTurnTrigger,
-    *,
-    end_time: float,
-    method_name: str = "execute_complete",
-) -> dict[str, Any]:
-    """
-    Return the arguments of ``defer()`` for a trigger: Airflow's own time limit is the later one.
-
-    :param end_time: Epoch seconds at which the trigger's wait ends. The method receives it too: a wait that
-        goes on ends at the same time.
-    :param method_name: Where the task goes on.
-    """
-    patience = max(0.0, end_time - time.time())
-    return {
-        "trigger": trigger,
-        "method_name": method_name,
-        "kwargs": {"end_time": end_time},
-        "timeout": timedelta(seconds=patience + DEFER_GRACE_SECONDS),
-    }

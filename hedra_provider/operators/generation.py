@@ -21,6 +21,7 @@ from hedra_provider.arguments import (
     seconds,
     whole_credits,
 )
+from hedra_provider.deferral import defer_until, time_limit, wait_seconds
 from hedra_provider.events import read_event, read_turn_event, told_ids
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator
@@ -31,13 +32,7 @@ from hedra_provider.operators.task_run import TaskRun
 from hedra_provider.storage import check_destination, worker_of
 from hedra_provider.storage.lineage import report_input, report_output
 from hedra_provider.storage.result import store_result
-from hedra_provider.triggers import (
-    HedraGenerationTrigger,
-    HedraTurnTrigger,
-    deferral,
-    patience_seconds,
-    time_limit,
-)
+from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
 from hedra_provider.xcom import (
     XCOM_ADOPTED,
     XCOM_ESTIMATE,
@@ -174,7 +169,7 @@ class GeneratingOperator(HedraOperator):
                 since, unknown = left.get("refused_since"), left.get("in_doubt", True)
                 if since is None and end_time:
                     # An event that is not this task's gives it no new time.
-                    since = end_time - patience_seconds(self)
+                    since = end_time - wait_seconds(self)
                 if draft:
                     self._report_sources()
                 run = replace(run, is_resumed=True)
@@ -192,7 +187,7 @@ class GeneratingOperator(HedraOperator):
         if mine and told != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("Ignored an event about generation %s; still waiting for %s.", told, mine)
-            self._defer_for(mine, end_time or time.time() + patience_seconds(self))
+            self._defer_for(mine, end_time or time.time() + wait_seconds(self))
         self._report_sources()
         with as_airflow_errors(context), self._naming_paid(self._task_run(context), told):
             generations = read_event(event)
@@ -251,7 +246,7 @@ class GeneratingOperator(HedraOperator):
         generations = [submission.generation for submission in submissions]
         ids = [generation.id for generation in generations]
         with self._naming_paid(run, ids):
-            end_time = time.time() + patience_seconds(self)
+            end_time = time.time() + wait_seconds(self)
             running = [generation.id for generation in generations if not generation.is_finished]
             if running and not self.wait_for_completion:
                 return self._end_without_waiting(context, client, generations, paid.adopted)
@@ -351,7 +346,7 @@ class GeneratingOperator(HedraOperator):
         delay = retry_slot_delay_seconds(
             waited=now - refused_since, retry_after=error.retry_after, jitter=jitter
         )
-        end_time = refused_since + patience_seconds(self)
+        end_time = refused_since + wait_seconds(self)
         if not (self.deferrable and error.retryable) or now + delay > end_time:
             return
         waiting = f"Waiting in the triggerer for a retry slot, for at least {delay:.0f} s"
@@ -365,7 +360,7 @@ class GeneratingOperator(HedraOperator):
             hedra_conn_id=self.hedra_conn_id,
             **resume_state(draft, self._paid.cost if self._paid else None),
         )
-        self.defer(**deferral(trigger, end_time=end_time, method_name="execute_turn"))
+        defer_until(self, trigger, end_time=end_time, method_name="execute_turn")
 
     def _defer_for(self, generation_ids: Sequence[str], end_time: float) -> NoReturn:
         trigger = HedraGenerationTrigger(
@@ -376,8 +371,7 @@ class GeneratingOperator(HedraOperator):
             cost=self._paid.cost if self._paid else None,
             time_limit=time_limit(self),
         )
-        self.defer(**deferral(trigger, end_time=end_time))
-        raise AssertionError("defer() raises")
+        defer_until(self, trigger, end_time=end_time)
 
     def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
         """Return the generations that this try submitted or adopted, as it said itself."""
