@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from hedra_provider.api.errors import HedraBadRequestError, remedy_for
+from hedra_provider.api.redaction import clean, shown
 from hedra_provider.arguments import Argument, read_arguments, word
 from hedra_provider.hooks import HedraHook
 from hedra_provider.storage.lineage import report_input
@@ -109,9 +111,6 @@ class HedraOperator(BaseOperator):
         :raises HedraError: If it could not be uploaded. Where Hedra rejects the file, the error names the
             parameter and the file.
         """
-        from hedra_provider.api.errors import HedraBadRequestError
-        from hedra_provider.api.redaction import clean
-
         try:
             stored = self.hook.store_source(client, source, self.paying_workspace, only_for=only_for)
         except HedraBadRequestError as error:
@@ -138,9 +137,6 @@ def _name_file(error: HedraError, source: SourceFile, param: str) -> None:
 
     :param param: The parameter that named the file.
     """
-    from hedra_provider.api.errors import remedy_for
-    from hedra_provider.api.redaction import shown
-
     if error.param not in (None, "file"):
         # About another field: the workspace, the name.
         return

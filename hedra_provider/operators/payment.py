@@ -1,9 +1,23 @@
-"""What a generation may cost, who paid for it, and what the log and errors say of that."""
+"""What a generation may cost, who paid for it, and what the log and errors say about it.
+
+This module is loaded when a task works, not when a DAG file is parsed.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from hedra_provider.api import calls
+from hedra_provider.api.errors import (
+    HedraError,
+    HedraGenerationError,
+    HedraNotFoundError,
+    HedraWaitTimeoutError,
+    join_sentences,
+)
+from hedra_provider.submission.budget import estimate_request, pool_name, require_within
+from hedra_provider.submission.plan import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,9 +44,6 @@ def estimate_cost(
     :return: None where it can't be told.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
-    from hedra_provider.api.errors import HedraError
-    from hedra_provider.submission.budget import estimate_request, require_within
-
     if not generations or (max_credits is None and not draft.catalogue):
         return None
     body = {**draft.body, "batch_size": generations}
@@ -60,10 +71,6 @@ def _log_estimate(found: Estimate | None, log: Any) -> None:
 def _warn_of_low_balance(
     client: HedraClient, found: Estimate | None, workspace_id: str | None, log: Any
 ) -> None:
-    from hedra_provider.api import calls
-    from hedra_provider.api.errors import HedraError
-    from hedra_provider.submission.budget import pool_name
-
     try:
         available = client.run(calls.get_credits()).available(workspace_id)
     except HedraError as error:
@@ -84,14 +91,6 @@ def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bo
     :param generation_ids: What is paid for: one, or one for each variation.
     :param clear_adopts: Whether a clear adopts them, too: ``on_clear`` is ``adopt``.
     """
-    from hedra_provider.api.errors import (
-        HedraError,
-        HedraGenerationError,
-        HedraNotFoundError,
-        HedraWaitTimeoutError,
-        join_sentences,
-    )
-
     try:
         yield
     except HedraGenerationError:
@@ -141,8 +140,6 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
 
     :param is_shared: Whether the key is the user's ``idempotency_key``.
     """
-    from hedra_provider.submission.plan import Rule
-
     another = "Another idempotency_key" if is_shared else 'A clear with on_clear="new"'
     fields = ", ".join(plan.differing)
     adopting = f"Adopting generation {plan.generation_id} ({plan.found.status if plan.found else None})"
