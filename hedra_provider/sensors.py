@@ -16,6 +16,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from hedra_provider.api.errors import (
+    TRY_AGAIN,
+    HedraConfigurationError,
+    HedraError,
+    HedraGenerationError,
+    HedraWaitTimeoutError,
+    join_sentences,
+)
+from hedra_provider.api.redaction import clean
 from hedra_provider.arguments import (
     Argument,
     flag,
@@ -38,7 +47,6 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.errors import HedraError
     from hedra_provider.api.responses import Generation
     from hedra_provider.polling.wait import GenerationWait
 
@@ -91,8 +99,6 @@ class HedraSensor(BaseSensorOperator):
 
         :raises AirflowFailException: Naming the first that can't be meant.
         """
-        from hedra_provider.api.errors import HedraError
-
         try:
             read = read_arguments(self.arguments, vars(self))
         except HedraError as error:
@@ -147,13 +153,6 @@ class HedraSensor(BaseSensorOperator):
 
     def _fail(self, error: HedraError) -> NoReturn:
         """Fail, for good with what is not retryable."""
-        from hedra_provider.api.errors import (
-            TRY_AGAIN,
-            HedraGenerationError,
-            HedraWaitTimeoutError,
-            join_sentences,
-        )
-
         if isinstance(error, HedraWaitTimeoutError):
             raise AirflowSensorTimeout(str(error)) from None
         if isinstance(error, HedraGenerationError):
@@ -254,7 +253,6 @@ class HedraGenerationSensor(HedraSensor):
         :raises AirflowFailException: If the generation failed, is unknown, or Hedra rejects the key.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.errors import HedraError
         from hedra_provider.api.lookups import get_known_status, retry_unknown
         from hedra_provider.polling.progress import progress_line
         from hedra_provider.polling.wait import UNKNOWN_GRACE_SECONDS, PollAgain
@@ -299,8 +297,6 @@ class HedraGenerationSensor(HedraSensor):
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
-        from hedra_provider.api.errors import HedraError
-
         self.read_arguments()
         if outcome_of(event) and told_ids(event) != [self.generation_id]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
@@ -414,8 +410,6 @@ class HedraCreditsSensor(HedraSensor):
         :raises AirflowFailException: If Hedra rejects the key, or the key has no such workspace.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.errors import HedraConfigurationError, HedraError
-        from hedra_provider.api.redaction import clean
 
         try:
             balance = self.hook.get_conn().run(calls.get_credits())
@@ -437,8 +431,6 @@ class HedraCreditsSensor(HedraSensor):
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Go on after the trigger fired; a wait that goes on ends when the one before would have."""
-        from hedra_provider.api.errors import HedraError
-
         self.read_arguments()
         # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
         if outcome_of(event) == "turn" or (outcome_of(event) and told_ids(event)):

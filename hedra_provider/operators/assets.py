@@ -36,7 +36,7 @@ class HedraUploadAssetOperator(HedraOperator):
     Upload an image, an audio or a video to Hedra. The same bytes are uploaded once per workspace and type.
 
     Returns ``{"asset_id", "type", "name", "bytes", "duration_ms", "reused"}``. ``duration_ms`` is measured;
-    it is None for an image, and where it can't be told.
+    it is None for an image, and where it can't be measured.
 
     :param source: A local path, or a URI that ObjectStoragePath opens (``s3://conn_id@bucket/key``). A local
         path needs a worker that has the file; a URI works on every worker. Required.
@@ -76,7 +76,7 @@ class HedraUploadAssetOperator(HedraOperator):
         self.reuse = read_argument(Argument(flag, default=True), reuse, "reuse")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Upload, or find what is there."""
+        """Upload, or reuse the asset of the same bytes."""
         with as_airflow_errors(context):
             self.read_arguments()
             with (

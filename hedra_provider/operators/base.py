@@ -76,9 +76,9 @@ class HedraOperator(BaseOperator):
 
     def read_arguments(self) -> None:
         """
-        Read the template fields as what they mean: the first step of everything that the operator executes.
+        Read the template fields by their table: the first step of everything that the operator executes.
 
-        :raises HedraValueError: Naming the first that can't be meant.
+        :raises HedraValueError: Naming the first field that has a wrong value.
         """
         # Past Airflow's __setattr__, which looks for XComs in every value: there are none left by now.
         vars(self).update(read_arguments(self.arguments, vars(self)))
@@ -102,10 +102,11 @@ class HedraOperator(BaseOperator):
         param: str | None = None,
     ) -> StoredAsset:
         """
-        Upload a file, unless the same bytes are there already: in this workspace, as this type of asset.
+        Upload a file, unless an asset of the same bytes exists: in this workspace, of this type.
 
         :param source: As :func:`hedra_provider.storage.source.open_media` opens it.
-        :param only_for: The key of the task run that wants an asset of its own; None: any is good.
+        :param only_for: The key of the task run that needs an asset of its own. Default: None, any asset is
+            reused.
         :param param: The operator's parameter that named the file, for messages; by default it is called like
             the file's type.
         :raises HedraError: If it could not be uploaded. Where Hedra rejects the file, the error names the

@@ -121,7 +121,7 @@ def _body(index: int, row: Any, models: Sequence[Model]) -> Mapping[str, Any]:
 def _known(index: int, found: Estimate | None) -> Estimate:
     if found is None:
         raise HedraValueError(
-            f"requests[{index}]: what it will cost can't be told; its model is not in the catalogue, "
+            f"requests[{index}]: its cost is unknown; its model is not in the catalogue, "
             "publishes no price, or no length is known.",
             param="requests",
             remedy="Give a text, an audio's asset id, or duration_ms. Nothing was submitted.",
@@ -142,7 +142,7 @@ def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, A
         return body
     # The length of the audio is not known from here, and no length is given.
     raise HedraValueError(
-        f"how long {shown(audio)} is can't be told from here."
+        f"how long {shown(audio)} is can't be measured from here."
         if audio
         else "it has neither audio, text nor duration_ms.",
         param="requests",

@@ -118,7 +118,7 @@ class HedraGenerateOperator(GeneratingOperator):
         """
         Check the body; where it is a video that names its model, against that model's limits too.
 
-        :raises HedraValueError: If it can't be right.
+        :raises HedraValueError: If the request is wrong.
         """
         from hedra_provider.api import calls
 

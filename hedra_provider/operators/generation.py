@@ -59,17 +59,17 @@ class GeneratingOperator(HedraOperator):
     The base of the operators that cost credits.
 
     A task run pays for one generation, however often it is retried: the generation's id is made from the
-    task run, and what exists under it is adopted. A retry adopts what its earlier tries paid for before it
-    reads any source, so it may run on another worker. Returns, and pushes as XCom ``generation``, the dict of
-    :func:`hedra_provider.xcom.generation_result`; ``generation_id`` is pushed before the submit, and
-    ``credit_estimate`` where it could be told.
+    task run, and a generation that exists under that id is adopted. A retry adopts what its earlier tries
+    paid for before it reads any source, so it may run on another worker. Returns, and pushes as XCom
+    ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`; ``generation_id`` is pushed
+    before the submit, and ``credit_estimate`` where an estimate is possible.
 
     A request with a ``batch_size`` makes several variations, each of them paid for once; one that failed is
     replaced by a retry, alone. Their ids are pushed as ``generation_ids`` before the submit, their dicts as
     ``generations``; ``generation`` is that of the first which is complete.
 
     A rate-limited submit is repeated in place for 30 s. Then, with ``deferrable``, the task waits in the
-    triggerer for a retry slot and goes on at the submit, without using up a retry.
+    triggerer for a retry slot and continues at the submit, without using up a retry.
 
     Parameters: :class:`hedra_provider.operators.generate.HedraGenerateOperator` documents each.
     """
@@ -129,7 +129,7 @@ class GeneratingOperator(HedraOperator):
         """
         Return what to submit, checked and without ids.
 
-        :raises HedraValueError: If it can't be right.
+        :raises HedraValueError: If the request is wrong.
         """
         raise NotImplementedError
 
@@ -138,7 +138,7 @@ class GeneratingOperator(HedraOperator):
         return 1
 
     def sources(self) -> Sequence[str]:
-        """Return the files that the request is made from, as paths and URIs; not what is at Hedra already."""
+        """Return the files that the request is made from, as paths and URIs; assets are none."""
         return ()
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class GeneratingOperator(HedraOperator):
     def execute_turn(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
-        """Go on at the submit, after the trigger gave this task a retry slot."""
+        """Continue at the submit, after the trigger gave this task a retry slot."""
         with as_airflow_errors(context):
             self.read_arguments()
             with self.hook.get_conn() as client:
@@ -172,16 +172,16 @@ class GeneratingOperator(HedraOperator):
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
-        """Go on after the trigger fired: fetch what is complete, fail with what failed."""
+        """Continue after the trigger fired: store what is complete, or fail with the generation's error."""
         with as_airflow_errors(context):
             self.read_arguments()
-        told, mine = told_ids(event), self._submitted_ids(context, event)
-        if mine and told != [one.lower() for one in mine]:
+        event_ids, mine = told_ids(event), self._submitted_ids(context, event)
+        if mine and event_ids != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
-            self.log.warning("Ignored an event about generation %s; still waiting for %s.", told, mine)
+            self.log.warning("Ignored an event about generation %s; still waiting for %s.", event_ids, mine)
             self._defer_for(mine, end_time or time.time() + wait_seconds(self))
         self._report_sources()
-        with as_airflow_errors(context), self._naming_paid(self._task_run(context), told):
+        with as_airflow_errors(context), self._naming_paid(self._task_run(context), event_ids):
             generations = read_event(event)
             adopted = self._pulled(context, XCOM_ADOPTED) or {}
             with self.hook.get_conn() as client:
@@ -333,7 +333,7 @@ class GeneratingOperator(HedraOperator):
         defer_until(self, trigger, end_time=end_time)
 
     def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
-        """Return the generations that this try submitted or adopted, as it said itself."""
+        """Return the generations that this try submitted or adopted, from its own XCom."""
         first = self._pulled(context, XCOM_ID)
         if not isinstance(first, str):
             return []
@@ -355,7 +355,7 @@ class GeneratingOperator(HedraOperator):
             self.log.warning("Airflow stops this try. It has submitted nothing.")
 
     def _report_sources(self) -> None:
-        """Tell lineage what an earlier process of this try uploaded: what that one told ended with it."""
+        """Report the uploads of an earlier process of this try to lineage: its own report ended with it."""
         for source in self.sources():
             report_input(self.hook, source)
 

@@ -42,7 +42,7 @@ class PaidStep:
     :param log: The task's log.
     :param on_clear: Of the operator, for messages.
     :param generation_ids: What is about to be submitted, or was adopted: one, or all variations of a batch.
-    :param cost: What it costs by the estimate, None where that can't be told.
+    :param cost: What it costs by the estimate, None where no estimate is possible.
     :param adopted: The generations that were found, not submitted; and whether this task run paid for them.
     """
 

@@ -41,7 +41,7 @@ def estimate_cost(
 
     :param generations: How many are to be submitted.
     :param max_credits: The most that they may cost; None: no limit.
-    :return: None where it can't be told.
+    :return: None where no estimate is possible.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
     if not generations or (max_credits is None and not draft.catalogue):
@@ -74,7 +74,7 @@ def _warn_of_low_balance(
     try:
         available = client.run(calls.get_credits()).available(workspace_id)
     except HedraError as error:
-        # It is worth a warning, no more: a balance that is too low, Hedra itself rejects.
+        # It is worth a warning, no more: Hedra itself rejects a submit that the balance does not cover.
         log.warning("The balance could not be read: %s", error)
         return
     if found and available is not None and available < found.high:
@@ -99,7 +99,7 @@ def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bo
     except HedraError as error:
         concerned = (error.generation_id or "").lower()
         if isinstance(error, HedraNotFoundError) and concerned in [one.lower() for one in generation_ids]:
-            # Hedra does not know the generation itself: nobody can tell whether it is paid for.
+            # Hedra does not know the generation itself: it is unknown whether it is paid for.
             again = "asks for it again, and submits the same id only if Hedra still does not know it"
             error.remedy = join_sentences(
                 error.remedy, f"{'A retry or a clear' if clear_adopts else 'A retry'} of this task {again}"
@@ -160,7 +160,7 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
         )
     elif plan.rule is Rule.NOT_COMPARABLE:
         log.warning(
-            "%s: Hedra did not tell its request, so it was not compared. %s pays for a new one.",
+            "%s: Hedra did not return its request, so it was not compared. %s pays for a new one.",
             adopting,
             another,
         )
@@ -175,7 +175,7 @@ def log_submission(submission: Submission, log: Any) -> None:
     generation, plan = submission.generation, submission.plan
     if submission.id_mismatch:
         log.error(
-            "Hedra made generation %s although %s was asked for: it does not keep to our ids. Going on with "
+            "Hedra made generation %s although %s was asked for: it does not use our ids. Continuing with "
             "the one that is paid for. If this task fails now, it is not retried: a retry would pay again.",
             generation.id,
             plan.generation_id,

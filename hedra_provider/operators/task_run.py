@@ -55,7 +55,7 @@ class TaskRun:
         :param on_clear: ``new``: each attempt group has a key of its own.
         """
         ti = context["ti"]
-        # A run that was deleted and made again is another payer, though it has the same id.
+        # A run that was deleted and made again is another attempt group, though it has the same id.
         began = getattr(context.get("dag_run"), "start_date", None)
         attempt_group = task_run(context, max_tries=ti.max_tries, began=str(began or ""))
         key = idempotency_key or (attempt_group if on_clear == "new" else task_run(context))
