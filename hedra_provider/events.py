@@ -79,7 +79,7 @@ def read_credits_event(event: Mapping[str, Any] | None) -> int:
     raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")
 
 
-def read_turn_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[str, Any]:
+def read_retry_slot_event(event: Mapping[str, Any] | None, first_id: str) -> Mapping[str, Any]:
     """
     Return what a task gave :class:`hedra_provider.triggers.HedraTurnTrigger` to wait for its retry slot.
 
@@ -101,7 +101,7 @@ def outcome_of(event: Mapping[str, Any] | None) -> str | None:
     return outcome if outcome in _OUTCOMES else None
 
 
-def told_ids(event: Mapping[str, Any] | None) -> list[str]:
+def generation_ids_of(event: Mapping[str, Any] | None) -> list[str]:
     """Return the ids of the generations that an event is about; empty if it names none."""
     ids = event.get("generation_ids") if isinstance(event, Mapping) else None
     return [str(one).lower() for one in ids] if isinstance(ids, list) else []

@@ -16,6 +16,15 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from hedra_provider.api.errors import (
+    TRY_AGAIN,
+    HedraConfigurationError,
+    HedraError,
+    HedraGenerationError,
+    HedraWaitTimeoutError,
+    join_sentences,
+)
+from hedra_provider.api.redaction import clean
 from hedra_provider.arguments import (
     Argument,
     flag,
@@ -26,16 +35,11 @@ from hedra_provider.arguments import (
     whole_credits,
     word,
 )
-from hedra_provider.events import outcome_of, read_credits_event, read_event, told_ids
+from hedra_provider.deferral import defer_until, time_limit, wait_seconds
+from hedra_provider.events import generation_ids_of, outcome_of, read_credits_event, read_event
 from hedra_provider.exceptions import airflow_error, report
 from hedra_provider.hooks import HedraHook
-from hedra_provider.triggers import (
-    HedraCreditsTrigger,
-    HedraGenerationTrigger,
-    deferral,
-    patience_seconds,
-    time_limit,
-)
+from hedra_provider.triggers import HedraCreditsTrigger, HedraGenerationTrigger
 from hedra_provider.xcom import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 
 if TYPE_CHECKING:
@@ -43,7 +47,6 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.errors import HedraError
     from hedra_provider.api.responses import Generation
     from hedra_provider.polling.wait import GenerationWait
 
@@ -97,8 +100,6 @@ class HedraSensor(BaseSensorOperator):
 
         :raises AirflowFailException: If a value is invalid; the message names its argument.
         """
-        from hedra_provider.api.errors import HedraError
-
         try:
             read = read_arguments(self.arguments, vars(self))
         except HedraError as error:
@@ -148,19 +149,11 @@ class HedraSensor(BaseSensorOperator):
 
     def _defer(self, end_time: float | None = None) -> NoReturn:
         """Wait in the triggerer until a deadline that was set before, else for the sensor's timeout."""
-        end_time = end_time or time.time() + patience_seconds(self)
-        self.defer(**deferral(self.make_trigger(end_time), end_time=end_time))
-        raise AssertionError("defer() raises")
+        end_time = end_time or time.time() + wait_seconds(self)
+        defer_until(self, self.make_trigger(end_time), end_time=end_time)
 
     def _fail(self, error: HedraError) -> NoReturn:
         """Fail the task. An error that is not retryable leaves Airflow no retry."""
-        from hedra_provider.api.errors import (
-            TRY_AGAIN,
-            HedraGenerationError,
-            HedraWaitTimeoutError,
-            join_sentences,
-        )
-
         if isinstance(error, HedraWaitTimeoutError):
             raise AirflowSensorTimeout(str(error)) from None
         if isinstance(error, HedraGenerationError):
@@ -185,12 +178,15 @@ class HedraGenerationSensor(HedraSensor):
 
     Returns, and pushes as XCom ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`.
 
-    :param generation_id: The generation's id, or any dict with ``generation_id``, as the operators return.
-    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
-    :param deferrable: Whether to wait in the triggerer, without a worker. If not, ``mode`` says how to wait.
-        By default what ``[operators] default_deferrable`` says.
-    :param poke_interval: Seconds between two polls; 15 by default. The triggerer may poll more often.
-    :param timeout: Seconds to wait; 21,600 (6 hours) by default.
+    :param generation_id: The generation: its id, or any dict with ``generation_id``, as the operators return.
+        Required.
+    :param poke_interval: Pause between two polls, in seconds, or a timedelta; the longest pause, where the
+        sensor is deferred. A short one notices the end sooner and sends more requests. Default: ``15.0``.
+    :param timeout: Timeout of the wait, in seconds, or a timedelta. An earlier ``execution_timeout`` counts
+        instead. Default: ``21600.0``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
+    :param deferrable: Whether to wait in the triggerer, which frees the worker slot and needs a running
+        triggerer. False: ``mode`` decides. Default: Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("generation_id", *HedraSensor.template_fields)
@@ -209,9 +205,17 @@ class HedraGenerationSensor(HedraSensor):
         generation_id: str | Mapping[str, Any],
         poke_interval: timedelta | float = 15.0,
         timeout: timedelta | float = 21_600.0,
+        hedra_conn_id: str = HedraHook.default_conn_name,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        super().__init__(
+            poke_interval=poke_interval,
+            timeout=timeout,
+            hedra_conn_id=hedra_conn_id,
+            deferrable=deferrable,
+            **kwargs,
+        )
         # Any: read_arguments() replaces what was passed by the id.
         self.generation_id: Any = generation_id
 
@@ -252,7 +256,6 @@ class HedraGenerationSensor(HedraSensor):
         :raises AirflowFailException: If the generation failed, is unknown, or Hedra rejects the key.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.errors import HedraError
         from hedra_provider.api.lookups import get_known_status, retry_unknown
         from hedra_provider.polling.progress import progress_line
         from hedra_provider.polling.wait import UNKNOWN_GRACE_SECONDS, PollAgain
@@ -302,15 +305,13 @@ class HedraGenerationSensor(HedraSensor):
         :param event: What the trigger fired.
         :param end_time: The deadline of the wait, in epoch seconds.
         """
-        from hedra_provider.api.errors import HedraError
-
         self.read_arguments()
-        if outcome_of(event) and told_ids(event) != [self.generation_id]:
+        if outcome_of(event) and generation_ids_of(event) != [self.generation_id]:
             # SQLite reuses the id of a deleted trigger, so the event of another wait can arrive (seen on
             # 3.3.2).
             self.log.warning(
                 "Ignored an event about another wait (%s); still waiting for generation %s.",
-                ", ".join(told_ids(event)) or "no generation",
+                ", ".join(generation_ids_of(event)) or "no generation",
                 self.generation_id,
             )
             self._defer(end_time)
@@ -353,13 +354,15 @@ class HedraCreditsSensor(HedraSensor):
 
     Returns, and pushes key by key, ``{"available", "minimum", "workspace_id"}``.
 
-    :param minimum: The credits to wait for.
-    :param workspace_id: The workspace whose credits count; by default the connection's.
-    :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
-    :param deferrable: Whether to wait in the triggerer, without a worker. If not, ``mode`` says how to wait.
-        By default what ``[operators] default_deferrable`` says.
-    :param poke_interval: Seconds between two polls; 300 by default.
-    :param timeout: Seconds to wait; 86,400 (a day) by default.
+    :param minimum: The balance to wait for, in credits. Required.
+    :param workspace_id: The workspace whose balance counts. None: the connection's. Default: ``None``.
+    :param poke_interval: Pause between two polls, in seconds, or a timedelta. A short one notices a top-up
+        sooner and sends more requests. Default: ``300.0``.
+    :param timeout: Timeout of the wait, in seconds, or a timedelta. An earlier ``execution_timeout`` counts
+        instead. Default: ``86400.0``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
+    :param deferrable: Whether to wait in the triggerer, which frees the worker slot and needs a running
+        triggerer. False: ``mode`` decides. Default: Airflow's ``[operators] default_deferrable``.
     """
 
     template_fields: Sequence[str] = ("minimum", "workspace_id", *HedraSensor.template_fields)
@@ -378,9 +381,17 @@ class HedraCreditsSensor(HedraSensor):
         workspace_id: str | None = None,
         poke_interval: timedelta | float = 300.0,
         timeout: timedelta | float = 86_400.0,
+        hedra_conn_id: str = HedraHook.default_conn_name,
+        deferrable: bool = DEFAULT_DEFERRABLE,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        super().__init__(
+            poke_interval=poke_interval,
+            timeout=timeout,
+            hedra_conn_id=hedra_conn_id,
+            deferrable=deferrable,
+            **kwargs,
+        )
         self.minimum = minimum
         self.workspace_id = workspace_id
 
@@ -409,8 +420,6 @@ class HedraCreditsSensor(HedraSensor):
         :raises AirflowFailException: If Hedra rejects the key, or the key has no such workspace.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.errors import HedraConfigurationError, HedraError
-        from hedra_provider.api.redaction import clean
 
         try:
             balance = self.hook.get_conn().run(calls.get_credits())
@@ -437,14 +446,12 @@ class HedraCreditsSensor(HedraSensor):
         :param event: What the trigger fired.
         :param end_time: The deadline of the wait, in epoch seconds.
         """
-        from hedra_provider.api.errors import HedraError
-
         self.read_arguments()
         # SQLite reuses the id of a deleted trigger, so the event of another wait can arrive (seen on 3.3.2).
-        if outcome_of(event) == "turn" or (outcome_of(event) and told_ids(event)):
+        if outcome_of(event) == "turn" or (outcome_of(event) and generation_ids_of(event)):
             self.log.warning(
                 "Ignored an event about another wait (%s); still waiting for %s.",
-                ", ".join(told_ids(event)) or "no generation",
+                ", ".join(generation_ids_of(event)) or "no generation",
                 _credits(self.minimum),
             )
             self._defer(end_time)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -30,9 +29,6 @@ FIRST_POLL_SECONDS = 3.0
 also fail a task that returns before the scheduler has stored its deferral (seen on 3.3.2).
 """
 
-DEFER_GRACE_SECONDS = 300.0
-"""Seconds by which Airflow's timeout of a deferral is later than the trigger's, whose error says more."""
-
 _RETRY_SLOTS: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, RetrySlots]] = WeakKeyDictionary()
 
 
@@ -51,8 +47,8 @@ class HedraGenerationTrigger(BaseTrigger):
     :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     :param poll_interval: Seconds between two polls at most; 15 by default.
     :param cost: What the generations cost, for the log; None (the default) where that is not known.
-    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it; ``"timeout"`` by
-        default.
+    :param time_limit: What set ``end_time``, for messages, as :func:`hedra_provider.deferral.time_limit`
+        returns it; ``"timeout"`` by default.
     """
 
     def __init__(
@@ -151,8 +147,8 @@ class HedraCreditsTrigger(BaseTrigger):
     :param workspace_id: The workspace whose credits count; None (the default) means the key's default pool.
     :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     :param poll_interval: Seconds between two polls; 300 by default.
-    :param time_limit: What set ``end_time``, for messages, as :func:`time_limit` returns it; ``"timeout"`` by
-        default.
+    :param time_limit: What set ``end_time``, for messages, as :func:`hedra_provider.deferral.time_limit`
+        returns it; ``"timeout"`` by default.
     """
 
     def __init__(
@@ -334,52 +330,3 @@ async def _outcome(wait: Coroutine[Any, Any, T]) -> tuple[T | None, dict[str, An
         return None, failed(error, "timeout")
     except HedraError as error:
         return None, failed(error)
-
-
-def patience_seconds(task: Any) -> float:
-    """
-    Return how many seconds a task waits.
-
-    Airflow does not enforce ``execution_timeout`` after a deferral. So the shorter of the two limits counts.
-
-    :param task: An operator or sensor with ``timeout`` and ``execution_timeout``.
-    :return: Seconds.
-    """
-    limit = task.execution_timeout
-    return float(min(task.timeout, limit.total_seconds()) if limit else task.timeout)
-
-
-def time_limit(task: Any) -> str:
-    """
-    Return the name of the limit that ends a task's wait, for messages.
-
-    :param task: As for :func:`patience_seconds`, whose result is in the text.
-    :return: E.g. ``"execution_timeout (600 s)"``.
-    """
-    limit = task.execution_timeout
-    is_execution_timeout = limit is not None and limit.total_seconds() < task.timeout
-    name = "execution_timeout" if is_execution_timeout else "timeout"
-    return f"{name} ({patience_seconds(task):.0f} s)"
-
-
-def deferral(
-    trigger: HedraGenerationTrigger | HedraCreditsTrigger | HedraTurnTrigger,
-    *,
-    end_time: float,
-    method_name: str = "execute_complete",
-) -> dict[str, Any]:
-    """
-    Return the arguments of ``defer()`` for a trigger. Airflow's own timeout ends later than the trigger's.
-
-    :param trigger: The trigger to defer to.
-    :param end_time: The trigger's deadline, in epoch seconds. The method receives it too, so that a task that
-        defers again keeps its deadline.
-    :param method_name: The method that Airflow calls with the event; ``execute_complete`` by default.
-    """
-    remaining_seconds = max(0.0, end_time - time.time())
-    return {
-        "trigger": trigger,
-        "method_name": method_name,
-        "kwargs": {"end_time": end_time},
-        "timeout": timedelta(seconds=remaining_seconds + DEFER_GRACE_SECONDS),
-    }

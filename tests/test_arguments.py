@@ -24,7 +24,7 @@ from hedra_provider.operators import (
     HedraGenerateOperator,
     HedraUploadAssetOperator,
 )
-from hedra_provider.operators.avatar import REQUEST_ARGUMENTS
+from hedra_provider.operators.avatar_request import REQUEST_ARGUMENTS
 from hedra_provider.sensors import HedraCreditsSensor, HedraGenerationSensor
 from tests.airflow_names import AirflowException, AirflowFailException
 from tests.operators.helpers import avatar

@@ -169,8 +169,8 @@ def test_enough_credits_are_returned(hedra_sandbox: Sandbox):
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        ({"audio": "/a/path.wav", "model": "no/such"}, r"requests\[0\].*can't be told"),
-        ({"audio": "/a/path.wav"}, r"requests\[0\]: how long '/a/path.wav' is can't be told"),
+        ({"audio": "/a/path.wav", "model": "no/such"}, r"requests\[0\].*can't be measured"),
+        ({"audio": "/a/path.wav"}, r"requests\[0\]: how long '/a/path.wav' is can't be measured"),
         ({}, r"requests\[0\]: it has neither"),
         ("text", r"requests\[0\] is str, not a dict"),
     ],

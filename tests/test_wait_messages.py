@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hedra_provider.deferral import time_limit
 from hedra_provider.operators import HedraGenerateOperator
 from hedra_provider.sensors import HedraCreditsSensor, HedraGenerationSensor
 from hedra_provider.triggers import (
     HedraCreditsTrigger,
     HedraGenerationTrigger,
     HedraTurnTrigger,
-    time_limit,
 )
 from tests.airflow_names import AirflowException, AirflowFailException, AirflowSensorTimeout, TaskDeferred
 from tests.operators.conftest import told  # noqa: F401  a fixture

@@ -69,7 +69,8 @@ class SpeechRequest(_Body):
     """A ``text_to_speech`` request, or the inline speech of a video. Limits are those of Hedra's schema."""
 
     type: str = "text_to_speech"
-    voice_id: AssetId
+    # require_voice() requires it: an estimate can do without.
+    voice_id: AssetId | None = None
     text: NonEmptyText
     language: str = "auto"
     speed: float = Field(default=1.0, ge=0.7, le=1.2)
@@ -93,7 +94,7 @@ class VideoRequest(_Body):
     name: str | None = Field(default=None, max_length=255)
     ai_model_id: AssetId | None = None
     model_slug: NonEmptyText | None = None
-    start_keyframe_id: AssetId
+    start_keyframe_id: AssetId | None = None
     audio_id: AssetId | None = None
     audio_generation: SpeechRequest | None = None
     audio_start_ms: int | None = None
@@ -153,7 +154,7 @@ def find_model(model: str, catalogue: Iterable[Model]) -> Model | None:
 
 def avatar_video_request(
     *,
-    image_id: str,
+    image_id: str | None = None,
     audio_id: str | None = None,
     text: str | None = None,
     voice_id: str | None = None,
@@ -161,7 +162,7 @@ def avatar_video_request(
     speed: float = 1.0,
     stability: float = 1.0,
     text_prompt: str,
-    model: Mapping[str, str],
+    model: Mapping[str, str] | None = None,
     aspect_ratio: str,
     resolution: str,
     duration_ms: int | None = None,
@@ -173,6 +174,8 @@ def avatar_video_request(
 ) -> dict[str, Any]:
     """
     Build the body for a video of a portrait that speaks.
+
+    A model or an asset that is not known yet is left out: the caller adds it to the body.
 
     :param image_id: The asset id of the portrait.
     :param audio_id: The asset id of the audio, which sets the length of the video. Either this or ``text``.
@@ -194,7 +197,6 @@ def avatar_video_request(
     :return: The body, without ids.
     :raises HedraValueError: If a field is wrong; the error names it, its value and a right one.
     """
-    require_one_voice(audio_id, text, voice_id)
     speech = None
     if text is not None:
         speech = {
@@ -207,7 +209,7 @@ def avatar_video_request(
     body: dict[str, Any] = {
         "type": "video",
         "name": name,
-        **model,
+        **(model or {}),
         "start_keyframe_id": image_id,
         "audio_id": audio_id,
         "audio_generation": speech,
@@ -247,6 +249,21 @@ def require_one_voice(audio: str | None, text: str | None, voice_id: str | None)
         raise HedraValueError(
             "text is given without voice_id.",
             remedy="Give the id of a voice: HedraHook().list_voices() returns them all.",
+        )
+
+
+def require_voice(body: Mapping[str, Any]) -> None:
+    """
+    Check that inline speech has a voice, also where ``extra_request`` sets it.
+
+    :raises HedraValueError: If it has none.
+    """
+    speech = body.get("audio_generation")
+    if speech and not speech.get("voice_id"):
+        raise HedraValueError(
+            "audio_generation.voice_id: Field required.",
+            param="audio_generation.voice_id",
+            remedy="Nothing was sent.",
         )
 
 
@@ -393,12 +410,13 @@ def require_id(value: Any, param: str) -> str:
     return text
 
 
-def check_against_model(body: Mapping[str, Any], model: Model) -> None:
+def check_against_model(body: Mapping[str, Any], model: Model, *, has_audio: bool = False) -> None:
     """
     Check a video request against the published limits of its model.
 
     :param body: The request.
     :param model: Its model, from the catalogue.
+    :param has_audio: Whether the body gets its audio later. Default: False.
     :raises HedraValueError: If a limit is exceeded; the error names the field, its value and the limit.
     """
     inputs = body.get("generated_video_inputs") or {}
@@ -411,7 +429,8 @@ def check_against_model(body: Mapping[str, Any], model: Model) -> None:
     duration = inputs.get("duration_ms")
     if model.max_duration_ms and duration and duration > model.max_duration_ms:
         raise _not_accepted("duration_ms", duration, name, f"at most {model.max_duration_ms} ms")
-    if model.requires_audio_input and not (body.get("audio_id") or body.get("audio_generation")):
+    has_audio = has_audio or bool(body.get("audio_id") or body.get("audio_generation"))
+    if model.requires_audio_input and not has_audio:
         raise _not_accepted("audio_id", None, name, "a portrait and an audio")
     prompt = inputs.get("text_prompt") or ""
     if model.max_prompt_length and len(prompt) > model.max_prompt_length:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hedra_provider.api.errors import HedraError, HedraValueError
+from hedra_provider.api.redaction import shown
 from hedra_provider.arguments import (
     Argument,
     asset_id,
@@ -15,6 +17,7 @@ from hedra_provider.arguments import (
     text,
 )
 from hedra_provider.exceptions import as_airflow_errors
+from hedra_provider.hooks import HedraHook
 from hedra_provider.operators.base import HedraOperator, task_run
 from hedra_provider.storage import check_destination, worker_of
 from hedra_provider.storage.lineage import report_output
@@ -33,14 +36,17 @@ class HedraUploadAssetOperator(HedraOperator):
     Upload an image, an audio or a video to Hedra. The same bytes are uploaded once per workspace and type.
 
     Returns ``{"asset_id", "type", "name", "bytes", "duration_ms", "reused"}``. ``duration_ms`` is measured;
-    it is None for an image, and where it can't be told.
+    it is None for an image, and where it can't be measured.
 
-    :param source: A local path, or a URI that ObjectStoragePath opens (``s3://conn_id@bucket/key``).
-    :param asset_type: ``image``, ``audio`` or ``video``; by default what the file's content says, then its
-        name.
-    :param name: The asset's name; by default the file's.
-    :param reuse: Whether an asset that another task made of the same bytes will do. False: this task run
-        makes one of its own, once: a retry or a clear finds it again.
+    :param source: A local path, or a URI that ObjectStoragePath opens (``s3://conn_id@bucket/key``). A local
+        path needs a worker that has the file; a URI works on every worker. Required.
+    :param asset_type: ``image``, ``audio`` or ``video``. None: the type of the file's content, else of its
+        name. Default: ``None``.
+    :param name: The asset's name at Hedra. None: the file's name. Default: ``None``.
+    :param reuse: Whether an asset that another task made of the same bytes is reused. False: this task run
+        uploads its own once, and its retries and clears use that again. Default: ``True``.
+    :param workspace_id: The workspace that owns and pays. None: the connection's. Default: ``None``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
     """
 
     template_fields: Sequence[str] = ("source", "asset_type", "name", *HedraOperator.template_fields)
@@ -58,9 +64,11 @@ class HedraUploadAssetOperator(HedraOperator):
         asset_type: str | None = None,
         name: str | None = None,
         reuse: bool | None = True,
+        workspace_id: str | None = None,
+        hedra_conn_id: str = HedraHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(workspace_id=workspace_id, hedra_conn_id=hedra_conn_id, **kwargs)
         self.source = source
         self.asset_type = asset_type
         self.name = name
@@ -68,7 +76,7 @@ class HedraUploadAssetOperator(HedraOperator):
         self.reuse = read_argument(Argument(flag, default=True), reuse, "reuse")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Upload, or find what is there."""
+        """Upload, or reuse the asset of the same bytes."""
         with as_airflow_errors(context):
             self.read_arguments()
             with (
@@ -95,12 +103,14 @@ class HedraDownloadOperator(HedraOperator):
     Returns ``{"uri", "bytes", "worker", "generation_id", "asset_id"}``. ``worker`` is the host name of
     the worker if ``uri`` is a file on its disk, else None.
 
-    :param generation_id: The generation whose result to fetch: its id, or any dict with
-        ``generation_id``. Or:
-    :param asset_id: The asset to fetch: its id, or any dict with ``asset_id``; with
-    :param asset_type: its type: ``video``, ``audio`` or ``image``.
-    :param destination: A local path or a URI that ObjectStoragePath opens; ending in ``/`` it is a folder, in
-        which the file is named after its id.
+    :param destination: A local path or a URI that ObjectStoragePath opens. A path that ends in ``/`` is a
+        folder, in which the file is named after its id. A local path is on this worker's disk only. Required.
+    :param generation_id: The generation whose result to fetch: its id, or any dict with ``generation_id``.
+        Give it, or ``asset_id`` with ``asset_type``. Default: ``None``.
+    :param asset_id: The asset to fetch: its id, or any dict with ``asset_id``. Default: ``None``.
+    :param asset_type: The type of that asset: ``video``, ``audio`` or ``image``. Default: ``None``.
+    :param workspace_id: The workspace that owns and pays. None: the connection's. Default: ``None``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
     """
 
     template_fields: Sequence[str] = (
@@ -127,9 +137,11 @@ class HedraDownloadOperator(HedraOperator):
         generation_id: str | Mapping[str, Any] | None = None,
         asset_id: str | Mapping[str, Any] | None = None,
         asset_type: str | None = None,
+        workspace_id: str | None = None,
+        hedra_conn_id: str = HedraHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(workspace_id=workspace_id, hedra_conn_id=hedra_conn_id, **kwargs)
         self.destination = destination
         # Any, until read_arguments() makes it what it means.
         self.generation_id: Any = generation_id
@@ -138,9 +150,6 @@ class HedraDownloadOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Fetch and store."""
-        from hedra_provider.api.errors import HedraError, HedraValueError
-        from hedra_provider.api.redaction import shown
-
         with as_airflow_errors(context):
             self.read_arguments()
             if bool(self.generation_id) == bool(self.asset_id):

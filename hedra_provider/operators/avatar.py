@@ -6,24 +6,31 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hedra_provider.arguments import (
-    Argument,
-    asset_or_file,
-    flag,
-    milliseconds,
-    number,
-    read_argument,
-    request_body,
-    text,
-    whole_number,
-    word,
+from hedra_provider.api.requests import (
+    batch_size,
+    check_against_model,
+    find_model,
+    is_uuid,
+    not_in_catalogue,
+    require_one_voice,
+    require_voice,
 )
+from hedra_provider.arguments import Argument, flag, read_argument
+from hedra_provider.hooks import HedraHook
+from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS, AvatarRequest
 from hedra_provider.operators.draft import Draft
-from hedra_provider.operators.generation import GeneratingOperator
+from hedra_provider.operators.generation import (
+    DEFAULT_DEFERRABLE,
+    POLL_INTERVAL_SECONDS,
+    TIMEOUT_SECONDS,
+    GeneratingOperator,
+)
 from hedra_provider.storage.source import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
+    from typing import Literal
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.responses import Model
@@ -31,67 +38,71 @@ if TYPE_CHECKING:
     from hedra_provider.storage.source import SourceFile
     from hedra_provider.submission.pricing import Span
 
-TO_BE_UPLOADED = "00000000-0000-0000-0000-000000000000"
-"""Stands for the asset that a file will be."""
-
-FILE_ARGUMENTS: Mapping[str, Argument] = {
-    "image": Argument(
-        asset_or_file, required=True, remedy="Give an asset id, a path, or a URI such as s3://bucket/key."
-    ),
-    "audio": Argument(asset_or_file),
-}
-"""The arguments that are files, or assets that were made of files before."""
-
-REQUEST_ARGUMENTS: Mapping[str, Argument] = {
-    "text": Argument(text),
-    "voice_id": Argument(word),
-    "language": Argument(word, default="auto"),
-    "speed": Argument(number, default=1.0),
-    "stability": Argument(number, default=1.0),
-    "text_prompt": Argument(text, default="A person speaking to the camera"),
-    "model": Argument(word, default="avatar"),
-    "aspect_ratio": Argument(word, default="9:16"),
-    "resolution": Argument(word, default="720p"),
-    "duration_ms": Argument(milliseconds),
-    "audio_start_ms": Argument(milliseconds),
-    "seed": Argument(whole_number),
-    "name": Argument(text),
-    "extra_request": Argument(request_body),
-}
-"""The arguments that make the request, besides the files."""
-
 
 class HedraAvatarVideoOperator(GeneratingOperator):
     """
     Make a video of a portrait that speaks: upload what is a file, submit once, wait, store the result.
 
-    Give exactly one of ``audio`` and ``text``. Further parameters, what a retry does and what is returned:
+    Give exactly one of ``audio`` and ``text``. What a retry does and what is returned:
     :class:`hedra_provider.operators.generation.GeneratingOperator`.
 
     Arguments may come from a template, a form or an upstream task: ``docs/how-to/arguments.md`` says how each
     value is read.
 
     :param image: The portrait: an asset id, the output of a task that has one (any dict with ``asset_id``), a
-        local path, or a URI that ObjectStoragePath opens.
-    :param audio: The voice, likewise; it sets the length of the video.
-    :param text: What to say; Hedra makes the speech.
-    :param voice_id: Who says it: the id of a voice of ``GET /voices``.
-    :param language: Of the speech, e.g. ``English``; ``auto`` to recognise it.
-    :param speed: Of the speech, 0.7 to 1.2.
-    :param stability: Of the speech, 0 (most stable) to 1.
-    :param text_prompt: What is seen.
+        local path, or a URI that ObjectStoragePath opens. A local path needs a worker that has the file; a
+        URI works on every worker. Required.
+    :param audio: The voice, in the same forms. The video is as long as its audio and is billed per second.
+        Default: ``None``.
+    :param text: The text to speak; Hedra makes the speech, which is billed on top. Default: ``None``.
+    :param voice_id: The voice that speaks ``text``: an id of ``GET /voices``. Default: ``None``.
+    :param language: Language of the speech, e.g. ``English``; ``auto`` recognises it.
+        Default: ``'auto'``.
+    :param speed: Speed of the speech as a factor, 0.7 to 1.2. Faster speech makes a shorter, cheaper video.
+        Default: ``1.0``.
+    :param stability: Stability of the speech, 0 (most stable) to 1. Default: ``1.0``.
+    :param text_prompt: Description of the picture. Default: ``'A person speaking to the camera'``.
     :param model: ``avatar`` (talking head, up to 10 minutes), ``omnia`` (full-body motion, up to 8 s),
-        ``character-3``, or a slug or id of ``GET /models``.
-    :param aspect_ratio: E.g. ``9:16``.
-    :param resolution: E.g. ``720p``.
-    :param duration_ms: Length in milliseconds; left out, the video follows the audio.
-    :param audio_start_ms: Where the audio begins, in milliseconds; below 0 silence comes first.
-    :param seed: For output that can be repeated, where the model takes one.
-    :param name: The name that the result has at Hedra.
-    :param extra_request: Merged over the request: fields that this operator does not know. A dict, or its
-        JSON text.
-    :param reuse: Whether assets that others made of the same files will do. False: this generation gets its
-        own, once: a retry or a clear finds them again, and so asks for the same video.
+        ``character-3``, or a slug or id of ``GET /models``. Models differ in price per second.
+        Default: ``'avatar'``.
+    :param aspect_ratio: Width to height, e.g. ``16:9``. Default: ``'9:16'``.
+    :param resolution: E.g. ``540p``; a higher one may cost more. Default: ``'720p'``.
+    :param duration_ms: Length of the video in milliseconds; it cuts a longer audio. None: the length of the
+        audio. Default: ``None``.
+    :param audio_start_ms: Start within the audio, in milliseconds; below 0 the video begins with silence.
+        Default: ``None``.
+    :param seed: A number that makes the output repeatable, where the model takes one. Default: ``None``.
+    :param name: The result's name at Hedra. Default: ``None``.
+    :param extra_request: Fields that this operator does not know, merged over the request: a dict, or its
+        JSON text. They overrule the other arguments and are checked less. Default: ``None``.
+    :param reuse: Whether an asset that another task made of the same file is reused. False: this generation
+        uploads its own once, and its retries and clears use that again. Default: ``True``.
+    :param destination: The place to store the result: a local path or a URI that ObjectStoragePath opens. A
+        path that ends in ``/`` is a folder, as a batch needs. None: the file stays at Hedra, whose URLs
+        expire. Default: ``None``.
+    :param idempotency_key: The purpose of the generation, e.g. ``"shop/{{ task.name }}"``. Runs and tasks
+        with the same key share one generation and pay once, unless their requests differ. White space around
+        it does not count. None, or a template that renders nothing: each task run has its own key.
+        Default: ``None``.
+    :param on_clear: The effect of a clear of the task. ``adopt`` reuses the paid generation unless the
+        request changed; ``new`` pays for another one, and can't go with an ``idempotency_key``.
+        Default: ``'adopt'``.
+    :param max_credits: Limit of one submit, in credits. An estimate from Hedra's published prices is compared
+        by its upper bound, so a request close to the limit may be rejected. None: no limit.
+        Default: ``None``.
+    :param wait_for_completion: Whether to wait for the generation. False: the task ends after the submit, and
+        a later task must wait for the file and fetch it. Default: ``True``.
+    :param deferrable: Whether to wait in the triggerer, which frees the worker slot and needs a running
+        triggerer. Default: Airflow's ``[operators] default_deferrable``.
+    :param poll_interval: Longest pause between two polls, in seconds, or a timedelta. A short one notices the
+        end sooner and sends more requests. Default: ``15.0``.
+    :param timeout: Timeout of the wait for the generation, and before it of the wait for a retry slot after
+        a 429; in seconds, or a timedelta. An earlier ``execution_timeout`` counts instead.
+        Default: ``21600.0``.
+    :param validate: Whether to check the request against the account's models and their limits before the
+        submit; it costs one request. Default: ``True``.
+    :param workspace_id: The workspace that owns and pays. None: the connection's. Default: ``None``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
     """
 
     template_fields: Sequence[str] = (
@@ -111,24 +122,48 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         *,
         image: str | Mapping[str, Any],
         audio: str | Mapping[str, Any] | None = None,
-        text: str | None = None,
-        voice_id: str | None = None,
-        language: str = "auto",
-        speed: float = 1.0,
-        stability: float = 1.0,
-        text_prompt: str = "A person speaking to the camera",
-        model: str = "avatar",
-        aspect_ratio: str = "9:16",
-        resolution: str = "720p",
-        duration_ms: int | None = None,
-        audio_start_ms: int | None = None,
-        seed: int | None = None,
-        name: str | None = None,
-        extra_request: Mapping[str, Any] | str | None = None,
+        text: str | None = AvatarRequest.text,
+        voice_id: str | None = AvatarRequest.voice_id,
+        language: str = AvatarRequest.language,
+        speed: float = AvatarRequest.speed,
+        stability: float = AvatarRequest.stability,
+        text_prompt: str = AvatarRequest.text_prompt,
+        model: str = AvatarRequest.model,
+        aspect_ratio: str = AvatarRequest.aspect_ratio,
+        resolution: str = AvatarRequest.resolution,
+        duration_ms: int | None = AvatarRequest.duration_ms,
+        audio_start_ms: int | None = AvatarRequest.audio_start_ms,
+        seed: int | None = AvatarRequest.seed,
+        name: str | None = AvatarRequest.name,
+        extra_request: Mapping[str, Any] | str | None = AvatarRequest.extra_request,
         reuse: bool | None = True,
+        destination: str | None = None,
+        idempotency_key: str | None = None,
+        on_clear: Literal["adopt", "new"] | None = "adopt",
+        max_credits: int | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        poll_interval: timedelta | float = POLL_INTERVAL_SECONDS,
+        timeout: timedelta | float = TIMEOUT_SECONDS,
+        validate: bool = True,
+        workspace_id: str | None = None,
+        hedra_conn_id: str = HedraHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            destination=destination,
+            idempotency_key=idempotency_key,
+            on_clear=on_clear,
+            max_credits=max_credits,
+            wait_for_completion=wait_for_completion,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            validate=validate,
+            workspace_id=workspace_id,
+            hedra_conn_id=hedra_conn_id,
+            **kwargs,
+        )
         # Any, until read_arguments() makes it what it means.
         self.image: Any = image
         self.audio: Any = audio
@@ -153,21 +188,17 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         """
         Check everything that can be checked, then upload what is a file, and return what to submit.
 
-        :raises HedraValueError: If something can't be right; nothing was uploaded or spent then.
+        :raises HedraValueError: If something is wrong; nothing was uploaded or spent then.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.requests import (
-            check_against_model,
-            find_model,
-            not_in_catalogue,
-            require_one_voice,
-        )
 
         image, audio = self.image, self.audio
         require_one_voice(audio, self.text, self.voice_id)
+        # Checked without the account first: a wrong argument needs no key and no request.
+        request = AvatarRequest(**{name: getattr(self, name) for name in REQUEST_ARGUMENTS})
+        draft = request.draft(workspace_id=self.paying_workspace)
+        require_voice(draft.body)
         catalogue: list[Model] = []
-        # Checked without the account first: what is wrong in itself needs no key and no request.
-        self._body(_asset_or_stand_in(image), audio and _asset_or_stand_in(audio), catalogue)
         model = None
         if self.validate:
             # Inline speech costs extra: its models are asked for along with those of videos.
@@ -176,8 +207,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
             model = find_model(self.model, catalogue)
             if model is None:
                 raise not_in_catalogue(self.model, catalogue)
-            draft = self._body(_asset_or_stand_in(image), audio and _asset_or_stand_in(audio), catalogue)
-            check_against_model(draft, model)
+            check_against_model(draft.body, model, has_audio=bool(audio))
         only_for = None if self.reuse else run.key
         with ExitStack() as files:
             # Both are read before either is sent.
@@ -188,33 +218,19 @@ class HedraAvatarVideoOperator(GeneratingOperator):
             if voice:
                 audio_id = self.store_file(client, voice, only_for=only_for).asset_id
                 seconds = _seconds_of(voice)
-        return Draft(self._body(image_id, audio_id, catalogue), catalogue, seconds)
+        body = draft.fill(catalogue=catalogue, image_id=image_id, audio_id=audio_id)
+        return Draft(body, catalogue, seconds)
 
     def variations(self) -> int | None:
         """Return the ``batch_size`` of ``extra_request``."""
-        from hedra_provider.api.requests import batch_size
-
         return batch_size(self.extra_request) if isinstance(self.extra_request, Mapping) else 1
 
     def sources(self) -> Sequence[str]:
         """Return the portrait and the voice, where they are files."""
-        from hedra_provider.api.requests import is_uuid
-
         return [value for value in (self.image, self.audio) if value and not is_uuid(value)]
-
-    def _body(self, image_id: str, audio_id: str | None, catalogue: Sequence[Model]) -> dict[str, Any]:
-        return avatar_request(
-            {name: getattr(self, name) for name in REQUEST_ARGUMENTS},
-            image_id=image_id,
-            audio_id=audio_id,
-            catalogue=catalogue,
-            workspace_id=self.paying_workspace,
-        )
 
     def _open(self, files: ExitStack, value: str, kind: str, model: Model | None) -> SourceFile | None:
         """Open what is to be uploaded; None for what is an asset already."""
-        from hedra_provider.api.requests import is_uuid
-
         if is_uuid(value):
             return None
         cropped = self.duration_ms is not None or bool(self.audio_start_ms)
@@ -232,42 +248,3 @@ def _seconds_of(voice: SourceFile) -> Span:
     if voice.duration_ms is None or voice.at_most_ms is None:
         return UNKNOWN_SECONDS
     return measured_seconds(voice.duration_ms, voice.at_most_ms)
-
-
-def default_arguments() -> dict[str, Any]:
-    """Return what ``HedraAvatarVideoOperator`` asks for where a DAG does not say."""
-    return {name: argument.default for name, argument in REQUEST_ARGUMENTS.items()}
-
-
-def avatar_request(
-    arguments: Mapping[str, Any],
-    *,
-    image_id: str,
-    audio_id: str | None,
-    catalogue: Sequence[Model],
-    workspace_id: str | None = None,
-) -> dict[str, Any]:
-    """
-    Return the body, without ids, that arguments of ``HedraAvatarVideoOperator`` ask for.
-
-    :param arguments: All that :func:`default_arguments` names, as :data:`REQUEST_ARGUMENTS` reads them.
-    :param image_id: The portrait's asset.
-    :param audio_id: The voice's asset, None where a text is spoken.
-    :param catalogue: The account's models.
-    :raises HedraValueError: If it can't be right.
-    """
-    from hedra_provider.api.requests import avatar_video_request, batch_size, model_fields, reject_ids
-
-    asked = dict(arguments)
-    extra = asked["extra_request"] or {}
-    reject_ids(extra)
-    batch_size(extra)
-    asked["model"] = model_fields(asked["model"], catalogue)
-    return avatar_video_request(image_id=image_id, audio_id=audio_id, workspace_id=workspace_id, **asked)
-
-
-def _asset_or_stand_in(value: str) -> str:
-    """Return the asset id, or a stand-in for the one that the file will have."""
-    from hedra_provider.api.requests import is_uuid
-
-    return value if is_uuid(value) else TO_BE_UPLOADED

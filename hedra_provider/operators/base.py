@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import BaseOperator
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from hedra_provider.api.errors import HedraBadRequestError, remedy_for
+from hedra_provider.api.redaction import clean, shown
 from hedra_provider.arguments import Argument, read_arguments, word
 from hedra_provider.hooks import HedraHook
 from hedra_provider.storage.lineage import report_input
@@ -74,9 +76,9 @@ class HedraOperator(BaseOperator):
 
     def read_arguments(self) -> None:
         """
-        Read the template fields as what they mean: the first step of everything that the operator executes.
+        Read the template fields by their table: the first step of everything that the operator executes.
 
-        :raises HedraValueError: Naming the first that can't be meant.
+        :raises HedraValueError: Naming the first field that has a wrong value.
         """
         # Past Airflow's __setattr__, which looks for XComs in every value: there are none left by now.
         vars(self).update(read_arguments(self.arguments, vars(self)))
@@ -100,18 +102,16 @@ class HedraOperator(BaseOperator):
         param: str | None = None,
     ) -> StoredAsset:
         """
-        Upload a file, unless the same bytes are there already: in this workspace, as this type of asset.
+        Upload a file, unless an asset of the same bytes exists: in this workspace, of this type.
 
         :param source: As :func:`hedra_provider.storage.source.open_media` opens it.
-        :param only_for: The key of the task run that wants an asset of its own; None: any is good.
+        :param only_for: The key of the task run that needs an asset of its own. Default: None, any asset is
+            reused.
         :param param: The operator's parameter that named the file, for messages; by default it is called like
             the file's type.
         :raises HedraError: If it could not be uploaded. Where Hedra rejects the file, the error names the
             parameter and the file.
         """
-        from hedra_provider.api.errors import HedraBadRequestError
-        from hedra_provider.api.redaction import clean
-
         try:
             stored = self.hook.store_source(client, source, self.paying_workspace, only_for=only_for)
         except HedraBadRequestError as error:
@@ -138,9 +138,6 @@ def _name_file(error: HedraError, source: SourceFile, param: str) -> None:
 
     :param param: The parameter that named the file.
     """
-    from hedra_provider.api.errors import remedy_for
-    from hedra_provider.api.redaction import shown
-
     if error.param not in (None, "file"):
         # About another field: the workspace, the name.
         return

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hedra_provider.api.errors import HedraValueError
+from hedra_provider.api.redaction import shown
+from hedra_provider.api.requests import batch_size, is_uuid, require_one_voice
 from hedra_provider.arguments import (
     Argument,
     read_argument,
@@ -14,13 +17,8 @@ from hedra_provider.arguments import (
     whole_credits,
 )
 from hedra_provider.exceptions import as_airflow_errors
-from hedra_provider.operators.avatar import (
-    FILE_ARGUMENTS,
-    REQUEST_ARGUMENTS,
-    TO_BE_UPLOADED,
-    avatar_request,
-    default_arguments,
-)
+from hedra_provider.hooks import HedraHook
+from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS, AvatarRequest
 from hedra_provider.operators.base import HedraOperator
 from hedra_provider.xcom import outputs
 
@@ -45,18 +43,20 @@ _PRICED = (
 
 class HedraCreditsCheckOperator(HedraOperator):
     """
-    Estimate what requests will cost together; fail if that is more than may be spent or than is there.
+    Estimate what requests will cost together; fail if that is more than the limit or than the balance.
 
     Put it before a mapped task: credits that run out in the middle of a batch leave half of it made.
-    Returns ``{"requests", "low", "high", "available", "workspace_id"}``: how many requests there are, the
-    credits that they will cost at the least and at the most, the credits that are there, and the workspace
-    that pays.
+    Returns ``{"requests", "low", "high", "available", "workspace_id"}``: the number of requests, the lower
+    and the upper bound of their cost in credits, the balance in credits, and the workspace that pays.
 
-    :param requests: What will be asked for: bodies of ``POST /generations`` (with ``type``), or arguments of
-        ``HedraAvatarVideoOperator``, which are estimated as that operator estimates them. Of these ``model``,
-        ``aspect_ratio``, ``resolution``, ``duration_ms``, ``audio_start_ms``, ``text``, ``speed`` and
-        ``extra_request`` make the price, and ``audio`` where it is an asset's id.
-    :param max_credits: The most that all of them may cost. None: what is there.
+    :param requests: The requests to estimate: bodies of ``POST /generations`` (with ``type``), or arguments
+        of ``HedraAvatarVideoOperator``, which are estimated as that operator estimates them. Of these
+        ``model``, ``aspect_ratio``, ``resolution``, ``duration_ms``, ``audio_start_ms``, ``text``, ``speed``
+        and ``extra_request`` decide the price, and ``audio`` where it is an asset's id. Required.
+    :param max_credits: Limit of all requests together, in credits; it is compared with the upper bound of the
+        estimate. None: the balance is the limit. Default: ``None``.
+    :param workspace_id: The workspace that owns and pays. None: the connection's. Default: ``None``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
     """
 
     template_fields: Sequence[str] = ("requests", "max_credits", *HedraOperator.template_fields)
@@ -68,9 +68,15 @@ class HedraCreditsCheckOperator(HedraOperator):
     }
 
     def __init__(
-        self, *, requests: Sequence[Mapping[str, Any]], max_credits: int | None = None, **kwargs: Any
+        self,
+        *,
+        requests: Sequence[Mapping[str, Any]],
+        max_credits: int | None = None,
+        workspace_id: str | None = None,
+        hedra_conn_id: str = HedraHook.default_conn_name,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(workspace_id=workspace_id, hedra_conn_id=hedra_conn_id, **kwargs)
         self.requests = requests
         self.max_credits = max_credits
 
@@ -86,7 +92,7 @@ class HedraCreditsCheckOperator(HedraOperator):
                 models = client.run(calls.list_models())
                 bodies = [_body(index, row, models) for index, row in enumerate(self.requests)]
                 estimates = client.run(estimate_requests(bodies, catalogue=models))
-                found = total([_told(index, one) for index, one in enumerate(estimates)])
+                found = total([_known(index, one) for index, one in enumerate(estimates)])
                 workspace_id = self.paying_workspace
                 available = client.run(calls.get_credits()).available(workspace_id)
                 many = f"{len(bodies)} request{'' if len(bodies) == 1 else 's'}"
@@ -100,9 +106,6 @@ class HedraCreditsCheckOperator(HedraOperator):
 
 
 def _body(index: int, row: Any, models: Sequence[Model]) -> Mapping[str, Any]:
-    from hedra_provider.api.errors import HedraValueError
-    from hedra_provider.api.requests import batch_size
-
     where = f"requests[{index}]"
     if not isinstance(row, Mapping):
         raise HedraValueError(f"{where} is {type(row).__name__}, not a dict.", param="requests")
@@ -115,12 +118,10 @@ def _body(index: int, row: Any, models: Sequence[Model]) -> Mapping[str, Any]:
         raise
 
 
-def _told(index: int, found: Estimate | None) -> Estimate:
-    from hedra_provider.api.errors import HedraValueError
-
+def _known(index: int, found: Estimate | None) -> Estimate:
     if found is None:
         raise HedraValueError(
-            f"requests[{index}]: what it will cost can't be told; its model is not in the catalogue, "
+            f"requests[{index}]: its cost is unknown; its model is not in the catalogue, "
             "publishes no price, or no length is known.",
             param="requests",
             remedy="Give a text, an audio's asset id, or duration_ms. Nothing was submitted.",
@@ -130,28 +131,20 @@ def _told(index: int, found: Estimate | None) -> Estimate:
 
 def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     """Return the body of the avatar video that these arguments ask for, as far as it makes the price."""
-    from hedra_provider.api.errors import HedraValueError
-    from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import is_uuid
-
-    asked = default_arguments() | read_arguments({name: REQUEST_ARGUMENTS[name] for name in _PRICED}, row)
-    audio, audio_id = read_argument(FILE_ARGUMENTS["audio"], row.get("audio"), "audio"), None
-    if audio or not asked["text"]:
-        audio_id = audio if audio and is_uuid(audio) else TO_BE_UPLOADED
-    if asked["text"]:
-        # Who speaks makes no price, and need not be known yet.
-        asked["voice_id"] = TO_BE_UPLOADED
-    body = avatar_request(asked, image_id=TO_BE_UPLOADED, audio_id=audio_id, catalogue=models)
-    if body.get("audio_id") != TO_BE_UPLOADED:
+    request = AvatarRequest(**read_arguments({name: REQUEST_ARGUMENTS[name] for name in _PRICED}, row))
+    audio = read_argument(FILE_ARGUMENTS["audio"], row.get("audio"), "audio")
+    if audio:
+        require_one_voice(audio, request.text, None)
+    # The portrait and the voice's id have no price: they need not be known yet.
+    audio_id = audio if audio and is_uuid(audio) else None
+    body = request.draft().fill(catalogue=models, audio_id=audio_id)
+    if request.text or "audio_id" in body or "duration_ms" in body["generated_video_inputs"]:
         return body
-    # An audio that is not there yet, or not named: what was asked for says how long the video gets.
-    del body["audio_id"]
-    if "duration_ms" not in body["generated_video_inputs"]:
-        raise HedraValueError(
-            f"how long {shown(audio)} is can't be told from here."
-            if audio
-            else "it has neither audio, text nor duration_ms.",
-            param="requests",
-            remedy="Give duration_ms, or upload it first and give its asset id." if audio else None,
-        )
-    return body
+    # The length of the audio is not known from here, and no length is given.
+    raise HedraValueError(
+        f"how long {shown(audio)} is can't be measured from here."
+        if audio
+        else "it has neither audio, text nor duration_ms.",
+        param="requests",
+        remedy="Give duration_ms, or upload it first and give its asset id." if audio else None,
+    )

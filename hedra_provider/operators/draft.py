@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.api.requests import batch_size
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -41,8 +43,6 @@ def resume_state(draft: Draft | None, cost: str | None) -> dict[str, str | None]
     :param cost: What it costs by the estimate.
     :return: ``request``, the body as JSON text, and ``cost``, what it costs by the estimate; or nothing.
     """
-    from hedra_provider.api.requests import batch_size
-
     request = json.dumps(dict(draft.body)) if draft else None
     if draft is None or request is None or len(request) > MAX_KEPT_CHARACTERS:
         return {}

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hedra_provider.api.errors import HedraValueError
+from hedra_provider.api.requests import (
+    batch_size,
+    check_against_model,
+    find_model,
+    not_in_catalogue,
+    reject_ids,
+    require_json,
+)
 from hedra_provider.arguments import Argument, is_given, request_body
+from hedra_provider.hooks import HedraHook
 from hedra_provider.operators.draft import Draft
-from hedra_provider.operators.generation import GeneratingOperator
+from hedra_provider.operators.generation import (
+    DEFAULT_DEFERRABLE,
+    POLL_INTERVAL_SECONDS,
+    TIMEOUT_SECONDS,
+    GeneratingOperator,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
+    from typing import Literal
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.operators.task_run import TaskRun
@@ -20,12 +37,38 @@ class HedraGenerateOperator(GeneratingOperator):
     """
     Generate with any request body of ``POST /generations``, wait for it, and store the result.
 
-    Further parameters, what a retry does and what is returned:
+    What a retry does and what is returned:
     :class:`hedra_provider.operators.generation.GeneratingOperator`.
 
     :param request: The body, with ``type`` and without ids: a dict, or its JSON text. Fields that take an
-        asset's id take a dict with ``asset_id`` too, and numbers may be texts. With a
-        ``batch_size`` above 1 its variations are paid for, adopted and replaced one by one.
+        asset's id take a dict with ``asset_id`` too, and numbers may be texts. With a ``batch_size`` above 1
+        its variations are paid for, adopted and replaced one by one. Required.
+    :param destination: The place to store the result: a local path or a URI that ObjectStoragePath opens. A
+        path that ends in ``/`` is a folder, as a batch needs. None: the file stays at Hedra, whose URLs
+        expire. Default: ``None``.
+    :param idempotency_key: The purpose of the generation, e.g. ``"shop/{{ task.name }}"``. Runs and tasks
+        with the same key share one generation and pay once, unless their requests differ. White space around
+        it does not count. None, or a template that renders nothing: each task run has its own key.
+        Default: ``None``.
+    :param on_clear: The effect of a clear of the task. ``adopt`` reuses the paid generation unless the
+        request changed; ``new`` pays for another one, and can't go with an ``idempotency_key``.
+        Default: ``'adopt'``.
+    :param max_credits: Limit of one submit, in credits. An estimate from Hedra's published prices is compared
+        by its upper bound, so a request close to the limit may be rejected. None: no limit.
+        Default: ``None``.
+    :param wait_for_completion: Whether to wait for the generation. False: the task ends after the submit, and
+        a later task must wait for the file and fetch it. Default: ``True``.
+    :param deferrable: Whether to wait in the triggerer, which frees the worker slot and needs a running
+        triggerer. Default: Airflow's ``[operators] default_deferrable``.
+    :param poll_interval: Longest pause between two polls, in seconds, or a timedelta. A short one notices the
+        end sooner and sends more requests. Default: ``15.0``.
+    :param timeout: Timeout of the wait for the generation, and before it of the wait for a retry slot after
+        a 429; in seconds, or a timedelta. An earlier ``execution_timeout`` counts instead.
+        Default: ``21600.0``.
+    :param validate: Whether to check a video whose body names its model against the account's models and
+        their limits before the submit; it costs one request. Default: ``True``.
+    :param workspace_id: The workspace that owns and pays. None: the connection's. Default: ``None``.
+    :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
     """
 
     template_fields: Sequence[str] = ("request", *GeneratingOperator.template_fields)
@@ -37,8 +80,37 @@ class HedraGenerateOperator(GeneratingOperator):
         **GeneratingOperator.arguments,
     }
 
-    def __init__(self, *, request: Mapping[str, Any] | str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        request: Mapping[str, Any] | str,
+        destination: str | None = None,
+        idempotency_key: str | None = None,
+        on_clear: Literal["adopt", "new"] | None = "adopt",
+        max_credits: int | None = None,
+        wait_for_completion: bool = True,
+        deferrable: bool = DEFAULT_DEFERRABLE,
+        poll_interval: timedelta | float = POLL_INTERVAL_SECONDS,
+        timeout: timedelta | float = TIMEOUT_SECONDS,
+        validate: bool = True,
+        workspace_id: str | None = None,
+        hedra_conn_id: str = HedraHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            destination=destination,
+            idempotency_key=idempotency_key,
+            on_clear=on_clear,
+            max_credits=max_credits,
+            wait_for_completion=wait_for_completion,
+            deferrable=deferrable,
+            poll_interval=poll_interval,
+            timeout=timeout,
+            validate=validate,
+            workspace_id=workspace_id,
+            hedra_conn_id=hedra_conn_id,
+            **kwargs,
+        )
         # Any, until read_arguments() makes it what it means.
         self.request: Any = request
 
@@ -46,18 +118,9 @@ class HedraGenerateOperator(GeneratingOperator):
         """
         Check the body; where it is a video that names its model, against that model's limits too.
 
-        :raises HedraValueError: If it can't be right.
+        :raises HedraValueError: If the request is wrong.
         """
         from hedra_provider.api import calls
-        from hedra_provider.api.errors import HedraValueError
-        from hedra_provider.api.requests import (
-            batch_size,
-            check_against_model,
-            find_model,
-            not_in_catalogue,
-            reject_ids,
-            require_json,
-        )
 
         require_json(self.request, "request")
         body = dict(self.request)
@@ -83,8 +146,6 @@ class HedraGenerateOperator(GeneratingOperator):
 
     def variations(self) -> int | None:
         """Return the ``batch_size`` of the request."""
-        from hedra_provider.api.requests import batch_size
-
         return batch_size(self.request) if isinstance(self.request, Mapping) else None
 
     def _name(self) -> str | None:

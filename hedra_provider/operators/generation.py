@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 from airflow.providers.common.compat.sdk import conf
 
+from hedra_provider.api.errors import HedraRateLimitError, HedraValueError, join_sentences
+from hedra_provider.api.redaction import shown
+from hedra_provider.api.requests import batch_size, reject_ids
 from hedra_provider.arguments import (
     Argument,
     Reader,
@@ -21,44 +24,29 @@ from hedra_provider.arguments import (
     seconds,
     whole_credits,
 )
-from hedra_provider.events import read_event, read_turn_event, told_ids
+from hedra_provider.deferral import defer_until, time_limit, wait_seconds
+from hedra_provider.events import generation_ids_of, read_event, read_retry_slot_event
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator
 from hedra_provider.operators.draft import Draft, resume_state
-from hedra_provider.operators.paid_step import PaidStep
-from hedra_provider.operators.payment import estimate_cost, log_result, naming_paid
 from hedra_provider.operators.task_run import TaskRun
-from hedra_provider.storage import check_destination, worker_of
-from hedra_provider.storage.lineage import report_input, report_output
-from hedra_provider.storage.result import store_result
-from hedra_provider.triggers import (
-    HedraGenerationTrigger,
-    HedraTurnTrigger,
-    deferral,
-    patience_seconds,
-    time_limit,
-)
-from hedra_provider.xcom import (
-    XCOM_ADOPTED,
-    XCOM_ESTIMATE,
-    XCOM_ID,
-    XCOM_IDS,
-    XCOM_RESULT,
-    XCOM_RESULTS,
-    generation_result,
-    outputs,
-    read_rows,
-)
+from hedra_provider.storage import check_destination
+from hedra_provider.storage.lineage import report_input
+from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
+from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.errors import HedraError
     from hedra_provider.api.responses import Generation
+    from hedra_provider.operators.paid_step import PaidStep
+    from hedra_provider.operators.result_step import ResultStep
     from hedra_provider.submission.submit import Submission
 
 POLL_INTERVAL_SECONDS = 15.0
@@ -71,33 +59,19 @@ class GeneratingOperator(HedraOperator):
     The base of the operators that cost credits.
 
     A task run pays for one generation, however often it is retried: the generation's id is made from the
-    task run, and what exists under it is adopted. A retry adopts what its earlier tries paid for before it
-    reads any source, so it may run on another worker. Returns, and pushes as XCom ``generation``, the dict of
-    :func:`hedra_provider.xcom.generation_result`; ``generation_id`` is pushed before the submit, and
-    ``credit_estimate`` where it could be told.
+    task run, and a generation that exists under that id is adopted. A retry adopts what its earlier tries
+    paid for before it reads any source, so it may run on another worker. Returns, and pushes as XCom
+    ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`; ``generation_id`` is pushed
+    before the submit, and ``credit_estimate`` where an estimate is possible.
 
     A request with a ``batch_size`` makes several variations, each of them paid for once; one that failed is
     replaced by a retry, alone. Their ids are pushed as ``generation_ids`` before the submit, their dicts as
     ``generations``; ``generation`` is that of the first which is complete.
 
     A rate-limited submit is repeated in place for 30 s. Then, with ``deferrable``, the task waits in the
-    triggerer for a retry slot and goes on at the submit, without using up a retry.
+    triggerer for a retry slot and continues at the submit, without using up a retry.
 
-    :param destination: Where to store the result: a local path or a URI that ObjectStoragePath opens; ending
-        in ``/`` it is a folder, as it must be for a batch. None: the file stays at Hedra.
-    :param idempotency_key: What the generation is for, e.g. ``"shop/{{ task.name }}"``: runs and tasks that
-        share it share the generation, unless their requests differ. White space around it does not count. By
-        default one per task run; so it is where a template renders nothing, or "None".
-    :param on_clear: What a clear of the task means: ``adopt`` gives back what was paid for unless the request
-        was changed, ``new`` pays for another (not with an ``idempotency_key``: change that instead).
-    :param max_credits: The most that one submit may cost. An estimate from Hedra's published prices is
-        compared by its upper bound; what may cost more fails before it is submitted. None: no limit.
-    :param wait_for_completion: Whether to wait; without it the task ends right after the submit.
-    :param deferrable: Whether to wait in the triggerer, without a worker.
-    :param poll_interval: Seconds between two polls at the most.
-    :param timeout: Seconds to wait for the generation; and, before, for a retry slot to submit it.
-    :param validate: Whether to check that the account has the model, and the request against the limits that
-        the model publishes. ``HedraGenerateOperator`` checks that of a video whose body names a model only.
+    Parameters: :class:`hedra_provider.operators.generate.HedraGenerateOperator` documents each.
     """
 
     template_fields: Sequence[str] = (
@@ -123,8 +97,8 @@ class GeneratingOperator(HedraOperator):
         max_credits: int | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = DEFAULT_DEFERRABLE,
-        poll_interval: float = POLL_INTERVAL_SECONDS,
-        timeout: float = TIMEOUT_SECONDS,
+        poll_interval: timedelta | float = POLL_INTERVAL_SECONDS,
+        timeout: timedelta | float = TIMEOUT_SECONDS,
         validate: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -155,7 +129,7 @@ class GeneratingOperator(HedraOperator):
         """
         Return what to submit, checked and without ids.
 
-        :raises HedraValueError: If it can't be right.
+        :raises HedraValueError: If the request is wrong.
         """
         raise NotImplementedError
 
@@ -164,7 +138,7 @@ class GeneratingOperator(HedraOperator):
         return 1
 
     def sources(self) -> Sequence[str]:
-        """Return the files that the request is made from, as paths and URIs; not what is at Hedra already."""
+        """Return the files that the request is made from, as paths and URIs; assets are none."""
         return ()
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -177,17 +151,17 @@ class GeneratingOperator(HedraOperator):
     def execute_turn(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
-        """Go on at the submit, after the trigger gave this task a retry slot."""
+        """Continue at the submit, after the trigger gave this task a retry slot."""
         with as_airflow_errors(context):
             self.read_arguments()
             with self.hook.get_conn() as client:
                 run = self._task_run(context)
-                left = read_turn_event(event, run.first_id)
+                left = read_retry_slot_event(event, run.first_id)
                 draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
                 since, unknown = left.get("refused_since"), left.get("in_doubt", True)
                 if since is None and end_time:
                     # An event that is not this task's gives it no new time.
-                    since = end_time - patience_seconds(self)
+                    since = end_time - wait_seconds(self)
                 if draft:
                     self._report_sources()
                 run = replace(run, is_resumed=True)
@@ -198,20 +172,20 @@ class GeneratingOperator(HedraOperator):
     def execute_complete(
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
-        """Go on after the trigger fired: fetch what is complete, fail with what failed."""
+        """Continue after the trigger fired: store what is complete, or fail with the generation's error."""
         with as_airflow_errors(context):
             self.read_arguments()
-        told, mine = told_ids(event), self._submitted_ids(context, event)
-        if mine and told != [one.lower() for one in mine]:
+        event_ids, mine = generation_ids_of(event), self._submitted_ids(context, event)
+        if mine and event_ids != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
-            self.log.warning("Ignored an event about generation %s; still waiting for %s.", told, mine)
-            self._defer_for(mine, end_time or time.time() + patience_seconds(self))
+            self.log.warning("Ignored an event about generation %s; still waiting for %s.", event_ids, mine)
+            self._defer_for(mine, end_time or time.time() + wait_seconds(self))
         self._report_sources()
-        with as_airflow_errors(context), self._naming_paid(self._task_run(context), told):
+        with as_airflow_errors(context), self._naming_paid(self._task_run(context), event_ids):
             generations = read_event(event)
             adopted = self._pulled(context, XCOM_ADOPTED) or {}
             with self.hook.get_conn() as client:
-                return self._finish(context, generations, client, adopted)
+                return self._result_step(context, client, adopted).finish(generations)
 
     def _task_run(self, context: Context) -> TaskRun:
         return TaskRun.of(
@@ -222,6 +196,8 @@ class GeneratingOperator(HedraOperator):
         )
 
     def _naming_paid(self, run: TaskRun, generation_ids: Sequence[str]) -> AbstractContextManager[None]:
+        from hedra_provider.operators.payment import naming_paid
+
         return naming_paid(run, generation_ids, clear_adopts=self.on_clear == "adopt")
 
     def _generate(
@@ -241,7 +217,7 @@ class GeneratingOperator(HedraOperator):
         :param refused_since: Epoch seconds of the first answer that was rate-limited.
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         """
-        from hedra_provider.api.errors import HedraRateLimitError
+        from hedra_provider.operators.paid_step import PaidStep
         from hedra_provider.submission.submit import RETRY_IN_PLACE_SECONDS
 
         self._paid = paid = PaidStep(client, run, context["ti"], self.log, on_clear=self.on_clear)
@@ -253,7 +229,7 @@ class GeneratingOperator(HedraOperator):
                     self.hook.check_async_reading()
                 submissions = paid.submit(
                     draft,
-                    cost=lambda missing: self._estimate(paid, draft, missing),
+                    max_credits=self.max_credits,
                     retry_in_place_seconds=0.0 if refused_since else RETRY_IN_PLACE_SECONDS,
                     outcome_unknown=outcome_unknown,
                 )
@@ -264,15 +240,30 @@ class GeneratingOperator(HedraOperator):
         generations = [submission.generation for submission in submissions]
         ids = [generation.id for generation in generations]
         with self._naming_paid(run, ids):
-            end_time = time.time() + patience_seconds(self)
+            results = self._result_step(context, client, paid.adopted)
+            end_time = time.time() + wait_seconds(self)
             running = [generation.id for generation in generations if not generation.is_finished]
             if running and not self.wait_for_completion:
-                return self._end_without_waiting(context, client, generations, paid.adopted)
+                return results.end_without_waiting(generations)
             if running and self.deferrable:
                 self._defer_for(ids, end_time)
             waited = {one: self._wait_here(client, one, end_time) for one in running}
             generations = [waited.get(generation.id, generation) for generation in generations]
-            return self._finish(context, generations, client, paid.adopted)
+            return results.finish(generations)
+
+    def _result_step(self, context: Context, client: HedraClient, adopted: Mapping[str, bool]) -> ResultStep:
+        from hedra_provider.operators.result_step import ResultStep
+
+        return ResultStep(
+            client=client,
+            hook=self.hook,
+            context=context,
+            log=self.log,
+            destination=self.destination,
+            name=self._name(),
+            workspace_id=self.paying_workspace,
+            adopted=adopted,
+        )
 
     def _adopt(self, paid: PaidStep) -> list[Submission] | None:
         """
@@ -285,67 +276,18 @@ class GeneratingOperator(HedraOperator):
         if plans is None:
             return None
         with paid.left_to_other_workers(len(plans)):
-            self._check_destination(len(plans))
+            _check_destination(self.destination, len(plans))
         self._report_sources()
         return paid.adopt(plans)
 
     def _checked_draft(self, paid: PaidStep) -> Draft:
-        from hedra_provider.api.requests import batch_size, reject_ids
-
         with paid.left_to_other_workers(self.variations() or 1):
             # Before anything is spent; a folder that can't be written to is found later all the same.
-            self._check_destination()
+            _check_destination(self.destination)
             draft = self.draft_request(paid.client, paid.run)
             reject_ids(draft.body)
-            self._require_folder(batch_size(draft.body))
+            _require_folder(self.destination, batch_size(draft.body))
             return draft
-
-    def _estimate(self, paid: PaidStep, draft: Draft, generations: int) -> str | None:
-        """Return in words what a submit costs, None where that can't be told."""
-        found = estimate_cost(
-            paid.client,
-            draft,
-            generations,
-            max_credits=self.max_credits,
-            task_id=self.task_id,
-            log=self.log,
-        )
-        if found is None:
-            return None
-        paid.ti.xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
-        return str(found)
-
-    def _check_destination(self, variations: int = 1) -> None:
-        if self.destination:
-            check_destination(self.destination)
-            self._require_folder(variations)
-
-    def _require_folder(self, variations: int) -> None:
-        """Reject a destination that is one file for several variations."""
-        from hedra_provider.api.errors import HedraValueError
-        from hedra_provider.api.redaction import shown
-
-        destination = self.destination
-        if destination and variations > 1 and not destination.endswith("/"):
-            raise HedraValueError(
-                f"destination: {shown(destination)} names one file, but a batch makes several.",
-                param="destination",
-                remedy="End it with / to name each file after its generation. Nothing was submitted.",
-            )
-
-    def _end_without_waiting(
-        self,
-        context: Context,
-        client: HedraClient,
-        generations: Sequence[Generation],
-        adopted: Mapping[str, bool],
-    ) -> dict[str, Any]:
-        """End right after the submit; what it costs is known by then."""
-        rows = read_rows(client, [generation.id for generation in generations], self.log)
-        results = self._results(generations, rows, adopted)
-        for result in results:
-            log_result(result, waited=False, log=self.log)
-        return self._push(context, results)
 
     def _defer_for_turn(
         self,
@@ -356,7 +298,6 @@ class GeneratingOperator(HedraOperator):
         refused_since: float,
     ) -> None:
         """Wait in the triggerer for a retry slot, unless the time for that is over."""
-        from hedra_provider.api.errors import join_sentences
         from hedra_provider.polling.rate_limit import retry_slot_delay_seconds
 
         now = time.time()
@@ -364,7 +305,7 @@ class GeneratingOperator(HedraOperator):
         delay = retry_slot_delay_seconds(
             waited=now - refused_since, retry_after=error.retry_after, jitter=jitter
         )
-        end_time = refused_since + patience_seconds(self)
+        end_time = refused_since + wait_seconds(self)
         if not (self.deferrable and error.retryable) or now + delay > end_time:
             return
         waiting = f"Waiting in the triggerer for a retry slot, for at least {delay:.0f} s"
@@ -378,7 +319,7 @@ class GeneratingOperator(HedraOperator):
             hedra_conn_id=self.hedra_conn_id,
             **resume_state(draft, self._paid.cost if self._paid else None),
         )
-        self.defer(**deferral(trigger, end_time=end_time, method_name="execute_turn"))
+        defer_until(self, trigger, end_time=end_time, method_name="execute_turn")
 
     def _defer_for(self, generation_ids: Sequence[str], end_time: float) -> NoReturn:
         trigger = HedraGenerationTrigger(
@@ -389,15 +330,14 @@ class GeneratingOperator(HedraOperator):
             cost=self._paid.cost if self._paid else None,
             time_limit=time_limit(self),
         )
-        self.defer(**deferral(trigger, end_time=end_time))
-        raise AssertionError("defer() raises")
+        defer_until(self, trigger, end_time=end_time)
 
     def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
-        """Return the generations that this try submitted or adopted, as it said itself."""
+        """Return the generations that this try submitted or adopted, from its own XCom."""
         first = self._pulled(context, XCOM_ID)
         if not isinstance(first, str):
             return []
-        if told_ids(event) == [first.lower()]:
+        if generation_ids_of(event) == [first.lower()]:
             return [first]
         return list(self._pulled(context, XCOM_IDS) or [first])
 
@@ -408,22 +348,14 @@ class GeneratingOperator(HedraOperator):
         return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
 
     def on_kill(self) -> None:
-        """Say what runs on, and that nothing is lost: Hedra has no cancel, and Airflow does not say why."""
-        ids, cost = (self._paid.generation_ids, self._paid.cost) if self._paid else ((), None)
-        if not ids:
+        """Log what runs on, and that nothing is lost: Hedra has no cancel, and Airflow gives no reason."""
+        if self._paid and self._paid.generation_ids:
+            self._paid.log_stopped()
+        else:
             self.log.warning("Airflow stops this try. It has submitted nothing.")
-            return
-        self.log.warning(
-            "Airflow stops this try. Generation %s, if it was submitted, runs on at Hedra and costs %s. %s",
-            ", ".join(ids),
-            cost or "what Hedra charges",
-            'A retry adopts it without paying again. A clear pays for another, as on_clear is "new".'
-            if self.on_clear == "new"
-            else "A retry or a clear of the task adopts it without paying again.",
-        )
 
     def _report_sources(self) -> None:
-        """Tell lineage what an earlier process of this try uploaded: what that one told ended with it."""
+        """Report the uploads of an earlier process of this try to lineage: its own report ended with it."""
         for source in self.sources():
             report_input(self.hook, source)
 
@@ -440,73 +372,6 @@ class GeneratingOperator(HedraOperator):
         )
         return client.run(wait)
 
-    def _finish(
-        self,
-        context: Context,
-        generations: Sequence[Generation],
-        client: HedraClient,
-        adopted: Mapping[str, bool],
-    ) -> dict[str, Any]:
-        """Read what it cost, store what is complete, and leave the facts in XCom whatever happens."""
-        from hedra_provider.api.error_bodies import failures_error
-
-        rows = read_rows(client, [generation.id for generation in generations], self.log)
-        results = self._results(generations, rows, adopted)
-        try:
-            for generation, result in zip(generations, results, strict=True):
-                if self.destination and generation.is_complete:
-                    stored = store_result(
-                        client,
-                        self.destination,
-                        generation_id=generation.id,
-                        known=rows.get(generation.id),
-                        seen_complete=True,
-                    )
-                    result |= {"uri": stored.uri, "bytes": stored.size, "worker": worker_of(stored.uri)}
-                    report_output(self.hook, stored.uri)
-        finally:
-            returned = self._push(context, results)
-        if any(generation.is_failed for generation in generations):
-            raise failures_error(generations)
-        for result in results:
-            log_result(result, waited=True, log=self.log)
-        return returned
-
-    def _results(
-        self,
-        generations: Sequence[Generation],
-        rows: Mapping[str, Generation],
-        adopted: Mapping[str, bool],
-    ) -> list[dict[str, Any]]:
-        """
-        Return the dicts of generations.
-
-        :param rows: Their rows of the list, by id, as far as they could be read.
-        :param adopted: Those that were adopted, and whether this task run paid for them.
-        """
-        return [
-            generation_result(
-                generation,
-                row=rows.get(generation.id),
-                hedra_conn_id=self.hedra_conn_id,
-                name=self._name(),
-                workspace_id=self.paying_workspace,
-                adopted=generation.id in adopted,
-                paid_here=adopted.get(generation.id, True),
-            )
-            for generation in generations
-        ]
-
-    def _push(self, context: Context, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Leave the facts in XCom; return those of the first generation that is complete."""
-        from hedra_provider.api.responses import COMPLETE
-
-        result = next((one for one in results if one["status"] == COMPLETE), results[0])
-        context["ti"].xcom_push(key=XCOM_RESULT, value=result)
-        if len(results) > 1:
-            context["ti"].xcom_push(key=XCOM_RESULTS, value=list(results))
-        return outputs(context, result)
-
     def _name(self) -> str | None:
         """Return the name that the request gives the result."""
         return None
@@ -514,3 +379,23 @@ class GeneratingOperator(HedraOperator):
 
 def _with_default(read: Reader, default: Any, value: Any, name: str) -> Any:
     return read_argument(Argument(read, default), value, name)
+
+
+def _check_destination(destination: str | None, variations: int = 1) -> None:
+    """
+    Reject a destination that can't be written to, or that is one file for several variations.
+
+    :raises HedraError: With what to do.
+    """
+    if destination:
+        check_destination(destination)
+        _require_folder(destination, variations)
+
+
+def _require_folder(destination: str | None, variations: int) -> None:
+    if destination and variations > 1 and not destination.endswith("/"):
+        raise HedraValueError(
+            f"destination: {shown(destination)} names one file, but a batch makes several.",
+            param="destination",
+            remedy="End it with / to name each file after its generation. Nothing was submitted.",
+        )

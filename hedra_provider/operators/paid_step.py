@@ -1,4 +1,7 @@
-"""The step of a task that costs credits: adopt what exists, else submit once."""
+"""The step of a task that costs credits: adopt what exists, else submit once.
+
+This module is loaded when a task works, not when a DAG file is parsed.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.api.errors import (
+    HedraError,
+    HedraInsufficientCreditsError,
+    HedraRateLimitError,
+    join_sentences,
+)
+from hedra_provider.api.requests import batch_size, reject_ids
 from hedra_provider.exceptions import leave_to_other_workers
-from hedra_provider.operators.payment import adopted_sentence, log_plan, log_submission
-from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
+from hedra_provider.operators.payment import adopted_sentence, estimate_cost, log_plan, log_submission
+from hedra_provider.submission.budget import pool_name
+from hedra_provider.submission.plan import find_existing, plan_batch
+from hedra_provider.submission.submit import Submission, execute_plan
+from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ESTIMATE, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.operators.draft import Draft
     from hedra_provider.operators.task_run import TaskRun
     from hedra_provider.submission.plan import Plan
-    from hedra_provider.submission.submit import Submission
 
 
 @dataclass
@@ -31,7 +43,7 @@ class PaidStep:
     :param log: The task's log.
     :param on_clear: Of the operator, for messages.
     :param generation_ids: What is about to be submitted, or was adopted: one, or all variations of a batch.
-    :param cost: What it costs by the estimate, None where that can't be told.
+    :param cost: What it costs by the estimate, None where no estimate is possible.
     :param adopted: The generations that were found, not submitted; and whether this task run paid for them.
     """
 
@@ -56,8 +68,6 @@ class PaidStep:
 
     def adopt(self, plans: Sequence[Plan]) -> list[Submission]:
         """Adopt what :meth:`find` found."""
-        from hedra_provider.submission.submit import Submission
-
         for plan in plans:
             log_plan(plan, is_shared=self.run.is_shared, log=self.log)
         found = [Submission(plan.found, plan, answered=False) for plan in plans if plan.found]
@@ -69,25 +79,19 @@ class PaidStep:
         self,
         draft: Draft,
         *,
-        cost: Callable[[int], str | None],
+        max_credits: int | None,
         retry_in_place_seconds: float,
         outcome_unknown: bool,
     ) -> list[Submission]:
         """
         Submit once, or adopt what exists.
 
-        :param cost: Tells what so many generations cost, and raises where that is more than they may.
+        :param max_credits: Limit of this submit, in credits; None: no limit.
         :param retry_in_place_seconds: How long a rate-limited submit is repeated in place.
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         :return: The generation to wait for, or those of a batch.
         :raises HedraError: If it may not or could not be submitted.
         """
-        from hedra_provider.api.errors import HedraInsufficientCreditsError
-        from hedra_provider.api.requests import batch_size, reject_ids
-        from hedra_provider.submission.budget import pool_name
-        from hedra_provider.submission.plan import plan_batch
-        from hedra_provider.submission.submit import execute_plan
-
         body, models = draft.body, draft.catalogue
         reject_ids(body)
         ids_of_each = [self.run.ids(variation) for variation in range(batch_size(body))]
@@ -95,7 +99,7 @@ class PaidStep:
         plans = self.client.run(plan_batch(body, ids_of_each, models=models, search=search))
         for plan in plans:
             log_plan(plan, is_shared=self.run.is_shared, log=self.log)
-        self.cost = draft.cost or cost(sum(plan.must_submit for plan in plans))
+        self.cost = draft.cost or self._estimate(draft, plans, max_credits)
         self._remember([plan.generation_id for plan in plans])
         call = execute_plan(
             body, plans, models=models, retry_in_place_seconds=retry_in_place_seconds, notify=self.log.warning
@@ -112,6 +116,17 @@ class PaidStep:
         self._remember_adopted(submissions)
         return submissions
 
+    def log_stopped(self) -> None:
+        """Log what runs on when Airflow stops this try."""
+        self.log.warning(
+            "Airflow stops this try. Generation %s, if it was submitted, runs on at Hedra and costs %s. %s",
+            ", ".join(self.generation_ids),
+            self.cost or "what Hedra charges",
+            'A retry adopts it without paying again. A clear pays for another, as on_clear is "new".'
+            if self.on_clear == "new"
+            else "A retry or a clear of the task adopts it without paying again.",
+        )
+
     @contextmanager
     def left_to_other_workers(self, variations: int) -> Iterator[None]:
         """
@@ -122,8 +137,6 @@ class PaidStep:
 
         :param variations: How many generations the request makes, as far as that is known.
         """
-        from hedra_provider.api.errors import HedraError, HedraRateLimitError, join_sentences
-
         try:
             yield
         except HedraRateLimitError:
@@ -138,8 +151,6 @@ class PaidStep:
 
     def _may_be_paid(self, variations: int) -> str | None:
         """Say which generations earlier tries may have paid for; None where Hedra knows none."""
-        from hedra_provider.api.errors import HedraError
-
         adopted = adopted_sentence(clear_adopts=self.on_clear == "adopt")
         try:
             plans = self._existing(variations, search=True)
@@ -148,9 +159,22 @@ class PaidStep:
         found = [plan.found.id for plan in plans if plan.found]
         return f"Generation {', '.join(found)} exists and may be paid for. {adopted}" if found else None
 
-    def _existing(self, variations: int, *, search: bool) -> list[Plan]:
-        from hedra_provider.submission.plan import find_existing
+    def _estimate(self, draft: Draft, plans: Sequence[Plan], max_credits: int | None) -> str | None:
+        """Return in words what a submit costs, None where no estimate is possible."""
+        found = estimate_cost(
+            self.client,
+            draft,
+            sum(plan.must_submit for plan in plans),
+            max_credits=max_credits,
+            task_id=self.ti.task_id,
+            log=self.log,
+        )
+        if found is None:
+            return None
+        self.ti.xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
+        return str(found)
 
+    def _existing(self, variations: int, *, search: bool) -> list[Plan]:
         ids_of_each = [self.run.ids(variation) for variation in range(variations)]
         return self.client.run(find_existing(ids_of_each, search=search))
 

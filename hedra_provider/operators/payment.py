@@ -1,9 +1,23 @@
-"""What a generation may cost, who paid for it, and what the log and errors say of that."""
+"""What a generation may cost, who paid for it, and what the log and errors say about it.
+
+This module is loaded when a task works, not when a DAG file is parsed.
+"""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from hedra_provider.api import calls
+from hedra_provider.api.errors import (
+    HedraError,
+    HedraGenerationError,
+    HedraNotFoundError,
+    HedraWaitTimeoutError,
+    join_sentences,
+)
+from hedra_provider.submission.budget import estimate_request, pool_name, require_within
+from hedra_provider.submission.plan import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,12 +41,9 @@ def estimate_cost(
 
     :param generations: How many are to be submitted.
     :param max_credits: The most that they may cost; None: no limit.
-    :return: None where it can't be told.
+    :return: None where no estimate is possible.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
-    from hedra_provider.api.errors import HedraError
-    from hedra_provider.submission.budget import estimate_request, require_within
-
     if not generations or (max_credits is None and not draft.catalogue):
         return None
     body = {**draft.body, "batch_size": generations}
@@ -60,14 +71,10 @@ def _log_estimate(found: Estimate | None, log: Any) -> None:
 def _warn_of_low_balance(
     client: HedraClient, found: Estimate | None, workspace_id: str | None, log: Any
 ) -> None:
-    from hedra_provider.api import calls
-    from hedra_provider.api.errors import HedraError
-    from hedra_provider.submission.budget import pool_name
-
     try:
         available = client.run(calls.get_credits()).available(workspace_id)
     except HedraError as error:
-        # It is worth a warning, no more: a balance that is too low, Hedra itself rejects.
+        # It is worth a warning, no more: Hedra itself rejects a submit that the balance does not cover.
         log.warning("The balance could not be read: %s", error)
         return
     if found and available is not None and available < found.high:
@@ -84,14 +91,6 @@ def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bo
     :param generation_ids: What is paid for: one, or one for each variation.
     :param clear_adopts: Whether a clear adopts them, too: ``on_clear`` is ``adopt``.
     """
-    from hedra_provider.api.errors import (
-        HedraError,
-        HedraGenerationError,
-        HedraNotFoundError,
-        HedraWaitTimeoutError,
-        join_sentences,
-    )
-
     try:
         yield
     except HedraGenerationError:
@@ -100,7 +99,7 @@ def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bo
     except HedraError as error:
         concerned = (error.generation_id or "").lower()
         if isinstance(error, HedraNotFoundError) and concerned in [one.lower() for one in generation_ids]:
-            # Hedra does not know the generation itself: nobody can tell whether it is paid for.
+            # Hedra does not know the generation itself: it is unknown whether it is paid for.
             again = "asks for it again, and submits the same id only if Hedra still does not know it"
             error.remedy = join_sentences(
                 error.remedy, f"{'A retry or a clear' if clear_adopts else 'A retry'} of this task {again}"
@@ -141,8 +140,6 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
 
     :param is_shared: Whether the key is the user's ``idempotency_key``.
     """
-    from hedra_provider.submission.plan import Rule
-
     another = "Another idempotency_key" if is_shared else 'A clear with on_clear="new"'
     fields = ", ".join(plan.differing)
     adopting = f"Adopting generation {plan.generation_id} ({plan.found.status if plan.found else None})"
@@ -163,7 +160,7 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
         )
     elif plan.rule is Rule.NOT_COMPARABLE:
         log.warning(
-            "%s: Hedra did not tell its request, so it was not compared. %s pays for a new one.",
+            "%s: Hedra did not return its request, so it was not compared. %s pays for a new one.",
             adopting,
             another,
         )
@@ -178,7 +175,7 @@ def log_submission(submission: Submission, log: Any) -> None:
     generation, plan = submission.generation, submission.plan
     if submission.id_mismatch:
         log.error(
-            "Hedra made generation %s although %s was asked for: it does not keep to our ids. Going on with "
+            "Hedra made generation %s although %s was asked for: it does not use our ids. Continuing with "
             "the one that is paid for. If this task fails now, it is not retried: a retry would pay again.",
             generation.id,
             plan.generation_id,

@@ -14,6 +14,8 @@ from hedra_provider.api.requests import (
     find_model,
     is_uuid,
     model_fields,
+    require_one_voice,
+    require_voice,
 )
 from hedra_provider.api.responses import Model
 
@@ -75,9 +77,6 @@ def test_newer_fields_pass_through():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"text": "x"}, "audio and text are both given"),
-        ({"audio_id": None}, "Neither audio nor text"),
-        ({"audio_id": None, "text": "x"}, "without voice_id"),
         ({"audio_id": None, "text": "x", "voice_id": A, "speed": 3}, r"speed.*1\.2.*got 3"),
         ({"audio_id": None, "text": "x", "voice_id": "Anna"}, "voice_id.*UUID.*Anna"),
         ({"image_id": "portrait"}, "start_keyframe_id.*UUID.*portrait"),
@@ -92,6 +91,27 @@ def test_newer_fields_pass_through():
 def test_bad_input_is_named(changes: dict[str, Any], says: str):
     with pytest.raises(HedraValueError, match=f"(?s){says}"):
         request(**changes)
+
+
+@pytest.mark.parametrize(
+    ("voice", "says"),
+    [
+        ((B, "x", A), "audio and text are both given"),
+        ((None, None, None), "Neither audio nor text"),
+        ((None, "x", None), "without voice_id"),
+    ],
+)
+def test_a_video_has_exactly_one_voice(voice: tuple[str | None, ...], says: str):
+    with pytest.raises(HedraValueError, match=says):
+        require_one_voice(*voice)
+
+
+def test_speech_of_a_body_needs_a_voice():
+    speech = {"text": "Good morning"}
+    body = request(audio_id=None, extra_request={"audio_generation": speech})
+    with pytest.raises(HedraValueError, match=r"audio_generation\.voice_id"):
+        require_voice(body)
+    require_voice(request(audio_id=None, extra_request={"audio_generation": speech | {"voice_id": A}}))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def paid(sandbox: Sandbox) -> list[str]:
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
-def test_every_variation_is_stored_and_told(
+def test_every_variation_is_stored_and_logged(
     hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path, deferrable: bool
 ):
     ti, folder = TaskInstance(), tmp_path / "out"
@@ -46,7 +46,7 @@ def test_every_variation_is_stored_and_told(
     assert result == ti.xcoms["generation"] == rows[0]
 
 
-def test_one_file_for_several_is_refused_before_anything_is_spent(
+def test_one_file_for_several_is_rejected_before_anything_is_spent(
     hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path
 ):
     with pytest.raises(AirflowFailException, match="a batch makes several"):
@@ -55,7 +55,7 @@ def test_one_file_for_several_is_refused_before_anything_is_spent(
 
 
 @pytest.mark.parametrize("size", [0, 9, "many"])
-def test_a_size_that_hedra_does_not_take_is_refused(
+def test_a_size_that_hedra_does_not_take_is_rejected(
     hedra_sandbox: Sandbox, portrait: str, voice: str, size: Any
 ):
     with pytest.raises(AirflowFailException, match="batch_size"):

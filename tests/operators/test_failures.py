@@ -123,7 +123,7 @@ def test_what_is_wrong_is_named_in_one_line_before_anything_is_spent(
     assert hedra_sandbox.ledger()["credits"]["used"] == 0
 
 
-def test_an_empty_file_is_refused(hedra_sandbox: Sandbox, portrait: str, tmp_path: Path):
+def test_an_empty_file_is_rejected(hedra_sandbox: Sandbox, portrait: str, tmp_path: Path):
     empty = tmp_path / "empty.wav"
     empty.touch()
     with pytest.raises(AirflowFailException, match="is empty"):
@@ -131,7 +131,7 @@ def test_an_empty_file_is_refused(hedra_sandbox: Sandbox, portrait: str, tmp_pat
     assert hedra_sandbox.submissions == []
 
 
-def test_a_file_without_a_type_is_refused(hedra_sandbox: Sandbox, tmp_path: Path):
+def test_a_file_without_a_type_is_rejected(hedra_sandbox: Sandbox, tmp_path: Path):
     (tmp_path / "noise").write_bytes(b"\x01\x80")
     with pytest.raises(AirflowFailException, match="Give asset_type"):
         run(HedraUploadAssetOperator(task_id="upload", source=str(tmp_path / "noise")))
@@ -190,7 +190,7 @@ def test_an_event_that_is_not_known_fails_loudly(
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
-def test_a_key_that_was_rotated_is_read_anew_once(
+def test_a_key_that_was_rotated_is_read_again_once(
     hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch
 ):
     with pytest.raises(TaskDeferred) as raised:
@@ -212,7 +212,7 @@ def test_a_key_that_was_rotated_is_read_anew_once(
     assert fire(raised.value.trigger)["outcome"] == "finished"
 
 
-def test_a_refused_key_reaches_the_task(
+def test_a_rejected_key_reaches_the_task(
     hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch
 ):
     from hedra_provider.triggers import HedraGenerationTrigger

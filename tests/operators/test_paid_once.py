@@ -74,7 +74,7 @@ def test_a_business_key_is_shared_by_runs(hedra_sandbox: Sandbox, portrait: str,
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
-def test_a_business_key_pays_once_though_a_template_renders_anew(
+def test_an_idempotency_key_pays_once_though_a_template_renders_again(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
     for try_number in (1, 2):
@@ -114,7 +114,7 @@ def test_an_api_that_ignores_our_ids_is_paid_once(
     assert (
         ti.xcoms["generation_id"] == result["generation_id"] == hedra_sandbox.submissions[0]["generation_id"]
     )
-    assert "does not keep to our ids" in told()
+    assert "does not use our ids" in told()
     run(avatar(portrait, voice), TaskInstance(try_number=2))
     assert len(hedra_sandbox.submissions) == 1
 
@@ -161,7 +161,7 @@ def test_a_limit_is_kept_before_anything_is_spent(hedra_sandbox: Sandbox, portra
     assert run(avatar(portrait, voice, max_credits=0))["status"] == "complete"
 
 
-def test_a_limit_on_what_cannot_be_told_refuses_it(hedra_sandbox: Sandbox):
+def test_a_limit_rejects_a_request_of_unknown_cost(hedra_sandbox: Sandbox):
     request = {"type": "image", "text_prompt": "A house", "model_slug": "no/such-model"}
     with pytest.raises(AirflowFailException, match="can't be estimated"):
         run(HedraGenerateOperator(task_id="t", request=request, max_credits=10))
@@ -233,7 +233,9 @@ def test_a_low_balance_warns(hedra_sandbox: Sandbox, portrait: str, told: Told, 
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
-def test_a_run_that_was_made_anew_is_another_payer(hedra_sandbox: Sandbox, portrait: str, voice: str):
+def test_a_run_that_was_created_again_is_another_attempt_group(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
     def submit(prompt: str, began: str) -> str:
         ti = TaskInstance()
         context = context_of(ti) | {"dag_run": SimpleNamespace(start_date=began)}

@@ -31,7 +31,7 @@ def paid(result: dict[str, Any]) -> tuple[bool, int]:
 
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize("key", [None, "shop/1"])
-def test_who_paid_is_told_over_retries_clears_and_runs(
+def test_the_result_says_who_paid_over_retries_clears_and_runs(
     hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool, key: str | None, told: Told
 ):
     def result(**numbers: Any) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_an_estimate_without_a_limit_fails_nothing(
     assert len(hedra_sandbox.submissions) == 1
 
 
-def test_the_first_lost_answer_is_told_before_the_minute_of_waiting(
+def test_the_first_lost_answer_is_logged_before_the_minute_of_waiting(
     hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch, told: Told
 ):
     told_before: list[str] = []
@@ -145,7 +145,7 @@ def test_the_first_lost_answer_is_told_before_the_minute_of_waiting(
     assert "Submitting the same id again" in "".join(told_before) + told()
 
 
-def test_a_rate_limited_submit_is_told(
+def test_a_rate_limited_submit_is_logged(
     hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told, no_pauses: None
 ):
     limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 2}

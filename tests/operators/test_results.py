@@ -128,7 +128,7 @@ def test_a_result_is_fetched_by_generation_or_asset(
     assert Path(fetched["uri"].removeprefix("file://")).stat().st_size == fetched["bytes"]
 
 
-def test_complete_without_a_url_looks_the_asset_up(
+def test_complete_without_a_url_reads_the_asset(
     hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path
 ):
     made = run(avatar(portrait, voice))
@@ -241,7 +241,7 @@ def test_outputs_are_pushed_key_by_key_whatever_a_decorator_passes(value: bool |
     assert operator.multiple_outputs is MULTIPLE_OUTPUTS
 
 
-def test_the_log_tells_cost_and_file(hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told):
+def test_the_log_names_cost_and_file(hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told):
     run(avatar(portrait, voice))
     cost, log = hedra_sandbox.submissions[0]["credits"], told()
     assert f"By Hedra's published prices this costs {cost} credits." in log

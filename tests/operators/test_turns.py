@@ -119,7 +119,7 @@ def test_what_was_submitted_meanwhile_is_adopted(hedra_sandbox: Sandbox, portrai
     assert len(hedra_sandbox.submissions) == 1
 
 
-def test_a_batch_waits_for_one_turn(hedra_sandbox: Sandbox, portrait: str, voice: str):
+def test_a_batch_waits_for_one_retry_slot(hedra_sandbox: Sandbox, portrait: str, voice: str):
     hedra_sandbox.faults(REFUSED)
     ti = TaskInstance()
     operator = avatar(portrait, voice, deferrable=True, extra_request={"batch_size": 3})
@@ -150,7 +150,7 @@ def test_it_gives_up_when_the_time_is_over(hedra_sandbox: Sandbox, portrait: str
         )
 
 
-def test_a_refusal_that_cannot_get_better_waits_for_no_turn(
+def test_a_rejection_that_is_not_retryable_waits_for_no_retry_slot(
     hedra_sandbox: Sandbox, portrait: str, voice: str, pauses: list[float]
 ):
     body = {"error": {"type": "INSUFFICIENT_BALANCE", "message": "no"}}
@@ -167,7 +167,7 @@ LOOKED_IN_VAIN = [
 
 
 @pytest.mark.parametrize("event", ["its own", "none"])
-def test_a_submit_in_doubt_is_searched_for_at_the_turn(portrait_at_own_ids: Any, event: str):
+def test_a_submit_of_unknown_outcome_is_searched_for_at_the_retry_slot(portrait_at_own_ids: Any, event: str):
     """The answer was lost, then the looks were refused; and the API gives ids of its own."""
     sandbox, portrait, voice = portrait_at_own_ids
     sandbox.faults(*LOOKED_IN_VAIN)
@@ -221,7 +221,9 @@ def test_any_text_gets_through_the_triggerer(hedra_sandbox: Sandbox, portrait: s
 
 
 @pytest.mark.hedra_sandbox(seconds=600)
-def test_a_limit_holds_for_what_a_batch_lacks_at_its_turn(hedra_sandbox: Sandbox, portrait: str, voice: str):
+def test_a_limit_holds_for_what_a_batch_lacks_at_its_retry_slot(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
     """One variation ran and the other was refused; by the turn, the first has failed and both are missing."""
     failed = {"type": "INTERNAL", "message": "no luck"}
     hedra_sandbox.faults({"on": "POST /generations", "times": 1, "generation_error": failed})
@@ -259,9 +261,7 @@ def test_an_event_that_is_not_its_own_submits_nothing_of_another(
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
-def test_a_turn_that_comes_to_a_waiting_task_is_not_taken_for_its_end(
-    hedra_sandbox: Sandbox, portrait: str, voice: str
-):
+def test_a_retry_slot_of_another_wait_does_not_end_a_wait(hedra_sandbox: Sandbox, portrait: str, voice: str):
     ti = TaskInstance()
     with pytest.raises(TaskDeferred) as first:
         avatar(portrait, voice, deferrable=True, timeout=500).execute(context_of(ti))
@@ -274,7 +274,9 @@ def test_a_turn_that_comes_to_a_waiting_task_is_not_taken_for_its_end(
     assert raised.value.trigger.end_time == first.value.trigger.end_time
 
 
-def test_a_turn_of_another_task_gives_no_new_time(hedra_sandbox: Sandbox, portrait: str, voice: str):
+def test_a_retry_slot_of_another_task_does_not_extend_the_deadline(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
     hedra_sandbox.faults(REFUSED)
     ti = TaskInstance()
     with pytest.raises(TaskDeferred) as first:
@@ -305,7 +307,7 @@ def test_a_connection_that_can_not_work_any_more_fails_at_once(
         (True, "may be paid for. After a clear, the task first searches for it"),
     ],
 )
-def test_who_is_stopped_while_it_waits_says_what_may_be_paid(told: Told, in_doubt: bool, says: str):
+def test_a_task_stopped_during_its_wait_logs_what_may_be_paid(told: Told, in_doubt: bool, says: str):
     trigger = HedraTurnTrigger(
         resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="one", in_doubt=in_doubt
     )
@@ -367,13 +369,13 @@ def test_tasks_of_one_connection_go_one_after_the_other(slept: list[float]):
     assert sorted(slept[8:]) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_however_many_wait_a_turn_comes_before_its_end(slept: list[float]):
+def test_however_many_wait_a_retry_slot_comes_before_the_deadline(slept: list[float]):
     all_at_once(["one"] * 90, end_time=time.time() + 60)
     assert max(slept) <= 60
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0.1, 10))
-def test_turns_are_apart_and_in_order(arrivals: list[float], gap: float):
+def test_retry_slots_are_apart_and_in_order(arrivals: list[float], gap: float):
     turns = rate_limit.RetrySlots(gap)
     times = [now + turns.take(now) for now in sorted(arrivals)]
     assert all(time >= now for time, now in zip(times, sorted(arrivals), strict=True))

@@ -67,7 +67,7 @@ def test_the_content_decides_the_type(hedra_sandbox: Sandbox, tmp_path: Path):
         (png(), bytes(100), r"audio: 'voice\.wav' does not begin as such a file does"),
     ],
 )
-def test_bad_files_are_refused_before_anything_is_sent(
+def test_bad_files_are_rejected_before_anything_is_sent(
     hedra_sandbox: Sandbox, tmp_path: Path, image: bytes, audio: bytes, says: str
 ):
     (tmp_path / "portrait.png").write_bytes(image)
@@ -86,7 +86,7 @@ def long_wav(path: Path, seconds: float) -> str:
     return str(path)
 
 
-def test_an_audio_that_is_too_long_is_refused_before_it_is_sent(
+def test_an_audio_that_is_too_long_is_rejected_before_it_is_sent(
     hedra_sandbox: Sandbox, portrait: str, tmp_path: Path
 ):
     audio = long_wav(tmp_path / "long.wav", 602)
