@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 to 3.13, git and make, nothing else.
+# `make demo` and `make test` need Python 3.11 to 3.14, git and make, nothing else.
 
 PYTHON ?= python3
 # Airflow 3.0, the oldest one supported, excludes Python 3.13.

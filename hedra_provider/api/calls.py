@@ -14,7 +14,6 @@ receives the answer, and returns what the answer means. A flow of several calls 
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,11 +24,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from hedra_provider.api.error_bodies import error_from_response
 from hedra_provider.api.errors import (
-    REFUSED_CERTIFICATE_REMEDY,
     HedraNotFoundError,
     HedraProtocolError,
     HedraTransportError,
 )
+from hedra_provider.api.network import certificate_remedy
 from hedra_provider.api.redaction import clean, fit_cause, hide_key_in_bytes
 from hedra_provider.api.responses import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
 
@@ -245,7 +244,7 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
             f"No answer to {ask.name}: {clean(str(error)) or type(error).__name__}.",
             request_sent=not not_sent,
             generation_id=generation_id,
-            remedy=REFUSED_CERTIFICATE_REMEDY if _is_refused_certificate(error) else None,
+            remedy=certificate_remedy(error),
         ) from fit_cause(error)
     if response.is_success:
         return response
@@ -258,13 +257,6 @@ def _checked(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]
             remedy="Correct the base URL (the connection's host).",
         )
     raise error_from_response(response, generation_id=generation_id)
-
-
-def _is_refused_certificate(error: BaseException | None) -> bool:
-    """Tell whether we would not talk to whom we reached: httpx names that among the causes only."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:
