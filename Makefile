@@ -1,16 +1,20 @@
-# `make demo` and `make test` need Python 3.11 to 3.13, git and make, nothing else.
+# `make demo` and `make test` need Python 3.11 to 3.14, git and make, nothing else.
 
 PYTHON ?= python3
 # Airflow 3.0, the oldest one supported, excludes Python 3.13.
 OLDEST_PYTHON ?= $(PYTHON)
+# Any other Python from 3.11 to 3.14, by name or by path.
+QUICK_PYTHON ?= $(PYTHON)
 ARGS ?=
 
 VENV := .venv
 OLDEST := .venv-oldest
 CLUSTER := .venv-cluster
+QUICK := .venv-$(notdir $(QUICK_PYTHON))
 PY := $(VENV)/bin/python
 MAKE_VENV := scripts/make_venv.py --venv $(VENV) --constraints constraints/airflow-3.3.txt
 MAKE_CLUSTER := scripts/make_venv.py --venv $(CLUSTER) --constraints constraints/airflow-3.3.txt
+MAKE_QUICK := scripts/make_venv.py --venv $(QUICK) --constraints constraints/airflow-3.3.txt
 MAKE_OLDEST := scripts/make_venv.py --venv $(OLDEST) --constraints constraints/airflow-3.0.txt --below-python 3.13
 
 # Nothing here spends credits, or touches the user's own Airflow, whatever the environment holds.
@@ -20,7 +24,7 @@ unexport HEDRA_API_KEY $(filter AIRFLOW%,$(.VARIABLES))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev venv-cluster venv-oldest demo demo-live test crash-test fuzz test-oldest lint types airflow cluster cluster-test sandbox bench bench-batch soak pages dist clean
+.PHONY: help venv venv-dev venv-cluster venv-oldest venv-quick demo demo-live test test-quick crash-test fuzz test-oldest lint types airflow cluster cluster-test sandbox bench bench-batch soak pages dist clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +39,9 @@ demo-live: venv  ## the same against Hedra with your HEDRA_API_KEY: shows the co
 # Three at a time: the tests in a real Airflow mostly wait.
 test: venv-dev  ## run all tests; a part of them with ARGS="-k submit" or ARGS="--ignore=tests/system"
 	@$(PY) -m pytest -n 3 $(ARGS)
+
+test-quick: venv-quick  ## run the tests without a real Airflow on another Python: QUICK_PYTHON=python3.13
+	@$(QUICK)/bin/python -m pytest -n 3 -m "not live and not crash and not cluster" --ignore=tests/system --ignore=tests/faults $(ARGS)
 
 crash-test: venv-dev  ## run the tests that kill workers, scheduler and triggerer, and clear tasks in every state
 	@$(PY) -m pytest -m crash tests/system $(ARGS)
@@ -85,7 +92,7 @@ dist: venv-dev  ## build wheel and source distribution into dist/, and check the
 	@$(PY) -m scripts.distributions
 
 clean:  ## remove everything that these commands made
-	rm -rf $(VENV) $(OLDEST) $(CLUSTER) .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) $(CLUSTER) .venv-python* .airflow out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 venv:
@@ -99,3 +106,6 @@ venv-cluster:
 
 venv-oldest:
 	@$(OLDEST_PYTHON) $(MAKE_OLDEST) --extras sandbox,examples,dev
+
+venv-quick:
+	@$(QUICK_PYTHON) $(MAKE_QUICK) --extras sandbox,examples,dev

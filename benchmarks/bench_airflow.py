@@ -30,11 +30,13 @@ from hedra_provider.api.client import HedraClient
 from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.sandbox.faults import template
 from hedra_provider.transfer.upload import store_asset
-from scripts.airflow_home import DAGS, sandbox
-from scripts.local_airflow import FINISHED, LocalAirflow
+from testbed.airflow_api import FINISHED
+from testbed.airflow_home import DAGS
+from testbed.local_airflow import LocalAirflow
+from testbed.sandbox_process import sandbox
 
 if TYPE_CHECKING:
-    from scripts.airflow_home import SandboxAddress
+    from testbed.sandbox_process import SandboxAddress
 
 FOREVER_SECONDS = 36_000
 WORKERS = 4

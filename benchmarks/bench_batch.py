@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import publish, text_table
 from hedra_provider.sandbox.faults import template
-from scripts.airflow_home import DAGS, sandbox
-from scripts.local_airflow import LocalAirflow
+from testbed.airflow_home import DAGS
+from testbed.local_airflow import LocalAirflow
+from testbed.sandbox_process import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import publish, text_table
-from scripts.airflow_home import DAGS, ROOT, environment
+from testbed.airflow_home import DAGS, ROOT, environment
 
 TARGET_MS = 60.0
 TIMEOUT_SECONDS = 120.0

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.fake_api import PREFIX, ends_at, generation_id
 from benchmarks.report import publish, text_table
-from scripts.airflow_home import ROOT, environment
+from testbed.airflow_home import ROOT, environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

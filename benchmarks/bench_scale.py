@@ -30,9 +30,9 @@ import tracemalloc
 from typing import Any
 
 from benchmarks.report import publish, text_table
-from benchmarks.simulation import World, generation_id
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.tracked import Ended, Subscription, Update
+from testbed.simulation import World, generation_id
 
 COUNTS = "1000,10000,100000"
 POLL_INTERVAL_SECONDS = 30.0

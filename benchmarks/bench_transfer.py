@@ -42,7 +42,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.processes import MIB, Memory, bounded, read_until, run_alone
 from benchmarks.report import publish, text_table
-from scripts.airflow_home import DAGS, ROOT, SandboxAddress, environment, sandbox
+from testbed.airflow_home import DAGS, ROOT, environment
+from testbed.sandbox_process import SandboxAddress, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -15,6 +15,7 @@ import httpx
 
 from hedra_provider.api.client import DEFAULT_BASE_URL, HedraClient
 from hedra_provider.api.errors import (
+    STRICT_CERTIFICATE_REMEDY,
     HedraAuthenticationError,
     HedraConfigurationError,
     HedraError,
@@ -26,7 +27,7 @@ from hedra_provider.api.errors import (
     HedraServerError,
     HedraTransportError,
 )
-from hedra_provider.api.network import environment_proxy
+from hedra_provider.api.network import STRICT_CHECKS, environment_proxy
 from hedra_provider.api.redaction import clean
 from hedra_provider.connection_fields import LABELS, parse_connection
 
@@ -171,6 +172,11 @@ class _Advice:
             return (
                 f"The certificate of {self._server} is for another name: {why}. Put the server's name into "
                 f"{_field('host')} as its certificate has it."
+            )
+        if cause.verify_code in STRICT_CHECKS:
+            return (
+                f"Python 3.13 and later reject the certificate of {self._server}, or that of its CA: {why}. "
+                f"{STRICT_CERTIFICATE_REMEDY}"
             )
         return (
             f"The certificate of {self._server} can't be verified: {why}. If a CA of your own signs it, or a "

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts import demo_report
-from scripts.airflow_home import DAGS, OUT, ROOT, SandboxAddress, environment, migrate, sandbox
+from testbed.airflow_home import DAGS, OUT, ROOT, environment, migrate
+from testbed.sandbox_process import SandboxAddress, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from scripts.airflow_home import sandbox
-from scripts.local_airflow import free_port
+from testbed.processes import free_port
+from testbed.sandbox_process import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from scripts.airflow_home import SandboxAddress
-    from scripts.local_airflow import LocalAirflow
+    from testbed.local_airflow import LocalAirflow
+    from testbed.sandbox_process import SandboxAddress
 
 CONNECTION_ID = "hedra_default"
 

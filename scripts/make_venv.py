@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SUPPORTED = ((3, 11), (3, 12), (3, 13))
+SUPPORTED = ((3, 11), (3, 12), (3, 13), (3, 14))
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--venv", default=".venv", help="where to make it, relative to the checkout")
     parser.add_argument("--constraints", default="constraints/airflow-3.3.txt", help="a file of pins")
     parser.add_argument("--extras", default="sandbox,examples", help="of pyproject.toml, with commas")
-    parser.add_argument("--below-python", default="3.14", help="the first Python without pins")
+    parser.add_argument("--below-python", default="3.15", help="the first Python without pins")
     options = parser.parse_args()
 
     below = tuple(int(part) for part in options.below_python.split("."))

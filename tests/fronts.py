@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
+import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,8 @@ from cryptography.x509.oid import NameOID
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 HOST = "hedra.invalid"
 """A name that nothing resolves: only a proxy can lead there."""
@@ -119,31 +122,42 @@ class Authority:
     """
     A certificate authority that no system knows.
 
+    :param folder: Where to put its bundle.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._ca = trustme.CA()
+        self.bundle = folder / "ca.pem"
+        self._ca.cert_pem.write_to_path(self.bundle)
+
+    def server_context(self) -> ssl.SSLContext:
+        """Return the TLS settings of a server that is 127.0.0.1 and ``HOST``."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._ca.issue_cert("127.0.0.1", HOST).configure_cert(context)
+        return context
+
+
+class AuthorityWithoutKeyIdentifiers:
+    """
+    An authority whose certificates name no key, as in-house authorities issue them; trustme always names it.
+
     :param folder: Where to put its files.
     """
 
     def __init__(self, folder: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "An authority of these tests")])
-        certificate = _builder(name, name, key).add_extension(x509.BasicConstraints(True, None), True)
-        self._key, self._name = key, name
-        self.bundle = folder / "ca.pem"
-        self.bundle.write_bytes(_pem(certificate.sign(key, hashes.SHA256())))
-        self._folder = folder
+        self._key, self._name = _new_key(), _name("An authority of these tests")
+        certificate = _builder(self._name, self._name, self._key)
+        certificate = certificate.add_extension(x509.BasicConstraints(True, None), True)
+        self._folder, self.bundle = folder, folder / "ca-without-key-identifiers.pem"
+        self.bundle.write_bytes(_pem(certificate.sign(self._key, hashes.SHA256())))
 
     def server_context(self) -> ssl.SSLContext:
-        """Return the TLS settings of a server that is 127.0.0.1 and ``HOST``."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-        names: list[x509.GeneralName] = [
-            x509.DNSName(HOST),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        ]
-        certificate = _builder(subject, self._name, key).add_extension(
-            x509.SubjectAlternativeName(names), False
-        )
+        """Return the TLS settings of a server that is 127.0.0.1."""
+        key = _new_key()
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        certificate = _builder(_name("127.0.0.1"), self._name, key).add_extension(names, False)
         encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        chain = self._folder / "server.pem"
+        chain = self._folder / "server-without-key-identifiers.pem"
         chain.write_bytes(
             key.private_bytes(encoding, form, serialization.NoEncryption())
             + _pem(certificate.sign(self._key, hashes.SHA256()))
@@ -151,6 +165,26 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain)
         return context
+
+
+def check_certificates_as_python_3_13(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the contexts of ``ssl.create_default_context`` as strict as Python 3.13 makes them."""
+    create = ssl.create_default_context
+
+    def create_strict(*args: Any, **options: Any) -> ssl.SSLContext:
+        context = create(*args, **options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", create_strict)
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 def _builder(

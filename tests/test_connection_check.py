@@ -12,10 +12,16 @@ import pytest
 
 from hedra_provider.hooks import HedraHook
 from hedra_provider.provider_info import CONNECTION_FIELDS
-from tests.fronts import Authority, Front
+from tests.fronts import (
+    Authority,
+    AuthorityWithoutKeyIdentifiers,
+    Front,
+    check_certificates_as_python_3_13,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from hedra_provider.testing import Sandbox
 
@@ -223,6 +229,19 @@ def test_a_certificate_that_can_not_be_verified(hedra_sandbox: Sandbox, press: P
     assert not works
     assert "is for another name" in message
     assert '"Base URL"' in message
+
+
+def test_a_certificate_that_only_python_3_13_rejects(
+    hedra_sandbox: Sandbox, press: Press, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    check_certificates_as_python_3_13(monkeypatch)
+    own = AuthorityWithoutKeyIdentifiers(tmp_path)
+    with Front(origin_of(hedra_sandbox), tls=own.server_context()) as front:
+        works, message = press(host=f"{front.url}/web-app/public", extra={"verify": str(own.bundle)})
+    assert not works
+    assert "Python 3.13 and later reject the certificate of 127.0.0.1" in message
+    assert ": Missing Authority Key Identifier. Let the CA" in message
+    assert "Python 3.12" in message
 
 
 def test_a_proxy_that_denies_access(hedra_sandbox: Sandbox, press: Press, monkeypatch: pytest.MonkeyPatch):

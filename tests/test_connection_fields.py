@@ -14,7 +14,13 @@ from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import HedraConfigurationError, HedraTransportError
 from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.hooks import HedraHook
-from tests.fronts import HOST, Authority, Front
+from tests.fronts import (
+    HOST,
+    Authority,
+    AuthorityWithoutKeyIdentifiers,
+    Front,
+    check_certificates_as_python_3_13,
+)
 from tests.media import wav
 
 if TYPE_CHECKING:
@@ -125,6 +131,22 @@ def test_a_certificate_of_an_unknown_one_is_rejected(credits: Ask, tls: Front, e
     assert "verify" in (raised.value.remedy or "")
     assert "CA bundle" in (raised.value.remedy or "")
     assert tls.seen == []
+
+
+def test_a_certificate_that_only_python_3_13_rejects_says_what_is_wrong_and_what_to_do(
+    credits: Ask, hedra_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    check_certificates_as_python_3_13(monkeypatch)
+    own = AuthorityWithoutKeyIdentifiers(tmp_path)
+    with Front(origin_of(hedra_sandbox), tls=own.server_context()) as tls:
+        with pytest.raises(HedraTransportError, match="Missing Authority Key Identifier") as raised:
+            credits(tls.url, verify=str(own.bundle))
+        assert tls.seen == []
+    assert not raised.value.request_sent
+    remedy = raised.value.remedy or ""
+    assert "Let the CA issue its own certificate and the server's again" in remedy
+    assert "Python 3.12" in remedy
+    assert "Authority Key Identifier" in remedy
 
 
 def test_a_certificate_for_another_host_is_rejected(credits: Ask, tls: Front, authority: Authority):

@@ -193,7 +193,7 @@ def test_the_celery_of_the_cluster_page_is_what_the_cluster_is_tried_with():
     assert tuple(map(int, pins["celery"].split("."))) < (5, 7)
     assert '"celery[redis]>=5.5,<5.7"' in (ROOT / "pyproject.toml").read_text()
     (backend,) = re.findall(r"`(db\+\w+\+\w+://)\w", text)
-    assert f"{backend}{{database}}" in (ROOT / "scripts" / "cluster" / "airflow.py").read_text()
+    assert f"{backend}{{database}}" in (ROOT / "testbed" / "cluster_airflow.py").read_text()
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/reference/connection.md"])

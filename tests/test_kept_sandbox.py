@@ -10,15 +10,16 @@ import pytest
 
 from hedra_provider.api import calls
 from hedra_provider.api.client import HedraClient
-from scripts.airflow_home import ROOT
 from scripts.kept_sandbox import kept_key, kept_sandbox
-from scripts.local_airflow import HOME, free_port
+from scripts.local_airflow import HOME
+from testbed.airflow_home import ROOT
+from testbed.processes import free_port
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from scripts.airflow_home import SandboxAddress
+    from testbed.sandbox_process import SandboxAddress
 
 
 def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path):

@@ -13,7 +13,6 @@ import pytest
 
 from hedra_provider.sandbox.faults import Fault
 from hedra_provider.testing import Sandbox
-from scripts.airflow_home import SandboxAddress
 from scripts.soak.chaos import EVERY_SECONDS, HOW, LEFT_ALONE_FROM, plan_blows
 from scripts.soak.evidence import read_complaints, read_files, read_ledger, read_metadata, temporary_files
 from scripts.soak.judgement import (
@@ -28,6 +27,7 @@ from scripts.soak.judgement import (
     TaskRun,
     judge,
 )
+from testbed.sandbox_process import SandboxAddress
 
 FILE = (300, "5f2a")
 RUN = "soak_0001"

@@ -14,7 +14,6 @@ Endpoints and fields are those of Hedra's published v2 schema.
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,11 +24,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from hedra_provider.api.error_bodies import error_from_response
 from hedra_provider.api.errors import (
-    REJECTED_CERTIFICATE_REMEDY,
     HedraNotFoundError,
     HedraProtocolError,
     HedraTransportError,
 )
+from hedra_provider.api.network import certificate_remedy
 from hedra_provider.api.redaction import clean, fit_cause, hide_key_in_bytes, words_of
 from hedra_provider.api.responses import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
 
@@ -276,7 +275,7 @@ def _send(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
             f"No answer to {ask.name}: {words_of(error)}.",
             request_sent=not not_sent,
             generation_id=generation_id,
-            remedy=REJECTED_CERTIFICATE_REMEDY if _is_rejected_certificate(error) else None,
+            remedy=certificate_remedy(error),
         ) from fit_cause(error)
     if response.is_success:
         return response
@@ -290,13 +289,6 @@ def _send(ask: Ask, generation_id: str | None = None) -> Call[httpx.Response]:
             remedy="Correct the base URL (the connection's host).",
         )
     raise error_from_response(response, generation_id=generation_id)
-
-
-def _is_rejected_certificate(error: BaseException | None) -> bool:
-    """Return whether TLS rejected the server's certificate; httpx shows that in the error's causes only."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _read(kind: type[T], ask: Ask, generation_id: str | None = None) -> Call[T]:

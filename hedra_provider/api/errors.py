@@ -114,6 +114,14 @@ REJECTED_CERTIFICATE_REMEDY = (
 """The remedy for a TLS certificate that can't be verified. The error stays retryable: one bad server behind a
 load balancer must not end a wait for a paid generation."""
 
+STRICT_CERTIFICATE_REMEDY = (
+    "Let the CA issue its own certificate and the server's again, with the extensions that RFC 5280 asks "
+    "for: Subject Key Identifier, Authority Key Identifier, Key Usage, and critical Basic Constraints. Put "
+    "the new CA certificate into the CA bundle. Until then run Airflow on Python 3.12 or older: it does not "
+    "check them."
+)
+"""Of a TLS certificate that only the strict checks of Python 3.13 and later refuse."""
+
 
 class HedraError(Exception):
     """

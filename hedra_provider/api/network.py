@@ -20,7 +20,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from hedra_provider.api.errors import HedraConfigurationError
+from hedra_provider.api.errors import (
+    REJECTED_CERTIFICATE_REMEDY,
+    STRICT_CERTIFICATE_REMEDY,
+    HedraConfigurationError,
+)
 from hedra_provider.api.redaction import clean, shown
 
 if TYPE_CHECKING:
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 MAX_PORT = 65_535
+
+STRICT_CHECKS = range(80, 95)
+"""OpenSSL's errors of certificates that only X509_V_FLAG_X509_STRICT refuses (openssl/x509_vfy.h), e.g. 85:
+Missing Authority Key Identifier. ``ssl.create_default_context`` sets the flag from Python 3.13 on."""
 
 _BUNDLE = "the path of a CA bundle: a file with certificates in PEM"
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
@@ -89,6 +97,31 @@ def _context(file: str | None, folder: str | None, version: tuple[int, int] | No
 @lru_cache(maxsize=1)
 def _unverified() -> ssl.SSLContext:
     return httpx.create_ssl_context(verify=False)
+
+
+def refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """
+    Find the refused certificate that led to an error: httpx names it among the causes only.
+
+    :param error: What httpx raised.
+    :return: The error of :mod:`ssl`; None if no certificate was refused.
+    """
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def certificate_remedy(error: BaseException | None) -> str | None:
+    """
+    Say what to do about a certificate that was refused.
+
+    :param error: What httpx raised.
+    :return: None if no certificate was refused.
+    """
+    refused = refused_certificate(error)
+    if refused is None:
+        return None
+    return STRICT_CERTIFICATE_REMEDY if refused.verify_code in STRICT_CHECKS else REJECTED_CERTIFICATE_REMEDY
 
 
 def proxy_fault(url: str) -> tuple[str, str] | None:

@@ -14,9 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.airflow_home import DAGS, sandbox
-from scripts.cluster.airflow import MACHINES, ClusterAirflow
-from scripts.local_airflow import free_port
+from testbed.airflow_home import DAGS
+from testbed.cluster_airflow import MACHINES, ClusterAirflow
+from testbed.processes import free_port
+from testbed.sandbox_process import sandbox
 
 
 def main() -> int:

@@ -1,5 +1,5 @@
 """DAGs in a loop, against a sandbox that fails and in an Airflow whose processes are killed: `make soak`.
 
-`chaos` decides what happens when, from a seed; `mortal` is the Airflow that it happens to; `evidence` reads
-what is left, and `judgement` says whether ledger, metadata database and files agree.
+`chaos` decides what happens when, from a seed; `storm` does it to a `testbed.crashable_airflow`; `evidence`
+reads what is left, and `judgement` says whether ledger, metadata database and files agree.
 """

@@ -20,12 +20,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scripts.airflow_home import DAGS, OUT, ROOT, SandboxAddress, sandbox
 from scripts.soak.chaos import plan_blows
 from scripts.soak.evidence import read_complaints, read_files, read_ledger, read_metadata, temporary_files
 from scripts.soak.judgement import Evidence, Verdict, judge, thirds_mib
-from scripts.soak.mortal import DyingAirflow
 from scripts.soak.storm import DAG_ID, Storm
+from testbed.airflow_home import DAGS, OUT, ROOT
+from testbed.crashable_airflow import CrashableAirflow
+from testbed.sandbox_process import SandboxAddress, sandbox
 
 FOLDER = ROOT / ".airflow" / "soak"
 CHAOS_SHARE = 0.8
@@ -34,6 +35,9 @@ CALM_AT_MOST_SECONDS = 180.0
 
 REQUEST_TIMEOUT_SECONDS = 6
 """Shorter than the longest of the slow answers."""
+
+PATIENCE_SECONDS = 30.0
+"""For an answer of Airflow's REST API."""
 
 GENERATIONS = ("--seconds", "4", "--queue-seconds", "1", "--credits", "100000000", "--no-media")
 
@@ -81,7 +85,7 @@ def soak(hedra: SandboxAddress, seconds: float, seed: int, parallel_runs: int) -
     connection: dict[str, Any] = json.loads(hedra.connection)
     connection["extra"] = {"timeout": REQUEST_TIMEOUT_SECONDS}
     env = {"AIRFLOW_CONN_HEDRA_DEFAULT": json.dumps(connection), "TMPDIR": str(temporary)}
-    with DyingAirflow(FOLDER / "home", dags, env) as airflow:
+    with CrashableAirflow(FOLDER / "home", dags, env, patience_seconds=PATIENCE_SECONDS) as airflow:
         airflow.wait_for_dag(DAG_ID, seconds=120)
         began = time.monotonic()
         storm = Storm(airflow, hedra, FOLDER / "files", lambda line: print(line, flush=True))

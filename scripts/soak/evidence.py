@@ -16,7 +16,7 @@ from scripts.soak.judgement import FOLLOWING, PAYING, Paid, Result, TaskRun
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from scripts.airflow_home import SandboxAddress
+    from testbed.sandbox_process import SandboxAddress
 
 OF_OUR_POLLER = ("nobody thought of", "The poller failed")
 """What the poller says of an error that it does not know."""

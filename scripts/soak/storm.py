@@ -11,13 +11,14 @@ import httpx
 
 from scripts.soak.chaos import CLOCK_JUMP_SECONDS, EVERY_SECONDS, Blow
 from scripts.soak.judgement import Life
+from testbed.worker_processes import kill_busy_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from scripts.airflow_home import SandboxAddress
-    from scripts.soak.mortal import DyingAirflow
+    from testbed.crashable_airflow import CrashableAirflow
+    from testbed.sandbox_process import SandboxAddress
 
 DAG_ID = "soak"
 TICK_SECONDS = 1.0
@@ -36,7 +37,7 @@ class Storm:
 
     def __init__(
         self,
-        airflow: DyingAirflow,
+        airflow: CrashableAirflow,
         hedra: SandboxAddress,
         folder: Path,
         tell: Callable[[str], None],
@@ -146,7 +147,7 @@ class Storm:
                 why = self._attempt("read a log", partial(self.airflow.last_error, row)) or "it was killed"
                 self.tell(f"{run_id} {row['task_id']} failed for good, {tries}: {why}")
         self.tell(f"clearing {tasks} of {run_id}")
-        self.airflow.clear_tasks(DAG_ID, run_id, tasks)
+        self.airflow.clear(DAG_ID, run_id, tasks, downstream=True)
 
     # Blows
 
@@ -182,10 +183,13 @@ class Storm:
         self._door("PUT", "faults", faults)
 
     def _kill_worker(self, blow: Blow) -> str:
-        return blow.how if self.airflow.kill_worker(blow.chance, blow.how) else ""
+        return blow.how if kill_busy_worker(self.airflow.scheduler_pid, blow.chance, blow.how) else ""
 
     def _kill_component(self, blow: Blow) -> str:
+        # Each scheduler that dies alone leaves its idle workers: not for an hour.
+        self.airflow.end_orphans()
         self.airflow.kill(blow.kind, group=blow.how == "group")
+        self.airflow.revive(blow.kind, wait=False)
         return blow.how
 
     def _clear_one(self, blow: Blow) -> str:
@@ -197,7 +201,7 @@ class Storm:
         mapped = row["map_index"] >= 0
         task = [row["task_id"], row["map_index"]] if mapped else row["task_id"]
         # With all that follows: a task that reads the XCom of one that runs anew would find none.
-        self.airflow.clear_tasks(DAG_ID, row["dag_run_id"], [task])
+        self.airflow.clear(DAG_ID, row["dag_run_id"], [task], downstream=True)
         return f"{row['dag_run_id']} {row['task_id']} ({row['state']})"
 
     def _jump(self, _: Blow) -> str:

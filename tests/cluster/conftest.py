@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hedra_provider.testing import Sandbox
-    from scripts.cluster.airflow import ClusterAirflow
+    from testbed.cluster_airflow import ClusterAirflow
 
 ROOT = Path(__file__).parents[2]
 ON_WORKERS_ONLY = "hedra_workers"
@@ -35,7 +35,7 @@ def hedra() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="session")
 def started_cluster(hedra: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterAirflow]:
-    from scripts.cluster.airflow import WORKERS, ClusterAirflow
+    from testbed.cluster_airflow import WORKERS, ClusterAirflow
 
     folder = tmp_path_factory.mktemp("cluster")
     shutil.copytree(ROOT / "dags", folder / "dags")
@@ -54,7 +54,7 @@ def started_cluster(hedra: Sandbox, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def cluster(started_cluster: ClusterAirflow, hedra: Sandbox) -> Iterator[ClusterAirflow]:
     """The cluster with all of its components, empty disks, and a Hedra that has seen nothing."""
-    from scripts.cluster.airflow import MACHINES
+    from testbed.cluster_airflow import MACHINES
 
     hedra.reset()
     for machine in MACHINES:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scripts.cluster.airflow import TRIGGERERS, WORKERS
-from scripts.local_airflow import wait_for
+from testbed.cluster_airflow import TRIGGERERS, WORKERS
+from testbed.processes import wait_for
 from tests.cluster.conftest import ON_WORKERS_ONLY, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hedra_provider.testing import Sandbox
-    from scripts.cluster.airflow import ClusterAirflow
+    from testbed.cluster_airflow import ClusterAirflow
 
 PORTRAIT = ROOT / "dags" / "include" / "portrait.jpg"
 MODERATED = {"type": "MODERATION_FAILED", "reason_code": "MODERATION_LIKENESS", "message": "no face in it"}

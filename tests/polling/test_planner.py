@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulation import World, generation_id
 from hedra_provider.api.errors import (
     HedraNotFoundError,
     HedraWaitTimeoutError,
@@ -18,6 +17,7 @@ from hedra_provider.api.responses import Generation
 from hedra_provider.polling.batches import BatchStrategy
 from hedra_provider.polling.poll import Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Progressed, Subscription, Warned
+from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, many, polls_of
 
 # One alone

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulation import World, generation_id
 from hedra_provider.api.responses import Generation
 from hedra_provider.polling.batches import BatchStrategy
+from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, polls_of
 
 

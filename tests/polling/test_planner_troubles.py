@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.simulation import World, generation_id
 from hedra_provider.api.errors import (
     HedraAuthenticationError,
     HedraBadRequestError,
@@ -24,6 +23,7 @@ from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Subscription, Warned
 from hedra_provider.polling.wait import MAX_FAILURES
+from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, many, polls_of
 
 if TYPE_CHECKING:

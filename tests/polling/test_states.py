@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.simulation import World, generation_id
 from hedra_provider.api.errors import HedraServerError
 from hedra_provider.api.responses import Generation
 from hedra_provider.polling import tracked
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PollKind
 from hedra_provider.polling.tracked import TRANSITIONS, PollState, Subscription, TrackedGeneration
+from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, many
 
 if TYPE_CHECKING:

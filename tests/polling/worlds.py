@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.simulation import World
+from testbed.simulation import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable

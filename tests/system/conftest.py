@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
-    from tests.system.mortal_airflow import MortalAirflow
+    from testbed.crashable_airflow import CrashableAirflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,14 +76,14 @@ def run_dag(quick_database: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 
 @pytest.fixture(scope="session")
-def mortal_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalAirflow]:
+def crashable_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashableAirflow]:
     """An Airflow that misses what died after seconds, for the tests that kill and clear."""
-    from tests.system.mortal_airflow import MortalAirflow
+    from testbed.crashable_airflow import CrashableAirflow
 
-    folder = tmp_path_factory.mktemp("mortal")
+    folder = tmp_path_factory.mktemp("crashable")
     lay_out_dags(folder / "dags")
     try:
-        with MortalAirflow(folder / "home", folder / "dags") as airflow:
+        with CrashableAirflow(folder / "home", folder / "dags", parallelism=12) as airflow:
             # Their file's DAGs become known all at once.
             airflow.wait_for_dag("crashed", seconds=120)
             yield airflow
@@ -93,7 +93,9 @@ def mortal_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalA
 
 @pytest.fixture(scope="session")
 def outcome_of(
-    request: pytest.FixtureRequest, mortal_airflow: MortalAirflow, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    crashable_airflow: CrashableAirflow,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Future[None]]]:
     """What became of the selected stories of all modules (their ``STORIES``), which go on side by side."""
     from tests.system.stories import Story, run_side_by_side
@@ -105,7 +107,7 @@ def outcome_of(
         if isinstance(item, pytest.Function) and (name := story_of(item))
     }
     folder = tmp_path_factory.mktemp("stories")
-    with run_side_by_side(stories, partial(Story, mortal_airflow, folder)) as outcomes:
+    with run_side_by_side(stories, partial(Story, crashable_airflow, folder)) as outcomes:
         yield outcomes
 
 

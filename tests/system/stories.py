@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from hedra_provider.testing import Sandbox
-from scripts.local_airflow import FINISHED
-from tests.system import processes
+from testbed import worker_processes
+from testbed.airflow_api import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from tests.system.mortal_airflow import MortalAirflow
+    from testbed.crashable_airflow import CrashableAirflow
 
 TASK = "avatar"
 AT_ONCE = 14
@@ -55,7 +55,7 @@ class Story:
 
     def __init__(
         self,
-        airflow: MortalAirflow,
+        airflow: CrashableAirflow,
         folder: Path,
         name: str,
         dag_id: str,
@@ -196,13 +196,13 @@ class Story:
         :param runner: Whether to kill also the process that runs the task's code, or its supervisor only.
         """
         supervisor, code = self.worker(self.wait_until_held(method, path))
-        processes.kill(supervisor, *([code] if runner else []))
+        worker_processes.kill(supervisor, *([code] if runner else []))
         self.parts_of_the_dead = self.parts()
         self.hedra.faults()
 
     def worker(self, port: int) -> tuple[psutil.Process, psutil.Process]:
         """Return the supervisor and the runner behind a connection."""
-        return processes.worker_behind(port, self.airflow.scheduler_pid)
+        return worker_processes.worker_behind(port, self.airflow.scheduler_pid)
 
     # What is seen of it
 
@@ -240,7 +240,7 @@ class Story:
 
         :param ending: The state that the task then comes to.
         :param noted: Whether to wait, before, until the scheduler has noted that the worker is done, see
-            :meth:`MortalAirflow.noted`; one that was killed never does.
+            :meth:`CrashableAirflow.noted`; one that was killed never does.
         :return: The try that came to it.
         """
 

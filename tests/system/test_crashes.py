@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system import processes
+from testbed import worker_processes
 from tests.system.stories import FOREVER, Story
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from tests.system.mortal_airflow import MortalAirflow
+    from testbed.crashable_airflow import CrashableAirflow
     from tests.system.stories import Begin, RunStory
 
 pytestmark = pytest.mark.crash
@@ -94,14 +94,14 @@ def test_a_killed_worker_pays_once(outcome_of: dict[str, Future[None]], story: s
 
 
 def test_a_killed_scheduler_and_triggerer_pay_once(
-    outcome_of: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
+    outcome_of: dict[str, Future[None]], crashable_airflow: CrashableAirflow, tmp_path: Path
 ):
     for story in outcome_of.values():
         # What this kills is nobody else's.
         story.exception()
     with ExitStack() as stack:
         submitting, waiting = (
-            stack.enter_context(Story(mortal_airflow, tmp_path, name, "crashed"))
+            stack.enter_context(Story(crashable_airflow, tmp_path, name, "crashed"))
             for name in ("submitting", "waiting")
         )
         waiting.hedra.faults({"on": "POST /generations", "when": "after", "delay_seconds": 3})
@@ -114,13 +114,13 @@ def test_a_killed_scheduler_and_triggerer_pay_once(
         # What is deferred has no process that could be killed, but the one that ran it and may run others.
         assert not runner.is_running()
         # The worker that submits lives on, as an orphan; the next scheduler gives its task to another.
-        mortal_airflow.kill("scheduler")
-        processes.kill(supervisor)
-        mortal_airflow.kill("triggerer")
+        crashable_airflow.kill("scheduler")
+        worker_processes.kill(supervisor)
+        crashable_airflow.kill("triggerer")
         submitting.hedra.faults()
         waiting.hedra.advance(FOREVER)
-        mortal_airflow.revive("scheduler")
-        mortal_airflow.revive("triggerer")
+        crashable_airflow.revive("scheduler")
+        crashable_airflow.revive("triggerer")
         assert waiting.finish(noted=False) == 1
         waiting.assert_paid(1)
         submitting.finish(noted=False)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from tests.system.mortal_airflow import MortalAirflow
+    from testbed.crashable_airflow import CrashableAirflow
     from tests.system.stories import Begin, RunStory
 
 pytestmark = pytest.mark.crash
@@ -161,13 +161,13 @@ def test_what_is_paid(outcome_of: dict[str, Future[None]], story: str):
 
 
 def test_a_backfill_pays_for_each_run(
-    outcome_of: dict[str, Future[None]], mortal_airflow: MortalAirflow, tmp_path: Path
+    outcome_of: dict[str, Future[None]], crashable_airflow: CrashableAirflow, tmp_path: Path
 ):
     """Reprocessing a backfill is a clear."""
     for story in outcome_of.values():
         # Airflow makes no backfills while others write to SQLite.
         story.exception()
-    with Story(mortal_airflow, tmp_path, "backfill", "daily") as story:
+    with Story(crashable_airflow, tmp_path, "backfill", "daily") as story:
         story.conf["destination"] = f"{story.folder}/"
         for reprocess, first_try in (("none", 1), ("completed", 2)):
             for run_id in story.backfill(("2024-01-01", "2024-01-02"), reprocess):

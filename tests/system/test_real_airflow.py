@@ -13,9 +13,9 @@ import httpx
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
-from scripts.airflow_home import sandbox
 from scripts.kept_sandbox import store_connection
-from scripts.local_airflow import LocalAirflow
+from testbed.local_airflow import LocalAirflow
+from testbed.sandbox_process import sandbox
 from tests.forms import sent_as_it_opens
 from tests.security.leaks import search_for_secrets
 from tests.system.conftest import lay_out_dags
@@ -23,7 +23,7 @@ from tests.system.conftest import lay_out_dags
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scripts.airflow_home import SandboxAddress
+    from testbed.sandbox_process import SandboxAddress
 
 EXAMPLES = ["hedra_avatar_video", "hedra_avatar_from_text", "hedra_omnia_motion"]
 WAITING = {"hedra_avatar_video": "wait", "hedra_avatar_from_text": "avatar", "hedra_omnia_motion": "motion"}

@@ -14,8 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.airflow_home import stop
-from scripts.local_airflow import free_port, wait_for
+from testbed.processes import free_port, stop, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

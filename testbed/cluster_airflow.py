@@ -9,9 +9,10 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
-from scripts.cluster.services import postgresql, redis
-from scripts.killable_airflow import SETTINGS
-from scripts.local_airflow import LocalAirflow, free_port, wait_for
+from testbed.crashable_airflow import QUICK_TO_MISS
+from testbed.local_airflow import LocalAirflow
+from testbed.processes import free_port, wait_for
+from testbed.services import postgresql, redis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,7 @@ class ClusterAirflow(LocalAirflow):
         slots: int = 2,
         port: int | None = None,
     ) -> None:
-        short = SETTINGS if quick else {}
+        short = QUICK_TO_MISS if quick else {}
         own = {"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", "AIRFLOW__CELERY__WORKER_CONCURRENCY": str(slots)}
         # Below the ports that Linux gives to clients: a client could take one before the API server starts.
         port = port or free_port(random.randint(15_000, 30_000))
