@@ -216,3 +216,14 @@ def test_a_limit_counts_the_audio_that_is_submitted_not_the_file_that_it_replace
     with pytest.raises(AirflowFailException, match="max_credits is 5"):
         run(operator)
     assert hedra_sandbox.submissions == []
+
+
+def test_a_model_of_extra_request_is_the_only_one_that_the_request_names(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
+    """With two names Hedra chooses the model, and the estimate may be that of the other one."""
+    character_3 = "d1dd37a3-e39a-4854-a298-6510289f9cf2"
+    run(avatar(portrait, voice, extra_request={"ai_model_id": character_3}, wait_for_completion=False))
+    (paid,) = hedra_sandbox.submissions
+    assert paid["request"]["ai_model_id"] == character_3
+    assert "model_slug" not in paid["request"]
