@@ -173,15 +173,19 @@ class GeneratingOperator(HedraOperator):
         self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
     ) -> dict[str, Any]:
         """Continue after the trigger fired: store what is complete, or fail with the generation's error."""
-        with as_airflow_errors(context):
-            self.read_arguments()
+        from hedra_provider.operators.payment import with_id_of
+
         event_ids, mine = generation_ids_of(event), self._submitted_ids(context, event)
+        with as_airflow_errors(context), with_id_of(mine or event_ids):
+            self.read_arguments()
         if mine and event_ids != [one.lower() for one in mine]:
             # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
             self.log.warning("Ignored an event about generation %s; still waiting for %s.", event_ids, mine)
             self._defer_for(mine, end_time or time.time() + wait_seconds(self))
         self._report_sources()
-        with as_airflow_errors(context), self._naming_paid(self._task_run(context), event_ids):
+        with as_airflow_errors(context), with_id_of(event_ids):
+            run = self._task_run(context)
+        with as_airflow_errors(context), self._naming_paid(run, event_ids):
             generations = read_event(event)
             adopted = self._pulled(context, XCOM_ADOPTED) or {}
             with self.hook.get_conn() as client:

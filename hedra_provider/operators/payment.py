@@ -82,6 +82,20 @@ def _warn_of_low_balance(
 
 
 @contextmanager
+def with_id_of(generation_ids: Sequence[str]) -> Iterator[None]:
+    """
+    Add the id of a paid generation to a HedraError of the block that has none.
+
+    :param generation_ids: What is paid for; it may be empty.
+    """
+    try:
+        yield
+    except HedraError as error:
+        error.generation_id = error.generation_id or next(iter(generation_ids), None)
+        raise
+
+
+@contextmanager
 def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bool) -> Iterator[None]:
     """
     Add the ids of paid generations to a HedraError of the block.

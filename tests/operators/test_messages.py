@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 from hedra_provider.api.errors import HedraRateLimitError, HedraServerError, HedraValueError, remedy_for
 from hedra_provider.exceptions import airflow_error, as_airflow_errors, hedra_error
 from hedra_provider.operators import HedraGenerateOperator
-from tests.airflow_names import AirflowException
+from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.operators.helpers import FAILURES, Told, avatar
-from tests.tasks import TaskInstance, context_of, run
+from tests.tasks import TaskInstance, context_of, fire, run
 
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
@@ -119,3 +120,21 @@ def test_a_failed_generation_is_named_at_the_end(
     said = str(raised.value)
     assert said.startswith("The generation failed: no luck [INTERNAL]. Airflow tries again (try 2 of 3).")
     assert said.endswith(f"(HedraGenerationError, generation {submission['generation_id']})")
+
+
+@pytest.mark.parametrize("wrong", ["argument", "connection"])
+def test_what_became_wrong_during_the_wait_fails_with_the_id_of_what_is_paid_for(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch, wrong: str
+):
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred) as deferred:
+        avatar(portrait, voice, deferrable=True).execute(context_of(ti))
+    event = fire(deferred.value.trigger)
+    if wrong == "connection":
+        edited = {"conn_type": "hedra", "password": "key", "extra": {"workspaceid": "misspelled"}}
+        monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(edited))
+    resumed = avatar(portrait, voice, deferrable=True, max_credits="many" if wrong == "argument" else None)
+    with pytest.raises(AirflowFailException) as failed:
+        resumed.execute_complete(context_of(ti), event=event)
+    (paid,) = hedra_sandbox.submissions
+    assert f"generation {paid['generation_id']})" in str(failed.value)
