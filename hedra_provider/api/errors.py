@@ -120,7 +120,7 @@ STRICT_CERTIFICATE_REMEDY = (
     "the new CA certificate into the CA bundle. Until then run Airflow on Python 3.12 or older: it does not "
     "check them."
 )
-"""Of a TLS certificate that only the strict checks of Python 3.13 and later refuse."""
+"""Of a TLS certificate that only the strict checks of Python 3.13 and later reject."""
 
 
 class HedraError(Exception):

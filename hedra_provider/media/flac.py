@@ -64,7 +64,7 @@ def flac(reader: Reader) -> Played | None:
                 expected = frame.next_number
                 last_at = reader.at + place.start()
             else:
-                # Bytes that look like a frame, or the first frame behind a gap.
+                # Bytes that resemble a frame, or the first frame behind a gap.
                 uncertain += frame.samples
                 after_uncertain = frame.next_number
                 if uncertain > rate * 60:
