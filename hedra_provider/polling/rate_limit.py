@@ -1,4 +1,4 @@
-"""How fast requests may follow each other after a 429: status requests, and submits in the triggerer."""
+"""How fast requests may follow each other after a 429: status requests, and the submits that wait for a retry slot."""
 
 from __future__ import annotations
 
