@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hedra_provider.media.duration import Played
 from hedra_provider.media.frames import skip_id3
+from hedra_provider.media.played import Played
 from hedra_provider.media.reader import BLOCK_BYTES, MAX_JUNK_BYTES, NotMeasurableError, Reader
 
 HEADER_BYTES = 16

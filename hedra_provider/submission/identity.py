@@ -5,7 +5,8 @@ r"""The ids of generations and assets, computed from the task run. Nothing is st
     generation_id = uuid5(namespace, "v1" \0 key \0 variation \0 n)
 
 So a retry computes the same id on any machine. The scheme is versioned and pinned by
-``tests/golden/ids.json``: if it changed, running tasks would not find the generations that they paid for.
+``tests/submission/golden/ids.json``: if it changed, running tasks would not find the generations that they
+paid for.
 """
 
 from __future__ import annotations
