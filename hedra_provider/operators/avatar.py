@@ -219,7 +219,9 @@ class HedraAvatarVideoOperator(GeneratingOperator):
                 audio_id = self.store_file(client, voice, only_for=only_for).asset_id
                 seconds = _seconds_of(voice)
         body = draft.fill(catalogue=catalogue, image_id=image_id, audio_id=audio_id)
-        return Draft(body, catalogue, seconds)
+        # extra_request may name another audio, which has another length and another price.
+        is_measured = audio_id is not None and body.get("audio_id") == audio_id.lower()
+        return Draft(body, catalogue, seconds if is_measured else None)
 
     def variations(self) -> int | None:
         """Return the ``batch_size`` of ``extra_request``."""

@@ -93,7 +93,10 @@ class AvatarDraft:
         """
         media = {"start_keyframe_id": image_id, "audio_id": audio_id}
         known = {name: asset_id.lower() for name, asset_id in media.items() if asset_id}
-        return {**model_fields(self.model, catalogue), **known, **self.body}
+        # A model that extra_request names replaces this one, whichever of its fields either has.
+        is_named = any(self.body.get(name) for name in ("model_slug", "ai_model_id"))
+        model = {} if is_named else model_fields(self.model, catalogue)
+        return {**model, **known, **self.body}
 
 
 _READERS: Mapping[str, Reader] = {

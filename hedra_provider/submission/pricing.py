@@ -98,10 +98,12 @@ def price(pricing: Mapping[str, Any], seconds: Fraction, choices: Mapping[str, A
     modifiers = pricing.get("modifiers")
     for dimension, factors in (modifiers if isinstance(modifiers, Mapping) else {}).items():
         chosen = choices.get(dimension)
-        if isinstance(chosen, bool):
-            chosen = str(chosen).lower()
-        if isinstance(factors, Mapping) and chosen in factors:
-            credits *= _number(factors[chosen]) or Fraction(1)
+        # The names in a JSON object are texts: a choice of 60 or 60.0 has the factor of "60".
+        if isinstance(chosen, float) and chosen.is_integer():
+            chosen = int(chosen)
+        name = str(chosen).lower() if isinstance(chosen, bool) else str(chosen)
+        if isinstance(factors, Mapping) and name in factors:
+            credits *= _number(factors[name]) or Fraction(1)
     return math.ceil(credits)
 
 

@@ -107,7 +107,10 @@ def execute_plan(
             submitted = _match_variations((yield from calls.submit(_with_ids(body, missing))), missing)
         except HedraError as error:
             error.generation_id = missing[0].generation_id
-            if _is_outcome_unknown(error):
+            is_unknown = _is_outcome_unknown(error)
+            # A later answer does not tell what became of an earlier submit.
+            error.outcome_unknown = is_unknown or unknown_outcomes > 0
+            if is_unknown:
                 if not unknown_outcomes:
                     notify(_outcome_unknown(error, missing))
                 found = yield from _poll_outcome(missing, {one.generation.id for one in done.values()})

@@ -11,6 +11,7 @@ from hedra_provider.api.client import HedraClient
 from hedra_provider.operators import HedraUploadAssetOperator
 from hedra_provider.sensors import HedraGenerationSensor
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
+from tests.media import wav
 from tests.operators.helpers import FAILURES, Logged, avatar
 from tests.tasks import SensorInstance, TaskInstance, context_of, fire, run, wait
 
@@ -203,3 +204,26 @@ def test_a_run_that_was_created_again_counts_what_the_deleted_one_paid(
         context = context_of(TaskInstance()) | {"dag_run": SimpleNamespace(start_date=began)}
         results.append(avatar(portrait, voice).execute(context))
     assert paid(results[1]) == (True, billed(hedra_sandbox))
+
+
+def test_a_limit_counts_the_audio_that_is_submitted_not_the_file_that_it_replaces(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Any
+):
+    """``extra_request`` overrules ``audio``: the video is as long as that audio, and is billed for it."""
+    (tmp_path / "long.wav").write_bytes(wav(60.0))
+    _, long = assets(portrait, str(tmp_path / "long.wav"))
+    operator = avatar(portrait, voice, max_credits=5, extra_request={"audio_id": long})
+    with pytest.raises(AirflowFailException, match="max_credits is 5"):
+        run(operator)
+    assert hedra_sandbox.submissions == []
+
+
+def test_a_model_of_extra_request_is_the_only_one_that_the_request_names(
+    hedra_sandbox: Sandbox, portrait: str, voice: str
+):
+    """With two names Hedra chooses the model, and the estimate may be that of the other one."""
+    character_3 = "d1dd37a3-e39a-4854-a298-6510289f9cf2"
+    run(avatar(portrait, voice, extra_request={"ai_model_id": character_3}, wait_for_completion=False))
+    (paid,) = hedra_sandbox.submissions
+    assert paid["request"]["ai_model_id"] == character_3
+    assert "model_slug" not in paid["request"]

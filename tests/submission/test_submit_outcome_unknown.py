@@ -279,3 +279,20 @@ def test_the_outcome_without_a_connection_is_known(error: Exception):
     client.run(submit_once({"type": "video"}, [ids_of()]))
     assert 1 <= sum(pauses) < 2
     assert seen.count("POST") == 2
+
+
+@pytest.mark.parametrize("last", [429, 503])
+def test_an_error_says_that_the_outcome_of_an_earlier_submit_is_unknown(last: int):
+    """After a retry slot the task searches for what the earlier submit may have made."""
+    client, _ = answering([httpx.ReadTimeout("lost"), *[last] * 99], [])
+    with client, pytest.raises(HedraError) as raised:
+        client.run(submit_once({"type": "video"}, [ids_of()]))
+    assert raised.value.status_code == last
+    assert raised.value.outcome_unknown
+
+
+def test_a_rate_limited_submit_alone_has_a_known_outcome():
+    client, _ = answering([429] * 99, [])
+    with client, pytest.raises(HedraRateLimitError) as raised:
+        client.run(submit_once({"type": "video"}, [ids_of()]))
+    assert not raised.value.outcome_unknown
