@@ -5,10 +5,11 @@ text, and ``upstream.output`` is a whole dict. Each operator and sensor declares
 :func:`read_arguments` converts them all by that table, once, before anything is sent:
 
 - ``None``, an empty text, white space only, ``"None"`` (a template's rendering of None) and ``"null"`` (that
-of ``| tojson``) mean "not given". The argument then has its default. - A text is converted to a number, a
-boolean, an id or a path if the argument is one. White space around it is dropped. - A dict that holds the id
-is accepted in place of an id. - Every other value raises a ``HedraValueError`` that names the argument, its
-value and what to give.
+  of ``| tojson``) mean "not given". The argument then has its default.
+- A text is converted to a number, a boolean, an id or a path if the argument is one. White space around it is
+  dropped.
+- A dict that holds the id is accepted in place of an id.
+- Every other value raises a ``HedraValueError`` that names the argument, its value and what to give.
 """
 
 from __future__ import annotations

@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from hedra_provider.api.errors import hedra_error
 from hedra_provider.next_try import next_try
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hedra_provider.api.errors import HedraError
+
+__all__ = [
+    "airflow_error",
+    "as_airflow_errors",
+    "hedra_error",
+    "leave_to_other_workers",
+    "not_retryable",
+    "report",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -45,20 +55,6 @@ def airflow_error(error: HedraError, context: Any = None) -> AirflowException:
     failure = kind(error.sentences(remedy, type(error).__name__))
     failure.__context__, failure.__suppress_context__ = error, True
     return failure
-
-
-def hedra_error(exception: BaseException | None) -> HedraError | None:
-    """
-    Return the error of the API that made a task fail, e.g. for an ``on_failure_callback``.
-
-    :param exception: ``context["exception"]``.
-    :return: The error; None if another error failed the task.
-    """
-    from hedra_provider.api.errors import HedraError
-
-    while exception is not None and not isinstance(exception, HedraError):
-        exception = exception.__cause__ or exception.__context__
-    return exception
 
 
 def report(error: HedraError, context: Any = None) -> AirflowException:

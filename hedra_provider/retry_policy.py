@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
-from hedra_provider.exceptions import hedra_error
+from hedra_provider.api.errors import hedra_error
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -174,8 +174,8 @@ class AirflowApi:
         if isinstance(content, str):
             return content
         # A failure's exception is beside its line, not in it.
-        told = ((line.get("event", line), line.get("error_detail")) for line in content)
-        return "\n".join(f"{event} {detail}" if detail else str(event) for event, detail in told)
+        lines = ((line.get("event", line), line.get("error_detail")) for line in content)
+        return "\n".join(f"{event} {detail}" if detail else str(event) for event, detail in lines)
 
     def clear(self, dag_id: str, run_id: str, task_ids: Sequence[Any], *, downstream: bool = False) -> None:
         """

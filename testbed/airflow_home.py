@@ -69,6 +69,6 @@ def migrate(home: Path, env: Mapping[str, str], log: Path) -> bool:
         command = [sys.executable, "-m", "airflow", "db", "migrate"]
         done = subprocess.run(command, env=dict(env), stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"`airflow db migrate` failed; see {log}. `make clean` starts anew.")
+        raise RuntimeError(f"`airflow db migrate` failed; see {log}. `make clean` starts again from nothing.")
     mark.write_text(current)
     return True

@@ -62,13 +62,13 @@ class CrashableAirflow(LocalAirflow):
 
     The workers talk to an API server of their own. In one server the two halves stop each other: a change by
     REST is noted in SQLite on the event loop, where it waits for the lock of a worker's transaction, which
-    waits for the event loop to commit; nothing moves until SQLite's patience is over (seen on 3.3.2).
+    waits for the event loop to commit; nothing moves until SQLite's timeout is over (seen on 3.3.2).
 
     Its ``restarting`` is held by who clears a running task, until that is done.
 
     :param env: Added to the environment of all components.
     :param parallelism: Tasks that run at a time.
-    :param patience_seconds: How long an answer of the REST API may take.
+    :param timeout_seconds: How long an answer of the REST API may take.
     """
 
     components: ClassVar[tuple[str, ...]] = (EXECUTION_API, *COMPONENTS)
@@ -81,7 +81,7 @@ class CrashableAirflow(LocalAirflow):
         *,
         parallelism: int = 8,
         # Airflow itself says so before this client gives up.
-        patience_seconds: float = 90.0,
+        timeout_seconds: float = 90.0,
     ) -> None:
         self._execution_port = free_port()
         self._execution_url = f"http://127.0.0.1:{self._execution_port}/execution/"
@@ -92,7 +92,7 @@ class CrashableAirflow(LocalAirflow):
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": self._execution_url,
         }
         super().__init__(home, dags_folder, {**QUICK_TO_MISS, **own, **(env or {})})
-        self._http.timeout = httpx.Timeout(patience_seconds)
+        self._http.timeout = httpx.Timeout(timeout_seconds)
         self._dead: list[subprocess.Popen[bytes]] = []
         self.restarting = threading.Lock()
         self._changing = threading.Lock()
@@ -181,15 +181,15 @@ class CrashableAirflow(LocalAirflow):
 
     def revive_what_ended(self) -> list[str]:
         """Start again what ended by itself, as a service manager does; return its last words."""
-        told = []
+        ended = []
         for component, process in list(self._processes.items()):
             if process.poll() is None:
                 continue
             words = self.log_file(component).read_text(errors="replace").splitlines()[-5:]
-            told.append(f"{component} ended with {process.returncode}: " + " | ".join(words))
+            ended.append(f"{component} ended with {process.returncode}: " + " | ".join(words))
             self._dead.append(self._processes.pop(component))
             self._start(component)
-        return told
+        return ended
 
     def triggerer_memory(self) -> tuple[int, float]:
         """Return the triggerer's process id, and its resident memory with that of its children, in MiB."""
@@ -235,7 +235,7 @@ class CrashableAirflow(LocalAirflow):
         """
         Call the REST API; changes go one by one, and :meth:`glance` sees them.
 
-        A change that a locked database refused was not done, and is asked for again.
+        A change that a locked database rejected was not done, and is asked for again.
         """
         if method == "GET":
             return super().call(method, path, body, **params)

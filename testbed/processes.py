@@ -17,16 +17,16 @@ STOP_SECONDS = 20.0
 POLL_SECONDS = 0.5
 
 
-def stop(processes: Sequence[subprocess.Popen[Any]], patience_seconds: float = STOP_SECONDS) -> None:
+def stop(processes: Sequence[subprocess.Popen[Any]], timeout_seconds: float = STOP_SECONDS) -> None:
     """
     Ask processes, each the head of a group of its own, to end; kill the groups of those that do not.
 
-    :param patience_seconds: For all of them together.
+    :param timeout_seconds: For all of them together.
     """
     for process in processes:
         if process.poll() is None:
             process.terminate()
-    deadline = time.monotonic() + patience_seconds
+    deadline = time.monotonic() + timeout_seconds
     for process in processes:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, deadline - time.monotonic()))

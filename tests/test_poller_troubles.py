@@ -232,10 +232,10 @@ def test_an_answer_that_breaks_the_poller_ends_no_wait(
     ids = submit(20)
     settle = Planner._settle
 
-    def broken(self: Planner, watched: Any, row: Any, *rest: Any) -> None:
+    def broken(self: Planner, tracked: Any, row: Any, *rest: Any) -> None:
         if row.id == ids[7] and not row.is_finished:
             raise ZeroDivisionError("a bug")
-        settle(self, watched, row, *rest)
+        settle(self, tracked, row, *rest)
 
     monkeypatch.setattr(Planner, "_settle", broken)
     results = asyncio.run(asyncio.wait_for(all_of(ids), 20))

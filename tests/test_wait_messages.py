@@ -18,13 +18,13 @@ from hedra_provider.triggers import (
     HedraTurnTrigger,
 )
 from tests.airflow_names import AirflowException, AirflowFailException, AirflowSensorTimeout, TaskDeferred
-from tests.operators.conftest import told  # noqa: F401  a fixture
+from tests.operators.conftest import logged  # noqa: F401  a fixture
 from tests.polling.over_http import submit
 from tests.tasks import SensorInstance, TaskInstance, context_of, fire, run, wait
 
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
-    from tests.operators.helpers import Told
+    from tests.operators.helpers import Logged
 
 STATUS = "GET /generations/{id}/status"
 MODES = {"deferred": {"deferrable": True}, "poke": {}, "reschedule": {"mode": "reschedule"}}
@@ -58,9 +58,9 @@ TRIGGERS = {
 
 
 @pytest.mark.parametrize("name", list(TRIGGERS))
-def test_a_trigger_that_is_handed_over_raises_no_false_alarm(told: Told, name: str):  # noqa: F811
+def test_a_trigger_that_is_handed_over_raises_no_false_alarm(logged: Logged, name: str):  # noqa: F811
     asyncio.run(TRIGGERS[name]().on_kill())
-    text = told()
+    text = logged()
     assert "cleared or marked, or another triggerer took it over" in text
     assert "warning" not in text.lower()
     # Neither is true of a hand-over.
@@ -142,14 +142,14 @@ def test_without_a_time_limit_a_time_out_speaks_of_timeout(hedra_sandbox: Sandbo
 @pytest.mark.parametrize("mode", list(MODES))
 def test_the_sensor_says_at_the_end_what_the_generation_cost(
     hedra_sandbox: Sandbox,
-    told: Told,  # noqa: F811
+    logged: Logged,  # noqa: F811
     mode: str,
 ):
     (one,) = submit(1)
     before = len(hedra_sandbox.requests("GET", "/generations"))
     result = wait(sensor(one, **MODES[mode]))
     cost = result["credit_cost"]
-    assert f"Generation {one} is complete; it cost {cost} credit{'s' if cost != 1 else ''}." in told()
+    assert f"Generation {one} is complete; it cost {cost} credit{'s' if cost != 1 else ''}." in logged()
     # One request for that.
     assert len(hedra_sandbox.requests("GET", "/generations")) == before + 1
 
@@ -158,13 +158,13 @@ def test_the_sensor_says_at_the_end_what_the_generation_cost(
 @pytest.mark.parametrize("mode", list(MODES))
 def test_a_cost_that_cannot_be_read_fails_no_sensor(
     hedra_sandbox: Sandbox,
-    told: Told,  # noqa: F811
+    logged: Logged,  # noqa: F811
     mode: str,
 ):
     (one,) = submit(1)
     hedra_sandbox.faults({"on": "GET /generations", "times": None, "status": 503})
     assert wait(sensor(one, **MODES[mode]))["status"] == "complete"
-    text = told()
+    text = logged()
     assert "could not be read" in text
     assert f"Generation {one} is complete; it cost an unknown number of credits." in text
 
@@ -175,7 +175,7 @@ def test_a_cost_that_cannot_be_read_fails_no_sensor(
 @pytest.mark.parametrize("mode", ["deferred", "poke"])
 def test_the_sensor_warns_of_an_unknown_status_at_once(
     hedra_sandbox: Sandbox,
-    told: Told,  # noqa: F811
+    logged: Logged,  # noqa: F811
     mode: str,
 ):
     (one,) = submit(1)
@@ -183,7 +183,7 @@ def test_the_sensor_warns_of_an_unknown_status_at_once(
     assert wait(sensor(one, **MODES[mode]))["status"] == "complete"
     # Once for five polls. Deferred, the sensor and its trigger warn: different processes. Airflow 3.0 writes
     # each line twice here.
-    assert 1 <= told().count("does not know: moderated") <= 4
+    assert 1 <= logged().count("does not know: moderated") <= 4
 
 
 @pytest.mark.parametrize("mode", list(MODES))
@@ -211,12 +211,12 @@ def test_a_time_out_names_the_unknown_status(hedra_sandbox: Sandbox, deferrable:
 @pytest.mark.parametrize("mode", ["deferred", "poke"])
 def test_a_404_is_logged_at_once(
     hedra_sandbox: Sandbox,
-    told: Told,  # noqa: F811
+    logged: Logged,  # noqa: F811
     mode: str,
 ):
     (one,) = submit(1)
     hedra_sandbox.faults({"on": STATUS, "times": 2, "when": "before", "status": 404})
     assert wait(sensor(one, **MODES[mode]))["status"] == "complete"
-    text = told()
+    text = logged()
     assert f"Hedra answers 404 for generation {one}" in text
     assert "Next poll in" in text

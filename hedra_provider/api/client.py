@@ -267,7 +267,7 @@ class _Answer:
     def __init__(self, response: httpx.Response) -> None:
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity", *_ENCODINGS):
-            # httpx would decode others, or several, and could turn the first chunk into a gigabyte.
+            # httpx would decode others, or several, and could make a gigabyte of the first chunk.
             raise httpx.DecodingError("its encoding was not asked for", request=response.request)
         self._response = response
         self._content = bytearray()

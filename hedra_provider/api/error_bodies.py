@@ -1,4 +1,4 @@
-"""Turn error answers into the errors of :mod:`hedra_provider.api.errors`.
+"""Convert error answers into the errors of :mod:`hedra_provider.api.errors`.
 
 Hedra's error bodies have several shapes. All that are read here were seen from the real API.
 """
@@ -90,7 +90,7 @@ def read_error_body(body: Any, *, key: str | None = None) -> ErrorFacts:
 
 def error_from_response(response: httpx.Response, *, generation_id: str | None = None) -> HedraAPIError:
     """
-    Turn an answer with an error status into the error to raise.
+    Convert an answer with an error status into the error to raise.
 
     The error holds the API's own text, without the key and signed URLs, and of bounded length.
 

@@ -120,7 +120,7 @@ STRICT_CERTIFICATE_REMEDY = (
     "the new CA certificate into the CA bundle. Until then run Airflow on Python 3.12 or older: it does not "
     "check them."
 )
-"""Of a TLS certificate that only the strict checks of Python 3.13 and later refuse."""
+"""Of a TLS certificate that only the strict checks of Python 3.13 and later reject."""
 
 
 class HedraError(Exception):
@@ -325,3 +325,15 @@ def remedy_for(reason_code: str | None, code: str | None, status_code: int | Non
         return known
     # A status without a remedy of its own has that of 400 or 500.
     return _STATUS_REMEDIES.get(status_code) or _STATUS_REMEDIES.get(min(status_code // 100, 5) * 100)
+
+
+def hedra_error(exception: BaseException | None) -> HedraError | None:
+    """
+    Return the error of the API that made a task fail, e.g. for an ``on_failure_callback``.
+
+    :param exception: ``context["exception"]``.
+    :return: The error; None if another error failed the task.
+    """
+    while exception is not None and not isinstance(exception, HedraError):
+        exception = exception.__cause__ or exception.__context__
+    return exception

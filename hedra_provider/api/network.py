@@ -34,7 +34,7 @@ PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 MAX_PORT = 65_535
 
 STRICT_CHECKS = range(80, 95)
-"""OpenSSL's errors of certificates that only X509_V_FLAG_X509_STRICT refuses (openssl/x509_vfy.h), e.g. 85:
+"""OpenSSL's errors of certificates that only X509_V_FLAG_X509_STRICT rejects (openssl/x509_vfy.h), e.g. 85:
 Missing Authority Key Identifier. ``ssl.create_default_context`` sets the flag from Python 3.13 on."""
 
 _BUNDLE = "the path of a CA bundle: a file with certificates in PEM"
@@ -99,12 +99,12 @@ def _unverified() -> ssl.SSLContext:
     return httpx.create_ssl_context(verify=False)
 
 
-def refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+def rejected_certificate(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
     """
-    Find the refused certificate that led to an error: httpx names it among the causes only.
+    Find the rejected certificate that led to an error: httpx names it among the causes only.
 
     :param error: What httpx raised.
-    :return: The error of :mod:`ssl`; None if no certificate was refused.
+    :return: The error of :mod:`ssl`; None if no certificate was rejected.
     """
     while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
         error = error.__cause__ or error.__context__
@@ -113,15 +113,15 @@ def refused_certificate(error: BaseException | None) -> ssl.SSLCertVerificationE
 
 def certificate_remedy(error: BaseException | None) -> str | None:
     """
-    Say what to do about a certificate that was refused.
+    Say what to do about a certificate that was rejected.
 
     :param error: What httpx raised.
-    :return: None if no certificate was refused.
+    :return: None if no certificate was rejected.
     """
-    refused = refused_certificate(error)
-    if refused is None:
+    rejected = rejected_certificate(error)
+    if rejected is None:
         return None
-    return STRICT_CERTIFICATE_REMEDY if refused.verify_code in STRICT_CHECKS else REJECTED_CERTIFICATE_REMEDY
+    return STRICT_CERTIFICATE_REMEDY if rejected.verify_code in STRICT_CHECKS else REJECTED_CERTIFICATE_REMEDY
 
 
 def proxy_fault(url: str) -> tuple[str, str] | None:

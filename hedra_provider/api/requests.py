@@ -179,12 +179,12 @@ def avatar_video_request(
 
     :param image_id: The asset id of the portrait.
     :param audio_id: The asset id of the audio, which sets the length of the video. Either this or ``text``.
-    :param text: The text that Hedra turns into speech, with ``voice_id``.
+    :param text: The text that Hedra speaks, with ``voice_id``.
     :param voice_id: The voice of the speech.
     :param language: The language of the speech; ``auto`` by default.
     :param speed: The speed of the speech, 0.7 to 1.2; 1.0 by default.
     :param stability: The stability of the speech, 0 to 1; 1.0 by default.
-    :param text_prompt: How the video looks.
+    :param text_prompt: A description of the video.
     :param model: The field that names the model, from :func:`model_fields`.
     :param aspect_ratio: E.g. ``9:16``.
     :param resolution: E.g. ``720p``.

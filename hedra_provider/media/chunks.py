@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hedra_provider.media import frames
-from hedra_provider.media.duration import Played
+from hedra_provider.media.played import Played
 from hedra_provider.media.reader import NotMeasurableError, Reader
 
 _PCM, _ADPCM_MS, _FLOAT, _A_LAW, _MU_LAW, _ADPCM_IMA = 1, 2, 3, 6, 7, 0x11

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, BinaryIO
 
 from hedra_provider.media.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hedra_provider.media.played import Played
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,6 @@ class Duration:
 
     played_ms: int
     at_most_ms: int
-
-
-@dataclass
-class Played:
-    """
-    What one family of formats finds.
-
-    :param seconds: What a decoder plays.
-    :param at_most: The same with all that encoders add; never less than ``seconds``.
-    """
-
-    seconds: Fraction
-    at_most: Fraction
 
 
 def measure_duration(file: BinaryIO, size: int, mime: str) -> Duration | None:

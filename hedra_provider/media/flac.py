@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hedra_provider.media.duration import Played
 from hedra_provider.media.frames import skip_id3
+from hedra_provider.media.played import Played
 from hedra_provider.media.reader import BLOCK_BYTES, MAX_JUNK_BYTES, NotMeasurableError, Reader
 
 HEADER_BYTES = 16
@@ -64,7 +64,7 @@ def flac(reader: Reader) -> Played | None:
                 expected = frame.next_number
                 last_at = reader.at + place.start()
             else:
-                # Bytes that look like a frame, or the first frame behind a gap.
+                # Bytes that resemble a frame, or the first frame behind a gap.
                 uncertain += frame.samples
                 after_uncertain = frame.next_number
                 if uncertain > rate * 60:

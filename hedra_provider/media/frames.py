@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from hedra_provider.media.duration import Played
+from hedra_provider.media.played import Played
 from hedra_provider.media.reader import MAX_JUNK_BYTES, NotMeasurableError, Reader
 
 if TYPE_CHECKING:

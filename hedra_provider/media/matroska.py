@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from hedra_provider.media.duration import Played
 from hedra_provider.media.mp4 import aac_rate
 from hedra_provider.media.packets import HEAD_BYTES, Codec, Fixed, Flac, Mpeg, Opus, Pcm, Vorbis
+from hedra_provider.media.played import Played
 from hedra_provider.media.reader import MAX_PEEK_BYTES, NotMeasurableError, Reader
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from hedra_provider.media.duration import Played
+from hedra_provider.media.played import Played
 from hedra_provider.media.reader import NotMeasurableError, Reader
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from hedra_provider.media.duration import Played
 from hedra_provider.media.flac import stream_rate
 from hedra_provider.media.packets import HEAD_BYTES, Codec, Fixed, Flac, Opus, Vorbis
+from hedra_provider.media.played import Played
 from hedra_provider.media.reader import NotMeasurableError, Reader
 
 _PAGE_BYTES = 27

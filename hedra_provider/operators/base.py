@@ -80,7 +80,7 @@ class HedraOperator(BaseOperator):
 
         :raises HedraValueError: Naming the first field that has a wrong value.
         """
-        # Past Airflow's __setattr__, which looks for XComs in every value: there are none left by now.
+        # Past Airflow's __setattr__, which searches every value for XComs: there are none left by now.
         vars(self).update(read_arguments(self.arguments, vars(self)))
 
     @cached_property

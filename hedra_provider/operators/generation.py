@@ -134,7 +134,7 @@ class GeneratingOperator(HedraOperator):
         raise NotImplementedError
 
     def variations(self) -> int | None:
-        """Return how many generations the request makes, None where only a draft can tell."""
+        """Return how many generations the request makes, None where only a draft has the number."""
         return 1
 
     def sources(self) -> Sequence[str]:
@@ -239,7 +239,7 @@ class GeneratingOperator(HedraOperator):
                 )
         except HedraRateLimitError as error:
             error.outcome_unknown |= outcome_unknown
-            self._defer_for_turn(context, run, error, draft, refused_since or time.time())
+            self._defer_for_retry_slot(context, run, error, draft, refused_since or time.time())
             raise
         generations = [submission.generation for submission in submissions]
         ids = [generation.id for generation in generations]
@@ -293,7 +293,7 @@ class GeneratingOperator(HedraOperator):
             _require_folder(self.destination, batch_size(draft.body))
             return draft
 
-    def _defer_for_turn(
+    def _defer_for_retry_slot(
         self,
         context: Context,
         run: TaskRun,

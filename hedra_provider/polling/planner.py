@@ -192,7 +192,7 @@ class Planner:
         return min(usual, self._list.largest_batch)
 
     def _plan(self, now: float) -> None:
-        """Turn the generations that are due into polls, or put them into the status queue."""
+        """Make polls of the generations that are due, or put them into the status queue."""
         if self._reads_pages:
             return
         is_useful, pages = self._list.is_useful(now), self.strategy is BatchStrategy.PAGES

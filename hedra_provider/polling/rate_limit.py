@@ -1,4 +1,4 @@
-"""How fast requests may follow each other after a 429: status requests, and submits in the triggerer."""
+"""How fast requests may follow each other after a 429: status requests, and submits at their retry slots."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Decides whether a generation can be made, before anything is charged.
 
-First the shape, by pydantic, so that a 422 looks like FastAPI's. Then the rules: models, assets, lengths,
-sizes. The rules only see values of the types that the shape names.
+First the shape, by pydantic, so that a 422 has the form of FastAPI's. Then the rules: models, assets,
+lengths, sizes. The rules only see values of the types that the shape names.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from hedra_provider.storage import local_path
 
 if TYPE_CHECKING:
-    from hedra_provider.hooks import HedraHook
+    from airflow.providers.common.compat.sdk import BaseHook
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _KEPT = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in "?#"
 Airflow 3.0 allows ASCII only. Spaces and per cent signs stay, as in the URIs of other providers."""
 
 
-def report_input(hook: HedraHook, file: str) -> None:
+def report_input(hook: BaseHook, file: str) -> None:
     """
     Report that a task read a file. Raises nothing.
 
@@ -32,7 +32,7 @@ def report_input(hook: HedraHook, file: str) -> None:
     _report("add_input_asset", hook, file)
 
 
-def report_output(hook: HedraHook, file: str) -> None:
+def report_output(hook: BaseHook, file: str) -> None:
     """
     Report that a task stored a file. Raises nothing.
 
@@ -60,7 +60,7 @@ def lineage_uri(file: str) -> str:
     return f"{scheme}://{quote(place.rpartition('@')[2] + slash + path, safe=_KEPT)}"
 
 
-def _report(method: str, hook: HedraHook, file: str) -> None:
+def _report(method: str, hook: BaseHook, file: str) -> None:
     from hedra_provider.api.redaction import clean
 
     try:

@@ -82,7 +82,7 @@ class StorageError(OSError):
 @contextmanager
 def driver_errors() -> Iterator[None]:
     """
-    Turn the errors of drivers, such as botocore's and aiohttp's, into an OSError.
+    Convert the errors of drivers, such as botocore's and aiohttp's, into an OSError.
 
     :raises StorageError: In place of an error that is not about the path.
     """

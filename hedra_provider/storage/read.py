@@ -82,7 +82,7 @@ def open_source(source: str, param: str) -> Iterator[tuple[BinaryIO, str]]:
 @contextmanager
 def errors_of_reading(what: str) -> Iterator[None]:
     """
-    Turn every error of reading an open file into a retryable one.
+    Convert every error of reading an open file into a retryable one.
 
     :param what: The file, for messages.
     :raises HedraTransferError: In place of the driver's error.

@@ -108,7 +108,7 @@ def execute_plan(
         except HedraError as error:
             error.generation_id = missing[0].generation_id
             is_unknown = _is_outcome_unknown(error)
-            # A later answer does not tell what became of an earlier submit.
+            # A later answer does not say what became of an earlier submit.
             error.outcome_unknown = is_unknown or unknown_outcomes > 0
             if is_unknown:
                 if not unknown_outcomes:

@@ -36,7 +36,7 @@ CALM_AT_MOST_SECONDS = 180.0
 REQUEST_TIMEOUT_SECONDS = 6
 """Shorter than the longest of the slow answers."""
 
-PATIENCE_SECONDS = 30.0
+API_TIMEOUT_SECONDS = 30.0
 """For an answer of Airflow's REST API."""
 
 GENERATIONS = ("--seconds", "4", "--queue-seconds", "1", "--credits", "100000000", "--no-media")
@@ -85,7 +85,7 @@ def soak(hedra: SandboxAddress, seconds: float, seed: int, parallel_runs: int) -
     connection: dict[str, Any] = json.loads(hedra.connection)
     connection["extra"] = {"timeout": REQUEST_TIMEOUT_SECONDS}
     env = {"AIRFLOW_CONN_HEDRA_DEFAULT": json.dumps(connection), "TMPDIR": str(temporary)}
-    with CrashableAirflow(FOLDER / "home", dags, env, patience_seconds=PATIENCE_SECONDS) as airflow:
+    with CrashableAirflow(FOLDER / "home", dags, env, timeout_seconds=API_TIMEOUT_SECONDS) as airflow:
         airflow.wait_for_dag(DAG_ID, seconds=120)
         began = time.monotonic()
         storm = Storm(airflow, hedra, FOLDER / "files", lambda line: print(line, flush=True))
@@ -127,7 +127,7 @@ def report(verdicts: list[Verdict], evidence: Evidence, storm: Storm, facts: dic
     print(f"\nfaults met: {', '.join(f'{number} {kind}' for kind, number in met.items())}")
     print(f"runs that were cleared because they had failed for good: {len(storm.healed)}")
     OUT.mkdir(exist_ok=True)
-    told = {
+    content = {
         **facts,
         "good": not any(verdict.wrong for verdict in verdicts),
         "verdicts": [asdict(verdict) for verdict in verdicts],
@@ -141,7 +141,7 @@ def report(verdicts: list[Verdict], evidence: Evidence, storm: Storm, facts: dic
             for life in evidence.lives
         ],
     }
-    (OUT / "soak.json").write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+    (OUT / "soak.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ EVERY_SECONDS = {
 
 LEFT_ALONE_FROM = {"triggerer": 0.5, "scheduler": 0.9}
 """Share of the time after which a component is not killed any more: a triggerer must live for a while before
-its memory tells something, and what a scheduler was doing is missed only after most of a minute.
+its memory shows something, and what a scheduler was doing is missed only after most of a minute.
 """
 
 CLOCK_JUMP_SECONDS = 3_700.0

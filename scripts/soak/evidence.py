@@ -136,13 +136,13 @@ def read_complaints(logs: Path) -> list[str]:
 
 
 def _unexpected(line: str) -> Iterator[str]:
-    """Tell of an exception in a task's log that left the provider's code and is not one of its own."""
+    """Describe an exception in a task's log that left the provider's code and is not one of its own."""
     try:
-        told = json.loads(line)["error_detail"]
+        chain = json.loads(line)["error_detail"]
     except (ValueError, KeyError):
         return
     # The first is the one that was raised last, the others are its causes.
-    last = told[0]
+    last = chain[0]
     frames = [frame for frame in last["frames"] if PACKAGE in frame["filename"]]
     if frames and last["exc_type"] not in EXPECTED_ERRORS:
         where = f"{frames[-1]['filename'].rpartition(PACKAGE)[2]}:{frames[-1]['lineno']}"

@@ -1,7 +1,7 @@
 """Whether ledger, metadata database, files and logs agree after a soak: pure functions of what was found.
 
-Who owns a generation is told by the name of its request, ``run/task/map index``, and never by the way in
-which the provider makes its ids: a mistake there must not hide itself.
+The owner of a generation is read from the name of its request, ``run/task/map index``, and never from the way
+in which the provider makes its ids: a mistake there must not hide itself.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ STORING = ("avatar", "batch", "clip.video", "fetch")
 TASKS_OF_A_RUN = 9
 
 WARM_UP_SECONDS = 40.0
-"""A triggerer's life before this tells nothing: it loads what the first trigger of a kind needs."""
+"""A triggerer's life before this proves nothing: it loads what the first trigger of a kind needs."""
 
 MAX_GROWTH_MIB = 16.0
 """How much a triggerer may grow between the first and the last third of its life after the warm-up. Python
 and Airflow take a few MiB as the number of triggers at once goes up and down; a poller that kept what it has
-finished (a waiter, its news, a client) would pass this within an hour, at some ten KiB for each of thousands
-of waits.
+finished (a subscription, its updates, a client) would pass this within an hour, at some ten KiB for each of
+thousands of waits.
 """
 
 
@@ -84,7 +84,7 @@ class TaskRun:
 
     @property
     def owner(self) -> str:
-        """The label of the task that paid for what this one tells of."""
+        """The label of the task that paid for the generations of this one."""
         if self.task_id in FOLLOWING:
             return f"{self.run_id}/{FOLLOWING[self.task_id]}/{self.map_index}"
         return self.label
@@ -232,16 +232,16 @@ def _credits_add_up(evidence: Evidence) -> Verdict:
 
 
 def _results_are_in_the_ledger(evidence: Evidence) -> Verdict:
-    alive, wrong, told = _alive_by_owner(evidence), [], 0
+    alive, wrong, xcoms = _alive_by_owner(evidence), [], 0
     for task in evidence.tasks:
         if task.task_id not in PAYING and task.task_id not in FOLLOWING:
             continue
         said = sorted(result.generation_id for result in task.results)
-        told += len(said)
+        xcoms += len(said)
         if said != sorted(alive.get(task.owner, ())):
             has = sorted(alive.get(task.owner, ()))
             wrong.append(f"{task.label} says {said}, the ledger has {has}")
-    return Verdict("XComs name the ledger's generations", f"{told} XComs", wrong)
+    return Verdict("XComs name the ledger's generations", f"{xcoms} XComs", wrong)
 
 
 def _files_are_whole(evidence: Evidence) -> Verdict:
@@ -278,7 +278,7 @@ def _memory_is_flat(evidence: Evidence) -> Verdict:
     longest = max(evidence.lives, key=lambda life: life.seconds, default=None)
     thirds = thirds_mib(longest.samples) if longest else None
     if longest is None or thirds is None:
-        return Verdict(what, "not seen for long enough", ["no triggerer lived for long enough to tell"])
+        return Verdict(what, "not seen for long enough", ["no triggerer lived for long enough to judge"])
     first, last = thirds
     figure = f"{first:.1f} -> {last:.1f} MiB in {longest.seconds:.0f} s"
     wrong = []
@@ -292,7 +292,7 @@ def thirds_mib(samples: Sequence[tuple[float, float]]) -> tuple[float, float] | 
     Return the medians of the first and the last third of a life after its warm-up.
 
     :param samples: Seconds since it was first seen, resident MiB.
-    :return: None where it was too short, or seen too seldom, to tell.
+    :return: None where it was too short, or seen too seldom, to judge.
     """
     warm = [(at, mib) for at, mib in samples if at >= WARM_UP_SECONDS]
     if len(warm) < 9 or any(later < earlier for (earlier, _), (later, _) in pairwise(warm)):

@@ -32,7 +32,7 @@ class Storm:
     A soak under way.
 
     :param folder: Where each run gets a folder for its files.
-    :param tell: Receives a line for each thing that happens.
+    :param report: Receives a line for each thing that happens.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Storm:
         airflow: CrashableAirflow,
         hedra: SandboxAddress,
         folder: Path,
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self.airflow = airflow
         self.hedra = hedra
         self.folder = folder
-        self.tell = tell
+        self.report = report
         self.done: Counter[str] = Counter(dict.fromkeys(EVERY_SECONDS, 0))
         self.faults_met: Counter[str] = Counter()
         self.ended: list[str] = []
@@ -76,7 +76,7 @@ class Storm:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._watch()
-            self._attempt("look for lost tasks", self._find_lost)
+            self._attempt("find lost tasks", self._find_lost)
             if self._attempt("see the runs", self._all_succeeded):
                 return True
             time.sleep(TICK_SECONDS * 2)
@@ -92,7 +92,7 @@ class Storm:
     def _watch(self) -> None:
         for words in self.airflow.revive_what_ended():
             self.ended.append(words)
-            self.tell(words)
+            self.report(words)
         pid, mib = self.airflow.triggerer_memory()
         now = time.monotonic()
         born, samples = self._memory.setdefault(pid, (now, []))
@@ -131,7 +131,7 @@ class Storm:
         self._queued = {task: self._queued.get(task, now) for task in queued}
         lost = [task for task, since in self._queued.items() if now - since > LOST_SECONDS]
         if lost:
-            self.tell(f"{len(lost)} tasks stay queued; restarting the scheduler")
+            self.report(f"{len(lost)} tasks stay queued; restarting the scheduler")
             self.airflow.restart_scheduler()
             self._queued.clear()
 
@@ -145,8 +145,8 @@ class Storm:
             if row["state"] == "failed":
                 tries = f"{row['try_number']} of {row['max_tries'] + 1} tries"
                 why = self._attempt("read a log", partial(self.airflow.last_error, row)) or "it was killed"
-                self.tell(f"{run_id} {row['task_id']} failed for good, {tries}: {why}")
-        self.tell(f"clearing {tasks} of {run_id}")
+                self.report(f"{run_id} {row['task_id']} failed for good, {tries}: {why}")
+        self.report(f"clearing {tasks} of {run_id}")
         self.airflow.clear(DAG_ID, run_id, tasks, downstream=True)
 
     # Blows
@@ -163,14 +163,14 @@ class Storm:
         what = self._attempt(blow.kind, lambda: deal(blow))
         if what:
             self.done[blow.kind] += 1
-            self.tell(f"{blow.at_seconds:7.1f} s  {blow.kind}: {what}")
+            self.report(f"{blow.at_seconds:7.1f} s  {blow.kind}: {what}")
 
     def _attempt(self, what: str, do: Callable[[], Any]) -> Any:
-        """Do something that a busy Airflow may refuse: its next turn comes."""
+        """Do something that a busy Airflow may reject: the next round tries again."""
         try:
             return do()
         except httpx.HTTPError as error:
-            self.tell(f"could not {what}: {error}")
+            self.report(f"could not {what}: {error}")
             return None
 
     def _new_faults(self, blow: Blow) -> str:
@@ -200,7 +200,7 @@ class Storm:
         row = rows[int(blow.chance * len(rows))]
         mapped = row["map_index"] >= 0
         task = [row["task_id"], row["map_index"]] if mapped else row["task_id"]
-        # With all that follows: a task that reads the XCom of one that runs anew would find none.
+        # With all that follows: a task that reads the XCom of one that runs again would find none.
         self.airflow.clear(DAG_ID, row["dag_run_id"], [task], downstream=True)
         return f"{row['dag_run_id']} {row['task_id']} ({row['state']})"
 

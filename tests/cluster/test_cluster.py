@@ -139,7 +139,7 @@ def test_clips_on_the_disks_of_several_workers_are_warned_of(
     assert "object storage" in "\n".join(texts.values()), (state, found, texts)
 
 
-def test_rows_that_postgresql_refuses_are_named(cluster: ClusterAirflow, hedra: Sandbox, tmp_path: Path):
+def test_rows_that_postgresql_rejects_are_named(cluster: ClusterAirflow, hedra: Sandbox, tmp_path: Path):
     conf = table(tmp_path, ["one", "two", "three", "four"], destination=f"{tmp_path}/clips")
     rows = json.loads((tmp_path / "clips.json").read_text())
     rows[0]["text"] = "a NUL \0 in it"

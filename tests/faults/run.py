@@ -46,7 +46,7 @@ class Pipeline:
     The avatar pipeline: a portrait and a recording, or a text, become a stored video.
 
     :param voice: Path of the recording; None: a text is spoken, which is an upload less.
-    :param chooses: Whether the voice of a text is looked for in Hedra's list.
+    :param chooses: Whether the voice of a text is searched in Hedra's list.
     """
 
     portrait: str

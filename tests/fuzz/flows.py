@@ -88,7 +88,7 @@ class World:
     def __init__(self, answers: Sequence[Canned]) -> None:
         self.now = 1_800_000_000.0
         self.requests: list[httpx.Request] = []
-        self.told_the_key = False
+        self.sent_the_key = False
         self._answers = itertools.chain(answers, itertools.repeat(answers[-1]))
 
     def clock(self) -> float:
@@ -106,7 +106,7 @@ class World:
         if len(self.requests) > MAX_REQUESTS:
             raise TooManyRequests
         if "X-API-Key" in request.headers:
-            self.told_the_key = True
+            self.sent_the_key = True
             assert request.url.host == "api.hedra.com", request.url
         return next(self._answers).response(request)
 
@@ -226,7 +226,7 @@ def _checked(result: Any, world: World) -> Any:
         for text in (str(result), str(airflow_error(result)), repr(result)):
             assert len(text) <= MAX_ERROR_LENGTH + 500, len(text)
             # A storage that never saw the key can't repeat it, only invent it.
-            assert KEY not in text or not world.told_the_key, text
+            assert KEY not in text or not world.sent_the_key, text
             assert not _SIGNED.search(text), text
             text.encode()
         assert len(str(result).splitlines()) == 1

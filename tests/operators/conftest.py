@@ -1,4 +1,4 @@
-"""What the operators told."""
+"""What the operators wrote to their log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.operators.helpers import Told
+    from tests.operators.helpers import Logged
 
 
 @pytest.fixture
-def told(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Told:
+def logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Logged:
     """What the tasks wrote to their log: Airflow 3.0 uses logging, later ones structlog, which prints."""
     caplog.set_level(logging.INFO)
 

@@ -33,7 +33,7 @@ RESULT_KEYS = {
 }
 
 
-Told = Callable[[], str]
+Logged = Callable[[], str]
 
 
 def avatar(portrait: str, voice: str | None, **changes: Any) -> HedraAvatarVideoOperator:

@@ -8,7 +8,7 @@ import pytest
 
 from hedra_provider.operators import HedraGenerateOperator
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
-from tests.operators.helpers import FAILURES, RESULT_KEYS, Told, avatar
+from tests.operators.helpers import FAILURES, RESULT_KEYS, Logged, avatar
 from tests.tasks import TaskInstance, context_of, fire, run
 
 if TYPE_CHECKING:
@@ -158,11 +158,13 @@ def test_an_event_of_another_batch_is_not_taken(hedra_sandbox: Sandbox, portrait
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
-def test_a_killed_task_names_all_that_runs_on(hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told):
+def test_a_killed_task_names_all_that_runs_on(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged
+):
     operator = batch(portrait, voice, 2, wait_for_completion=False)
     operator.execute(context_of(TaskInstance()))
     operator.on_kill()
-    log = told()
+    log = logged()
     assert f"Generation {', '.join(paid(hedra_sandbox))}, if it was submitted, runs on" in log
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hedra_provider.testing import Sandbox
-from tests.operators.helpers import FAILURES, NOBODY, RESULT_KEYS, Told, avatar
+from tests.operators.helpers import FAILURES, NOBODY, RESULT_KEYS, Logged, avatar
 
 
 @pytest.mark.parametrize("code", list(FAILURES))
@@ -198,7 +198,7 @@ def test_a_key_that_was_rotated_is_read_again_once(
     hedra_sandbox.advance(4000)
     wrong = json.loads(hedra_sandbox.connection) | {"password": "rotated"}
     hedra_sandbox.change_key("rotated")
-    # The trigger reads the old key first: the connection changes between its two look-ups.
+    # The trigger reads the old key first: the connection changes between its two reads.
     connections = iter([hedra_sandbox.connection, json.dumps(wrong)])
     from hedra_provider import connection
 
@@ -258,12 +258,14 @@ def test_arguments_that_cannot_go_together_fail_when_the_dag_is_read(changes: di
         avatar("/a.png", "/a.wav", **changes)
 
 
-def test_what_it_cost_is_not_worth_failing_for(hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told):
+def test_what_it_cost_is_not_worth_failing_for(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged
+):
     hedra_sandbox.faults({"on": "GET /generations", "times": 9, "when": "before", "status": 400})
     result = run(avatar(portrait, voice))
     assert result["status"] == "complete"
     assert result["credit_cost"] is None
-    assert "could not be read" in told()
+    assert "could not be read" in logged()
 
 
 def test_a_file_that_is_too_large_is_not_sent(hedra_sandbox: Sandbox, voice: str, tmp_path: Path):
@@ -316,5 +318,5 @@ def test_a_body_is_checked_where_it_is_a_video_that_names_its_model(
         run(operator)
     assert ("aspect_ratio: Hedra Avatar does not accept '4:5'" in str(raised.value)) is checked
     assert len(hedra_sandbox.requests("GET", "/models")) == checked
-    # Else it is Hedra that refuses it.
+    # Else it is Hedra that rejects it.
     assert len(hedra_sandbox.requests("POST", "/generations")) == (not checked)

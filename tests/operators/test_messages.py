@@ -14,7 +14,7 @@ from hedra_provider.api.errors import HedraRateLimitError, HedraServerError, Hed
 from hedra_provider.exceptions import airflow_error, as_airflow_errors, hedra_error
 from hedra_provider.operators import HedraGenerateOperator
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
-from tests.operators.helpers import FAILURES, Told, avatar
+from tests.operators.helpers import FAILURES, Logged, avatar
 from tests.tasks import TaskInstance, context_of, fire, run
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ def test_outside_of_a_task_no_task_is_spoken_of():
     assert str(down()) == "Hedra answered 503. Temporary: try again later. (generation 7b)"
 
 
-def test_the_log_has_the_reason_as_a_line_of_its_own(told: Told):
+def test_the_log_has_the_reason_as_a_line_of_its_own(logged: Logged):
     """The line that Airflow adds begins with "Task failed with exception", and shows the reason below."""
     with pytest.raises(AirflowException) as raised, as_airflow_errors():
         raise down()
     # Airflow 3.0 logs it twice here: to logging, and to the screen.
-    lines = [line for line in told().splitlines() if "Hedra answered 503" in line]
+    lines = [line for line in logged().splitlines() if "Hedra answered 503" in line]
     assert lines
     for line in lines:
         assert str(raised.value) in line

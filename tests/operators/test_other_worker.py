@@ -143,7 +143,7 @@ def test_a_destination_that_is_wrong_on_every_worker_is_not_retried(
 def test_a_clear_does_not_adopt_blindly_but_names_what_is_paid_for(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
-    """Whether the request was changed can't be told without the file."""
+    """Without the file, nobody knows whether the request was changed."""
     submitted_by_worker_1(portrait, voice)
     Path(portrait).unlink()
     error = fails(avatar(portrait, voice), on_worker_2(try_number=3, max_tries=4))
@@ -249,7 +249,7 @@ def test_a_step_that_only_downloads_is_left_to_the_retries_too(
 
 
 @DIED
-def test_the_row_of_the_list_tells_who_paid_where_the_status_does_not(
+def test_the_row_of_the_list_says_who_paid_where_the_status_does_not(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
     submitted_by_worker_1(portrait, voice)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hedra_provider.testing import Sandbox
-from tests.operators.helpers import FAILURES, Told, avatar
+from tests.operators.helpers import FAILURES, Logged, avatar
 
 
 def test_the_id_is_there_before_the_submit(hedra_sandbox: Sandbox, portrait: str, voice: str):
@@ -66,7 +66,7 @@ def test_a_clear_adopts_unless_new_is_asked_for(hedra_sandbox: Sandbox, portrait
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
-def test_a_business_key_is_shared_by_runs(hedra_sandbox: Sandbox, portrait: str, voice: str):
+def test_an_idempotency_key_is_shared_by_runs(hedra_sandbox: Sandbox, portrait: str, voice: str):
     for run_id in ("monday", "tuesday"):
         operator = avatar(portrait, voice, wait_for_completion=False, idempotency_key="shop/row-1")
         operator.execute(context_of(TaskInstance(run_id=run_id)))
@@ -107,14 +107,14 @@ def test_a_retry_after_an_edit_and_a_clear_makes_the_edited_one(
 
 @pytest.mark.hedra_sandbox(duplicate_id="ignore")
 def test_an_api_that_ignores_our_ids_is_paid_once(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged
 ):
     ti = TaskInstance()
     result = run(avatar(portrait, voice), ti)
     assert (
         ti.xcoms["generation_id"] == result["generation_id"] == hedra_sandbox.submissions[0]["generation_id"]
     )
-    assert "does not use our ids" in told()
+    assert "does not use our ids" in logged()
     run(avatar(portrait, voice), TaskInstance(try_number=2))
     assert len(hedra_sandbox.submissions) == 1
 
@@ -168,7 +168,7 @@ def test_a_limit_rejects_a_request_of_unknown_cost(hedra_sandbox: Sandbox):
     assert hedra_sandbox.requests("POST") == []
 
 
-def test_inline_speech_is_judged_by_its_top(hedra_sandbox: Sandbox, portrait: str):
+def test_inline_speech_is_compared_by_its_upper_bound(hedra_sandbox: Sandbox, portrait: str):
     from hedra_provider.api import calls
     from hedra_provider.hooks import HedraHook
 
@@ -198,15 +198,15 @@ def test_mapped_tasks_pay_one_by_one(hedra_sandbox: Sandbox, portrait: str, voic
 
 @pytest.mark.hedra_sandbox(seconds=3600)
 def test_a_killed_task_says_what_runs_on_and_costs(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged
 ):
     operator = avatar(portrait, voice, wait_for_completion=False)
     operator.on_kill()
-    assert "It has submitted nothing" in told()
+    assert "It has submitted nothing" in logged()
     operator.execute(context_of(TaskInstance()))
     operator.on_kill()
     (submission,) = hedra_sandbox.submissions
-    log = told()
+    log = logged()
     assert f"Generation {submission['generation_id']}, if it was submitted, runs on" in log
     assert f"costs {submission['credits']} credits" in log
     assert "A retry or a clear of the task adopts it" in log
@@ -214,22 +214,22 @@ def test_a_killed_task_says_what_runs_on_and_costs(
 
 @pytest.mark.hedra_sandbox(seconds=3600)
 def test_a_killed_task_whose_clear_pays_does_not_say_that_a_clear_is_free(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged
 ):
     operator = avatar(portrait, voice, wait_for_completion=False, on_clear="new")
     operator.execute(context_of(TaskInstance()))
     operator.on_kill()
-    log = told()
+    log = logged()
     assert "A retry adopts it without paying again. A clear pays for another" in log
     assert "or a clear" not in log
 
 
 @pytest.mark.hedra_sandbox(workspaces={"team": 4}, credits=9999, seconds=3600)
-def test_a_low_balance_warns(hedra_sandbox: Sandbox, portrait: str, told: Told, tmp_path: Path):
+def test_a_low_balance_warns(hedra_sandbox: Sandbox, portrait: str, logged: Logged, tmp_path: Path):
     (tmp_path / "long.wav").write_bytes(wav(20))
     with pytest.raises(AirflowFailException, match="Workspace team was to pay"):
         run(avatar(portrait, str(tmp_path / "long.wav"), max_credits=500))
-    assert "Workspace team has 4 credits; this may cost" in told()
+    assert "Workspace team has 4 credits; this may cost" in logged()
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)
@@ -243,7 +243,7 @@ def test_a_run_that_was_created_again_is_another_attempt_group(
         return ti.xcoms["generation_id"]
 
     first = submit("Old", "monday")
-    assert submit("Rendered anew", "monday") == first
+    assert submit("Rendered again", "monday") == first
     assert submit("Old", "tuesday") == first
     assert submit("New", "tuesday") != first
     assert len(hedra_sandbox.submissions) == 2

@@ -12,7 +12,7 @@ from hedra_provider.operators import HedraUploadAssetOperator
 from hedra_provider.sensors import HedraGenerationSensor
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.media import wav
-from tests.operators.helpers import FAILURES, Told, avatar
+from tests.operators.helpers import FAILURES, Logged, avatar
 from tests.tasks import SensorInstance, TaskInstance, context_of, fire, run, wait
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def paid(result: dict[str, Any]) -> tuple[bool, int]:
 @pytest.mark.parametrize("deferrable", [True, False])
 @pytest.mark.parametrize("key", [None, "shop/1"])
 def test_the_result_says_who_paid_over_retries_clears_and_runs(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool, key: str | None, told: Told
+    hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool, key: str | None, logged: Logged
 ):
     def result(**numbers: Any) -> dict[str, Any]:
         operator = avatar(portrait, voice, deferrable=deferrable, idempotency_key=key)
@@ -42,16 +42,16 @@ def test_the_result_says_who_paid_over_retries_clears_and_runs(
     first = result()
     cost = billed(hedra_sandbox)
     assert paid(first) == (False, cost)
-    told()
+    logged()
     # Its XCom replaces that of the first try.
     assert paid(result(try_number=2)) == (True, cost)
-    assert f"cost {cost} credits, paid once, by an earlier try." in told()
-    # With a key of the user's, a clear can't tell its own earlier payment from that of another run.
+    assert f"cost {cost} credits, paid once, by an earlier try." in logged()
+    # With a key of the user's, a clear can't know whether it paid earlier itself or another run did.
     assert paid(result(try_number=3, max_tries=4)) == (True, 0 if key else cost)
     if key:
-        told()
+        logged()
         assert paid(result(run_id="another")) == (True, 0)
-        assert f"cost {cost} credits, paid by another task: 0 credits here." in told()
+        assert f"cost {cost} credits, paid by another task: 0 credits here." in logged()
     assert billed(hedra_sandbox) == cost
 
 
@@ -76,23 +76,23 @@ def test_a_sum_over_runs_is_what_was_billed(hedra_sandbox: Sandbox, portrait: st
 
 
 def test_an_unknown_cost_is_not_counted_as_nothing(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged
 ):
     hedra_sandbox.faults({"on": "GET /generations", "times": 9, "when": "before", "status": 400})
     result = run(avatar(portrait, voice))
-    assert f"The cost of generation {result['generation_id']} could not be read: " in told()
+    assert f"The cost of generation {result['generation_id']} could not be read: " in logged()
     assert (result["credit_cost"], result["credits_paid"]) == (None, None)
 
 
 def test_the_last_line_begins_with_where_the_file_is(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Any, told: Told
+    hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Any, logged: Logged
 ):
     result = run(avatar(portrait, voice, destination=str(tmp_path / "a.mp4")))
     cost, size = billed(hedra_sandbox), result["bytes"]
     said = (
         f"Stored {result['uri']} ({size} bytes). Generation {result['generation_id']}, cost {cost} credits."
     )
-    assert said in told()
+    assert said in logged()
 
 
 def assets(portrait: str, voice: str) -> tuple[str, str]:
@@ -102,15 +102,15 @@ def assets(portrait: str, voice: str) -> tuple[str, str]:
     return upload(portrait), upload(voice)
 
 
-def test_a_submit_of_asset_ids_tells_estimate_and_cost(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told
+def test_a_submit_of_asset_ids_logs_estimate_and_cost(
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged
 ):
     """Step by step: the submit neither uploads nor waits."""
     image, audio = assets(portrait, voice)
     ti = TaskInstance()
     before = len(hedra_sandbox.requests())
     run(avatar(image, audio, wait_for_completion=False), ti)
-    cost, log = billed(hedra_sandbox), told()
+    cost, log = billed(hedra_sandbox), logged()
     assert f"By Hedra's published prices this costs {cost} credits." in log
     assert f"costs {cost} credits. This task does not wait for it." in log
     assert ti.xcoms["credit_estimate"]["high"] == cost
@@ -120,39 +120,39 @@ def test_a_submit_of_asset_ids_tells_estimate_and_cost(
 
 
 def test_an_estimate_without_a_limit_fails_nothing(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told, no_pauses: None
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged, no_pauses: None
 ):
     image, audio = assets(portrait, voice)
     hedra_sandbox.faults({"on": "GET /assets", "times": None, "status": 500})
     assert run(avatar(image, audio))["status"] == "complete"
-    assert "could not be estimated" in told()
+    assert "could not be estimated" in logged()
     with pytest.raises(AirflowException):
         run(avatar(image, audio, max_credits=9), TaskInstance(run_id="limited"))
     assert len(hedra_sandbox.submissions) == 1
 
 
 def test_the_first_lost_answer_is_logged_before_the_minute_of_waiting(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch, told: Told
+    hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch, logged: Logged
 ):
-    told_before: list[str] = []
-    monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: told_before.append(told()))
+    logged_before: list[str] = []
+    monkeypatch.setattr(HedraClient, "pause", lambda self, seconds: logged_before.append(logged()))
     hedra_sandbox.faults({"on": "POST /generations", "times": 1, "when": "before", "status": 503})
     result = run(avatar(portrait, voice))
-    first = told_before[0]
+    first = logged_before[0]
     assert "Outcome of the submit unknown: Hedra answered 503" in first
     assert "up to 60 s" in first
     assert "the same id is submitted again" in first
     assert result["generation_id"] in first
-    assert "Submitting the same id again" in "".join(told_before) + told()
+    assert "Submitting the same id again" in "".join(logged_before) + logged()
 
 
 def test_a_rate_limited_submit_is_logged(
-    hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told, no_pauses: None
+    hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged, no_pauses: None
 ):
     limited = {"on": "POST /generations", "when": "before", "status": 429, "times": 2}
     hedra_sandbox.faults(limited | {"headers": {"Retry-After": "3"}})
     run(avatar(portrait, voice))
-    assert "The submit was not accepted and cost nothing." in told()
+    assert "The submit was not accepted and cost nothing." in logged()
 
 
 @pytest.mark.hedra_sandbox(seconds=3600)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hedra_provider.testing import Sandbox
-from tests.operators.helpers import NOBODY, RESULT_KEYS, Told, avatar
+from tests.operators.helpers import NOBODY, RESULT_KEYS, Logged, avatar
 
 
 @pytest.mark.parametrize("deferrable", [True, False])
@@ -194,9 +194,9 @@ def test_the_deadline_is_the_earlier_of_two(hedra_sandbox: Sandbox, portrait: st
 
     with pytest.raises(TaskDeferred) as raised:
         operator.execute(context_of(TaskInstance()))
-    patience = raised.value.trigger.end_time - time.time()
-    assert 90 < patience <= 100
-    assert raised.value.timeout > timedelta(seconds=patience)
+    seconds_left = raised.value.trigger.end_time - time.time()
+    assert 90 < seconds_left <= 100
+    assert raised.value.timeout > timedelta(seconds=seconds_left)
 
 
 def test_what_partial_passes_for_not_said():
@@ -241,9 +241,9 @@ def test_outputs_are_pushed_key_by_key_whatever_a_decorator_passes(value: bool |
     assert operator.multiple_outputs is MULTIPLE_OUTPUTS
 
 
-def test_the_log_names_cost_and_file(hedra_sandbox: Sandbox, portrait: str, voice: str, told: Told):
+def test_the_log_names_cost_and_file(hedra_sandbox: Sandbox, portrait: str, voice: str, logged: Logged):
     run(avatar(portrait, voice))
-    cost, log = hedra_sandbox.submissions[0]["credits"], told()
+    cost, log = hedra_sandbox.submissions[0]["credits"], logged()
     assert f"By Hedra's published prices this costs {cost} credits." in log
     assert f"cost {cost} credits" in log
     assert "its file stays at Hedra" in log

@@ -1,4 +1,4 @@
-"""Uploads by operators: what is judged before anything is sent, what is found again, what is told."""
+"""Uploads by operators: what is judged before anything is sent, what is found again, what is returned."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def assets(sandbox: Sandbox) -> int:
     return sum(row["status"] == 200 for row in sandbox.requests("POST", "/assets"))
 
 
-def test_what_an_upload_tells(hedra_sandbox: Sandbox, voice: str):
-    told = run(upload(voice))
-    assert told == {
-        "asset_id": told["asset_id"],
+def test_what_an_upload_returns(hedra_sandbox: Sandbox, voice: str):
+    output = run(upload(voice))
+    assert output == {
+        "asset_id": output["asset_id"],
         "type": "audio",
         "name": "voice.wav",
         "bytes": len(wav(1.0)),
@@ -196,7 +196,7 @@ def test_without_reuse_a_new_one_after_a_clear_has_new_assets(
     assert assets(hedra_sandbox) == 4
 
 
-def test_without_reuse_a_business_key_still_shares_its_video(
+def test_without_reuse_an_idempotency_key_still_shares_its_video(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
     made = [
@@ -252,7 +252,7 @@ def test_what_an_encoder_adds_is_in_the_estimate(hedra_sandbox: Sandbox, portrai
 
 
 def test_a_joined_recording_is_measured_whole(hedra_sandbox: Sandbox, portrait: str, tmp_path: Path):
-    """Speech is made in chunks and joined byte by byte: the header of the first part tells its own length."""
+    """Speech is made in chunks and joined byte by byte: the first part's header has only its own length."""
     from tests.media_files.samples import encoded
 
     path = tmp_path / "voice.mp3"

@@ -52,7 +52,7 @@ class MovedClock(poller.Clock):
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         if seconds == float("inf"):
             await event.wait()
-        # Those who wait may have something to say first.
+        # Other tasks of the loop may set the event first.
         await asyncio.sleep(0)
         while not self.moves_when() or "hedra-poll" in tasks():
             if event.is_set():

@@ -172,7 +172,7 @@ def test_an_endless_outage_ends_the_wait_and_says_so():
     assert len(world.warned) == MAX_FAILURES - 1
 
 
-def test_a_refused_key_ends_the_wait_at_once():
+def test_a_rejected_key_ends_the_wait_at_once():
     world = World(lambda now: httpx.Response(401))
     with pytest.raises(HedraAuthenticationError):
         world.wait()

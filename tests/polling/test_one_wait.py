@@ -64,7 +64,7 @@ SCRIPTS: dict[str, tuple[Any, str]] = {
     "an outage at the deadline": (during(3500, 9e9, down, ends(9e9)), "HedraWaitTimeoutError"),
     "nonsense for ever": (lambda now: httpx.Response(200, text="<html>"), "HedraProtocolError"),
     "a rejected key": (lambda now: httpx.Response(401), "HedraAuthenticationError"),
-    "failures and 429s in turn": (
+    "failures and 429s alternate": (
         lambda now: limited() if int(now / 30) % 2 else down(),
         "HedraServerError",
     ),

@@ -65,7 +65,7 @@ def test_no_call_follows_a_redirect(hedra_sandbox: Sandbox, elsewhere: Elsewhere
         client.run(CALLS[on]())
     assert elsewhere.seen == []
     assert "redirected" in str(raised.value)
-    assert not leaks_in(everything_told(raised.value).encode(), [hedra_sandbox.api_key], "error")
+    assert not leaks_in(everything_shown(raised.value).encode(), [hedra_sandbox.api_key], "error")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -105,7 +105,7 @@ def test_a_download_goes_elsewhere_without_the_key(
     for seen in elsewhere.seen:
         assert hedra_sandbox.api_key not in seen
         assert "x-api-key" not in seen.lower()
-    assert not leaks_in(everything_told(raised.value).encode(), [hedra_sandbox.api_key, "c4nary"], "error")
+    assert not leaks_in(everything_shown(raised.value).encode(), [hedra_sandbox.api_key, "c4nary"], "error")
     assert not (tmp_path / "a.mp4").exists()
     assert not [
         row for row in hedra_sandbox.ledger()["requests"] if row["origin"] == "files" and row["has_key"]
@@ -121,7 +121,7 @@ def test_an_upload_url_gets_the_bytes_and_not_the_key(hedra_sandbox: Sandbox, el
     assert seen.startswith("PUT /put?")
     assert "x-api-key" not in seen.lower()
     assert hedra_sandbox.api_key not in seen
-    assert not leaks_in(everything_told(raised.value).encode(), [hedra_sandbox.api_key, "c4nary"], "error")
+    assert not leaks_in(everything_shown(raised.value).encode(), [hedra_sandbox.api_key, "c4nary"], "error")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_an_id_asks_for_nothing_else(hedra_sandbox: Sandbox, foreign: str):
         assert row["query"] == ""
 
 
-def everything_told(error: BaseException) -> str:
+def everything_shown(error: BaseException) -> str:
     """What a log may show of an error: its traceback with the causes, its repr, its attributes."""
     shown = "".join(traceback.format_exception(error))
     return shown + repr(error) + repr(vars(error))
@@ -245,7 +245,7 @@ def test_a_proxy_with_a_password_that_is_not_encoded(
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
     with pytest.raises(HedraConfigurationError, match="proxy") as raised:
         HedraHook().get_conn()
-    assert "sek" not in everything_told(raised.value)
+    assert "sek" not in everything_shown(raised.value)
 
 
 def test_an_error_about_a_proxy_shows_no_password(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
@@ -253,7 +253,7 @@ def test_an_error_about_a_proxy_shows_no_password(hedra_sandbox: Sandbox, monkey
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
     with pytest.raises(HedraError) as raised, HedraHook().get_conn() as client:
         client.run(calls.get_credits())
-    assert not leaks_in(everything_told(raised.value).encode(), ["sekretpw"], "error")
+    assert not leaks_in(everything_shown(raised.value).encode(), ["sekretpw"], "error")
 
 
 def test_the_key_is_in_no_url(hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path):

@@ -52,7 +52,7 @@ def gets(sandbox: Sandbox, since: int) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_url_that_is_known_spares_a_look(
+def test_a_url_that_is_known_spares_a_request(
     hedra_sandbox: Sandbox, client: HedraClient, finished: Generation, tmp_path: Path, known: bool
 ):
     since = len(hedra_sandbox.ledger()["requests"])

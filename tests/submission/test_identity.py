@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hedra_provider.submission import identity
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "ids.json").read_text())
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "ids.json").read_text())
 words = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 

@@ -271,7 +271,7 @@ def test_the_outcome_of_a_408_is_unknown():
 
 
 @pytest.mark.parametrize(
-    "error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow")], ids=["refused", "slow"]
+    "error", [httpx.ConnectError("no route"), httpx.ConnectTimeout("slow")], ids=["no route", "slow"]
 )
 def test_the_outcome_without_a_connection_is_known(error: Exception):
     pauses: list[float] = []

@@ -120,7 +120,7 @@ def test_the_next_attempt_continues_an_upload(
 
 @pytest.mark.parametrize("kind", CONTENT)
 def test_two_uploads_of_a_file_at_once_make_one_asset(client: HedraClient, hedra_sandbox: Sandbox, kind: str):
-    """The other one created the asset after this one had looked for it, and has not sent the file yet."""
+    """The other one created the asset after this one had searched for it, and has not sent the file yet."""
     client.run(calls.create_asset("a", kind, reserved_asset_id=RESERVED))
     assert store(client, kind) == StoredAsset(RESERVED, reused=False, duration_ms=stored_ms(kind))
     assert made(hedra_sandbox) == 1

@@ -1,6 +1,6 @@
 """Every shape of work that the provider knows, in one DAG: what `make soak` runs, many at a time.
 
-Each request is named after its task run, so that the sandbox's ledger tells who paid for what.
+Each request is named after its task run, so that the sandbox's ledger shows who paid for what.
 """
 
 # Outputs of operators take a key, whatever their type says.

@@ -1,4 +1,4 @@
-"""A submit that Hedra refuses for its rate limit waits for its turn: no retry, no worker, one payment."""
+"""A submit that Hedra rate-limits waits for a retry slot: no retry, no worker, one payment."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hedra_provider.testing import Sandbox, Sandboxes
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
 from tests.airflow_names import AirflowException, AirflowFailException, TaskDeferred
 from tests.api.accounts import Account
-from tests.operators.helpers import Told, avatar
+from tests.operators.helpers import Logged, avatar
 from tests.tasks import TaskInstance, context_of, fire
 
-REFUSED = {"on": "POST /generations", "when": "before", "status": 429, "times": None}
+RATE_LIMITED = {"on": "POST /generations", "when": "before", "status": 429, "times": None}
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +33,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch, no_pauses: None) -> list[float]:
     return noted
 
 
-def refuse(operator: Any, ti: TaskInstance, event: Any = None) -> HedraTurnTrigger:
-    """Execute or resume an operator that is to be refused; return what it waits by."""
+def rate_limit_submit(operator: Any, ti: TaskInstance, event: Any = None) -> HedraTurnTrigger:
+    """Execute or resume an operator whose submit is rate-limited; return the trigger that it defers to."""
     context = context_of(ti)
     with pytest.raises(TaskDeferred) as raised:
         operator.execute_turn(context, event=event) if event else operator.execute(context)
@@ -50,22 +50,22 @@ def resume(operator: Any, ti: TaskInstance, event: Any) -> Any:
     return operator.execute_complete(context_of(ti), event=fire(raised.value.trigger))
 
 
-def turn(trigger: HedraTurnTrigger) -> Any:
-    """Let the turn come at once."""
+def retry_slot(trigger: HedraTurnTrigger) -> Any:
+    """Let the retry slot come at once."""
     trigger.resume_at = 0.0
     return fire(trigger)
 
 
 def test_it_goes_on_at_the_submit(hedra_sandbox: Sandbox, portrait: str, voice: str, pauses: list[float]):
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
-    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    trigger = rate_limit_submit(avatar(portrait, voice, deferrable=True), ti)
     assert 10 < sum(pauses) <= 30
     assert trigger.resume_at > time.time() + 10
     assert trigger.cost == "2 credits"
     hedra_sandbox.faults()
     before = len(hedra_sandbox.ledger()["requests"])
-    result = resume(avatar(portrait, voice, deferrable=True), ti, turn(trigger))
+    result = resume(avatar(portrait, voice, deferrable=True), ti, retry_slot(trigger))
     assert result["status"] == "complete"
     asked = [f"{row['method']} {row['path']}" for row in hedra_sandbox.ledger()["requests"][before:]]
     status = f"GET /generations/{result['generation_id']}/status"
@@ -77,14 +77,14 @@ def test_it_goes_on_at_the_submit(hedra_sandbox: Sandbox, portrait: str, voice: 
     assert ti.xcoms["generation_id"] == result["generation_id"]
 
 
-def test_a_second_refusal_holds_the_worker_no_longer(
+def test_a_second_rate_limit_holds_the_worker_no_longer(
     hedra_sandbox: Sandbox, portrait: str, voice: str, pauses: list[float]
 ):
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
-    first = refuse(avatar(portrait, voice, deferrable=True), ti)
+    first = rate_limit_submit(avatar(portrait, voice, deferrable=True), ti)
     del pauses[:]
-    second = refuse(avatar(portrait, voice, deferrable=True), ti, turn(first))
+    second = rate_limit_submit(avatar(portrait, voice, deferrable=True), ti, retry_slot(first))
     assert pauses == []
     assert second.refused_since == first.refused_since
     assert second.serialize()[1]["request"] == first.request
@@ -92,61 +92,61 @@ def test_a_second_refusal_holds_the_worker_no_longer(
 
 
 def test_it_waits_as_long_as_hedra_asked(hedra_sandbox: Sandbox, portrait: str, voice: str):
-    hedra_sandbox.faults(REFUSED | {"headers": {"Retry-After": "600"}})
-    trigger = refuse(avatar(portrait, voice, deferrable=True), TaskInstance())
+    hedra_sandbox.faults(RATE_LIMITED | {"headers": {"Retry-After": "600"}})
+    trigger = rate_limit_submit(avatar(portrait, voice, deferrable=True), TaskInstance())
     assert trigger.resume_at >= time.time() + 590
     assert len(hedra_sandbox.requests("POST", "/generations")) == 1
 
 
-def test_a_refusal_before_the_submit_waits_as_well(hedra_sandbox: Sandbox, portrait: str, voice: str):
-    hedra_sandbox.faults(REFUSED | {"on": "GET /models", "headers": {"Retry-After": "600"}})
+def test_a_rate_limit_before_the_submit_waits_as_well(hedra_sandbox: Sandbox, portrait: str, voice: str):
+    hedra_sandbox.faults(RATE_LIMITED | {"on": "GET /models", "headers": {"Retry-After": "600"}})
     ti = TaskInstance()
-    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    trigger = rate_limit_submit(avatar(portrait, voice, deferrable=True), ti)
     assert trigger.request is None
     hedra_sandbox.faults()
-    resume(avatar(portrait, voice, deferrable=True), ti, turn(trigger))
+    resume(avatar(portrait, voice, deferrable=True), ti, retry_slot(trigger))
     assert len(hedra_sandbox.submissions) == 1
 
 
 def test_what_was_submitted_meanwhile_is_adopted(hedra_sandbox: Sandbox, portrait: str, voice: str):
     """E.g. by a try that Airflow took for dead."""
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
-    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    trigger = rate_limit_submit(avatar(portrait, voice, deferrable=True), ti)
     hedra_sandbox.faults()
     avatar(portrait, voice).execute(context_of(TaskInstance()))
-    avatar(portrait, voice, deferrable=True).execute_turn(context_of(ti), event=turn(trigger))
+    avatar(portrait, voice, deferrable=True).execute_turn(context_of(ti), event=retry_slot(trigger))
     assert len(hedra_sandbox.submissions) == 1
 
 
 def test_a_batch_waits_for_one_retry_slot(hedra_sandbox: Sandbox, portrait: str, voice: str):
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
     operator = avatar(portrait, voice, deferrable=True, extra_request={"batch_size": 3})
-    trigger = refuse(operator, ti)
+    trigger = rate_limit_submit(operator, ti)
     hedra_sandbox.faults()
-    resume(operator, ti, turn(trigger))
+    resume(operator, ti, retry_slot(trigger))
     assert len(hedra_sandbox.submissions) == 3
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_where_it_cannot_wait_the_refusal_is_left_to_the_retries(
+def test_where_it_cannot_wait_the_rate_limit_is_left_to_the_retries(
     hedra_sandbox: Sandbox, portrait: str, voice: str, deferrable: bool
 ):
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     timeout = 5.0 if deferrable else 3600.0
     with pytest.raises(AirflowException, match="429"):
         avatar(portrait, voice, deferrable=deferrable, timeout=timeout).execute(context_of(TaskInstance()))
 
 
 def test_it_gives_up_when_the_time_is_over(hedra_sandbox: Sandbox, portrait: str, voice: str):
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
-    trigger = refuse(avatar(portrait, voice, deferrable=True, timeout=3600), ti)
+    trigger = rate_limit_submit(avatar(portrait, voice, deferrable=True, timeout=3600), ti)
     trigger.refused_since -= 3600
     with pytest.raises(AirflowException, match="429"):
         avatar(portrait, voice, deferrable=True, timeout=3600).execute_turn(
-            context_of(ti), event=turn(trigger)
+            context_of(ti), event=retry_slot(trigger)
         )
 
 
@@ -154,13 +154,13 @@ def test_a_rejection_that_is_not_retryable_waits_for_no_retry_slot(
     hedra_sandbox: Sandbox, portrait: str, voice: str, pauses: list[float]
 ):
     body = {"error": {"type": "INSUFFICIENT_BALANCE", "message": "no"}}
-    hedra_sandbox.faults(REFUSED | {"body": body})
+    hedra_sandbox.faults(RATE_LIMITED | {"body": body})
     with pytest.raises(AirflowFailException, match="429"):
         avatar(portrait, voice, deferrable=True).execute(context_of(TaskInstance()))
     assert pauses == []
 
 
-LOOKED_IN_VAIN = [
+SEARCHED_IN_VAIN = [
     {"on": "POST /generations", "when": "after", "reset": True, "times": 1},
     {"on": "GET /generations/{id}/status", "skip": 1, "status": 429, "times": 5},
 ]
@@ -168,19 +168,19 @@ LOOKED_IN_VAIN = [
 
 @pytest.mark.parametrize("event", ["its own", "none"])
 def test_a_submit_of_unknown_outcome_is_searched_for_at_the_retry_slot(portrait_at_own_ids: Any, event: str):
-    """The answer was lost, then the looks were refused; and the API gives ids of its own."""
+    """The answer was lost, then the status requests were rate-limited; and the API gives ids of its own."""
     sandbox, portrait, voice = portrait_at_own_ids
-    sandbox.faults(*LOOKED_IN_VAIN)
+    sandbox.faults(*SEARCHED_IN_VAIN)
     ti = TaskInstance()
-    trigger = refuse(avatar(portrait, voice, deferrable=True), ti)
+    trigger = rate_limit_submit(avatar(portrait, voice, deferrable=True), ti)
     assert trigger.in_doubt
-    # A second refusal does not settle the doubt.
+    # After a second rate limit the outcome is unknown still.
     sandbox.faults({"on": "GET /generations/{id}/status", "status": 429, "times": 5})
-    trigger = refuse(avatar(portrait, voice, deferrable=True), ti, turn(trigger))
+    trigger = rate_limit_submit(avatar(portrait, voice, deferrable=True), ti, retry_slot(trigger))
     assert trigger.in_doubt
     with pytest.raises(TaskDeferred):
         avatar(portrait, voice, deferrable=True).execute_turn(
-            context_of(ti), event=turn(trigger) if event == "its own" else None
+            context_of(ti), event=retry_slot(trigger) if event == "its own" else None
         )
     assert len(sandbox.submissions) == 1
 
@@ -206,11 +206,11 @@ def test_any_text_gets_through_the_triggerer(hedra_sandbox: Sandbox, portrait: s
     foreign = FOREIGN_TEXTS[text]
     fields = {"x_text": foreign, "x_fields": {foreign[:20]: 1}}
     operator = avatar(portrait, voice, deferrable=True, extra_request=fields, validate=False)
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
-    trigger = refuse(operator, ti)
-    event = turn(trigger)
-    # PostgreSQL's jsonb refuses a NUL, Airflow's serialization some names, and MySQL's column holds 64 KB.
+    trigger = rate_limit_submit(operator, ti)
+    event = retry_slot(trigger)
+    # PostgreSQL's jsonb rejects a NUL, Airflow's serialization some names, and MySQL's column holds 64 KB.
     assert not any("\0" in str(value) or isinstance(value, dict) for value in event.values())
     assert len(json.dumps(trigger.serialize()[1])) < 45_000
     hedra_sandbox.faults()
@@ -224,19 +224,19 @@ def test_any_text_gets_through_the_triggerer(hedra_sandbox: Sandbox, portrait: s
 def test_a_limit_holds_for_what_a_batch_lacks_at_its_retry_slot(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
-    """One variation ran and the other was refused; by the turn, the first has failed and both are missing."""
+    """One variation ran, the other was rate-limited. At the retry slot both are missing: the first failed."""
     failed = {"type": "INTERNAL", "message": "no luck"}
     hedra_sandbox.faults({"on": "POST /generations", "times": 1, "generation_error": failed})
     with pytest.raises(TaskDeferred):
         avatar(portrait, voice, deferrable=True).execute(context_of(TaskInstance()))
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
     operator = avatar(portrait, voice, deferrable=True, max_credits=3, extra_request={"batch_size": 2})
-    trigger = refuse(operator, ti)
+    trigger = rate_limit_submit(operator, ti)
     hedra_sandbox.faults()
     hedra_sandbox.advance(600)
     with pytest.raises(AirflowFailException, match="max_credits is 3"):
-        operator.execute_turn(context_of(ti), event=turn(trigger))
+        operator.execute_turn(context_of(ti), event=retry_slot(trigger))
     assert len(hedra_sandbox.submissions) == 1
 
 
@@ -245,14 +245,16 @@ def test_an_event_that_is_not_its_own_submits_nothing_of_another(
     hedra_sandbox: Sandbox, portrait: str, voice: str, strange: str
 ):
     """SQLite gives a new trigger the id of a deleted one, whose event then comes here."""
-    hedra_sandbox.faults(REFUSED)
-    other = refuse(avatar(portrait, voice, deferrable=True, text_prompt="Other"), TaskInstance(map_index=7))
+    hedra_sandbox.faults(RATE_LIMITED)
+    other = rate_limit_submit(
+        avatar(portrait, voice, deferrable=True, text_prompt="Other"), TaskInstance(map_index=7)
+    )
     hedra_sandbox.faults()
     event = {
-        "another task's": turn(other),
+        "another task's": retry_slot(other),
         "a generation's": {"version": 1, "generation_ids": ["g"], "outcome": "finished"},
         "none": None,
-        "newer": turn(other) | {"version": 99},
+        "newer": retry_slot(other) | {"version": 99},
     }[strange]
     ti = TaskInstance()
     resume(avatar(portrait, voice, deferrable=True), ti, event)
@@ -277,7 +279,7 @@ def test_a_retry_slot_of_another_wait_does_not_end_a_wait(hedra_sandbox: Sandbox
 def test_a_retry_slot_of_another_task_does_not_extend_the_deadline(
     hedra_sandbox: Sandbox, portrait: str, voice: str
 ):
-    hedra_sandbox.faults(REFUSED)
+    hedra_sandbox.faults(RATE_LIMITED)
     ti = TaskInstance()
     with pytest.raises(TaskDeferred) as first:
         avatar(portrait, voice, deferrable=True, timeout=5000).execute(context_of(ti))
@@ -292,8 +294,8 @@ def test_a_retry_slot_of_another_task_does_not_extend_the_deadline(
 def test_a_connection_that_can_not_work_any_more_fails_at_once(
     hedra_sandbox: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch
 ):
-    hedra_sandbox.faults(REFUSED)
-    event = turn(refuse(avatar(portrait, voice, deferrable=True), TaskInstance()))
+    hedra_sandbox.faults(RATE_LIMITED)
+    event = retry_slot(rate_limit_submit(avatar(portrait, voice, deferrable=True), TaskInstance()))
     without_key = json.loads(hedra_sandbox.connection) | {"password": ""}
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(without_key))
     with pytest.raises(AirflowFailException, match=r"API key .v2.. is empty"):
@@ -307,12 +309,12 @@ def test_a_connection_that_can_not_work_any_more_fails_at_once(
         (True, "may be paid for. After a clear, the task first searches for it"),
     ],
 )
-def test_a_task_stopped_during_its_wait_logs_what_may_be_paid(told: Told, in_doubt: bool, says: str):
+def test_a_task_stopped_during_its_wait_logs_what_may_be_paid(logged: Logged, in_doubt: bool, says: str):
     trigger = HedraTurnTrigger(
         resume_at=0.0, end_time=0.0, refused_since=0.0, first_id="one", in_doubt=in_doubt
     )
     asyncio.run(trigger.on_kill())
-    assert says in told()
+    assert says in logged()
 
 
 def test_it_is_made_again_from_what_it_serializes():
@@ -350,7 +352,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def all_at_once(connections: list[str], end_time: float) -> None:
-    """Let turns of connections come together."""
+    """Let the retry slots of connections come together."""
     waiting = [
         HedraTurnTrigger(
             resume_at=0.0, end_time=end_time, refused_since=0.0, first_id="g", hedra_conn_id=conn
@@ -376,8 +378,8 @@ def test_however_many_wait_a_retry_slot_comes_before_the_deadline(slept: list[fl
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(0.1, 10))
 def test_retry_slots_are_apart_and_in_order(arrivals: list[float], gap: float):
-    turns = rate_limit.RetrySlots(gap)
-    times = [now + turns.take(now) for now in sorted(arrivals)]
+    slots = rate_limit.RetrySlots(gap)
+    times = [now + slots.take(now) for now in sorted(arrivals)]
     assert all(time >= now for time, now in zip(times, sorted(arrivals), strict=True))
     assert all(later - earlier >= gap * 0.999 for earlier, later in pairwise(times))
 
