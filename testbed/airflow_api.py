@@ -34,7 +34,7 @@ class AirflowApi:
         self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
 
     def check_alive(self) -> None:
-        """Raise if a wait is in vain; whoever runs the Airflow knows."""
+        """Raise if Airflow has stopped. The base does not know: another process may run it."""
 
     def credentials(self) -> tuple[str, str]:
         """Return a user and a password for the UI."""

@@ -143,7 +143,7 @@ def test_a_broken_answer_is_survived(hedra_sandbox: Sandbox, clock: MovedClock, 
     hedra_sandbox.faults({"on": "GET /generations", "times": 1, **fault})
     results = asyncio.run(all_of(ids, lines=lines))
     assert [result.id for result in results] == ids
-    # Whoever shared the broken request hears of it.
+    # Each wait that shared the broken request logs it.
     assert any("failure 1 of 8" in line for line in lines)
 
 
