@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.calls import Call
     from hedra_provider.api.client import AsyncHedraClient, HedraClient
-    from hedra_provider.api.responses import Credits, Generation, Model, Voice
+    from hedra_provider.api.responses import Credits, Model, Voice
     from hedra_provider.connection_fields import HedraSettings
+    from hedra_provider.records import Generation
     from hedra_provider.storage.result import StoredResult
     from hedra_provider.storage.source import SourceFile
     from hedra_provider.submission.submit import Submission
@@ -173,7 +174,7 @@ class HedraHook(BaseHook):
 
     def get_generation(self, generation_id: str) -> Generation:
         """
-        Return the status of one generation. It has URLs, but no ``credit_cost`` and no ``input``.
+        Return the status of one generation. It has the URL of its file, but no cost and no request.
 
         :param generation_id: The generation's id.
         :raises HedraNotFoundError: If Hedra does not know it. This can happen for a moment after a submit.
@@ -184,8 +185,8 @@ class HedraHook(BaseHook):
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
         """
-        Return generations, newest first, with fields that the status lacks: ``input``, ``credit_cost``,
-        ``asset``.
+        Return generations, newest first, with fields that the status lacks: ``cost``, ``request``, ``width``,
+        ``height`` and ``duration_ms``.
 
         :param ids: Ids of the generations to return; all by default.
         :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).

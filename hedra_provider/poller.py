@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.client import AsyncHedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
     from hedra_provider.connection_fields import HedraSettings
     from hedra_provider.polling.planner import Planner
     from hedra_provider.polling.poll import Poll
     from hedra_provider.polling.tracked import Subscription, Update
+    from hedra_provider.records import Generation
 
 MAX_CONNECTIONS = 4
 """Connections to Hedra, and polls in flight, of one poller."""

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.responses import Generation
     from hedra_provider.polling.wait import GenerationWait
+    from hedra_provider.records import Generation
 
 
 DEFAULT_DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)

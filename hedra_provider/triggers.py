@@ -19,8 +19,8 @@ from hedra_provider.poller import wait_for_generation
 
 if TYPE_CHECKING:
     from hedra_provider.api.calls import Call
-    from hedra_provider.api.responses import Generation
     from hedra_provider.polling.rate_limit import RetrySlots
+    from hedra_provider.records import Generation
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from hedra_provider.api.redaction import clean, clean_code
 if TYPE_CHECKING:
     import httpx
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 _CLASS_OF_STATUS: dict[int, type[HedraAPIError]] = {
     401: HedraAuthenticationError,

@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
     from hedra_provider.operators.paid_step import PaidStep
     from hedra_provider.operators.result_step import ResultStep
+    from hedra_provider.records import Generation
     from hedra_provider.submission.submit import Submission
 
 POLL_INTERVAL_SECONDS = 15.0

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.error_bodies import failures_error
-from hedra_provider.api.responses import COMPLETE
 from hedra_provider.operators.payment import log_result
+from hedra_provider.records import COMPLETE
 from hedra_provider.storage import worker_of
 from hedra_provider.storage.lineage import report_output
 from hedra_provider.storage.result import store_result
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.responses import Generation
     from hedra_provider.hooks import HedraHook
+    from hedra_provider.records import Generation
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from hedra_provider.polling.wait import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.responses import Credits, Generation
+    from hedra_provider.api.responses import Credits
+    from hedra_provider.records import Generation
 
 T = TypeVar("T")
 

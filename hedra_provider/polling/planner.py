@@ -38,7 +38,6 @@ from hedra_provider.polling.tracked import (
     Warned,
     for_one,
     keys,
-    with_asset_id,
 )
 from hedra_provider.polling.wait import (
     UNKNOWN_GRACE_SECONDS,
@@ -52,7 +51,7 @@ from hedra_provider.polling.wait import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 STATUS_QUEUE_PER_SECOND = 5.0
 """The status requests per second for generations that can't share requests."""
@@ -297,7 +296,6 @@ class Planner:
         if is_status:
             self._confirmed(tracked, now)
         if row.is_finished:
-            row = with_asset_id(row)
             is_whole = is_status or not (row.is_complete and row.asset_id is None)
         else:
             is_whole = is_status or poll.sent_at < tracked.deadline

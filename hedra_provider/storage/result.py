@@ -10,7 +10,7 @@ from hedra_provider.storage.paths import this_worker
 
 if TYPE_CHECKING:
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ import pydantic
 from hedra_provider.api import calls
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import MAX_ERROR_LENGTH, HedraError
-from hedra_provider.api.responses import Generation
 from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.polling import blocking
+from hedra_provider.records import Generation
 from hedra_provider.submission import budget, identity
 from hedra_provider.submission.submit import submit_once
 from hedra_provider.transfer import download, upload

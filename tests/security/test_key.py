@@ -204,6 +204,7 @@ def shown_objects() -> list[Any]:
         AsyncHedraClient(key),
         calls.Ask("PUT", signed, json={"k": key}),
         responses.Generation.model_validate(status),
+        responses.Generation.model_validate(status).record(),
         responses.CreatedAsset(id=ID, upload_url=signed),
         download.RemoteFile(signed, ID, "video"),
         HedraGenerationTrigger(generation_ids=[ID], end_time=0.0),
@@ -211,7 +212,7 @@ def shown_objects() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("index", range(12))
+@pytest.mark.parametrize("index", range(13))
 def test_no_object_shows_or_pickles_the_key(index: int):
     one = shown_objects()[index]
     for text in (repr(one), str(one), repr([one]), f"{one}"):
