@@ -109,7 +109,7 @@ def key(value: Any, name: str) -> str:
         key.
     """
     from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import require_json
+    from hedra_provider.api.values import require_json
 
     stripped = word(value, name)
     require_json(stripped, name)
@@ -207,7 +207,7 @@ def generation_id(value: Any, name: str) -> str:
 
 def asset_or_file(value: Any, name: str) -> str:
     """Read an asset's id, in lower case, or a path or URI, or a dict that holds ``asset_id``."""
-    from hedra_provider.api.requests import is_uuid
+    from hedra_provider.api.values import is_uuid
 
     if isinstance(value, (Mapping, uuid.UUID)) or (isinstance(value, str) and _is_json_like(value)):
         return asset_id(value, name)
@@ -286,7 +286,7 @@ def request_body(value: Any, name: str) -> dict[str, Any]:
     :param name: The argument's name, for messages.
     :raises HedraValueError: If a field is invalid; the error names it, e.g. ``request.seed``.
     """
-    from hedra_provider.api.requests import require_json
+    from hedra_provider.api.values import require_json
 
     found = mapping(value, name)
     # Checked first, because a dict that contains itself would recurse without end.
@@ -307,7 +307,7 @@ def request_body(value: Any, name: str) -> dict[str, Any]:
 
 def _id(value: Any, name: str, key: str) -> str:
     """Read an id, in lower case, or a dict that holds one as ``key``."""
-    from hedra_provider.api.requests import is_uuid
+    from hedra_provider.api.values import is_uuid
 
     if isinstance(value, Mapping):
         found = value.get(key)

@@ -22,6 +22,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.connection import open_async_client, read_connection
+from hedra_provider.service import service_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,11 +199,9 @@ class Poller:
     """
 
     def __init__(self, settings: HedraSettings) -> None:
-        from hedra_provider.polling.planner import Planner
-
         self.settings = settings
         self.has_ended = False
-        self._planner: Planner = Planner(random.random)
+        self._planner: Planner = service_of(settings).planner(random.random)
         self._mailboxes: dict[Subscription, Mailbox] = {}
         self._to_wake: deque[Mailbox] = deque()
         self._changed = asyncio.Event()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.records import Generation
+    from hedra_provider.service.protocol import Hedra
 
 XCOM_ID = "generation_id"
 """Pushed before the submit, so that a paid generation can be found whatever happens next."""
@@ -123,21 +124,22 @@ def _first(name: str, *generations: Generation | None) -> Any:
     return next((value for value in found if value is not None), None)
 
 
-def read_rows(client: HedraClient, generation_ids: Sequence[str], log: Any) -> dict[str, Generation]:
+def read_rows(
+    client: HedraClient, hedra: Hedra, generation_ids: Sequence[str], log: Any
+) -> dict[str, Generation]:
     """
     Read cost, length and size of generations. An error is logged, not raised: the task has paid already.
 
     :param client: The client.
+    :param hedra: The service of its connection.
     :param generation_ids: The ids of the generations.
     :param log: Receives a warning if the rows could not be read.
-    :return: The rows of ``GET /generations`` by id; empty if they could not be read.
+    :return: The generations by id; empty if they could not be read.
     """
-    from hedra_provider.api import calls
     from hedra_provider.api.errors import HedraError
 
     try:
-        rows = client.run(calls.list_generations(generation_ids))
+        return client.run(hedra.results(generation_ids))
     except HedraError as error:
         log.warning("The cost of generation %s could not be read: %s", ", ".join(generation_ids), error)
         return {}
-    return {row.id: row for row in rows}

@@ -178,6 +178,11 @@ class Page(Answer):
     data: list[Generation]
 
 
+GRACE_SECONDS = 1
+"""How far an audio may exceed a model's maximum. Hedra's schema names such a tolerance
+(``DURATION_MAX_TOLERANCE_MS``) but not its size. Such an audio is accepted and may be billed in full."""
+
+
 class Slot(Answer):
     """The limits of one input of a model."""
 
@@ -189,6 +194,11 @@ class Slot(Answer):
     max_dimension_px: Lenient[int] = None
     min_duration_ms: Lenient[int] = None
     max_duration_ms: Lenient[int] = None
+
+    @property
+    def longest_ms(self) -> int | None:
+        """The longest file that is accepted, in milliseconds; None if none is too long."""
+        return self.max_duration_ms + GRACE_SECONDS * 1000 if self.max_duration_ms else None
 
 
 class InputMode(Answer):

@@ -59,13 +59,16 @@ class ResultStep:
         :return: The facts about the first generation that is complete.
         :raises HedraError: If a generation failed, or a file could not be fetched or stored.
         """
-        rows = read_rows(self.client, [generation.id for generation in generations], self.log)
+        rows = read_rows(
+            self.client, self.hook.service, [generation.id for generation in generations], self.log
+        )
         results = self._facts(generations, rows)
         try:
             for generation, result in zip(generations, results, strict=True):
                 if self.destination and generation.is_complete:
                     stored = store_result(
                         self.client,
+                        self.hook.service,
                         self.destination,
                         generation_id=generation.id,
                         known=rows.get(generation.id),
@@ -83,11 +86,17 @@ class ResultStep:
 
     def end_without_waiting(self, generations: Sequence[Generation]) -> dict[str, Any]:
         """Leave the facts in XCom right after the submit; what it costs is known by then."""
-        rows = read_rows(self.client, [generation.id for generation in generations], self.log)
+        rows = read_rows(
+            self.client, self.hook.service, [generation.id for generation in generations], self.log
+        )
         results = self._facts(generations, rows)
         for result in results:
             log_result(result, waited=False, log=self.log)
         return self._push(results)
+
+    def _rows(self, generations: Sequence[Generation]) -> dict[str, Generation]:
+        ids = [generation.id for generation in generations]
+        return read_rows(self.client, self.hook.service, ids, self.log)
 
     def _facts(
         self, generations: Sequence[Generation], rows: Mapping[str, Generation]

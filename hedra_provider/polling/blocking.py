@@ -30,8 +30,7 @@ from hedra_provider.polling.wait import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.responses import Credits
-    from hedra_provider.records import Generation
+    from hedra_provider.records import Balance, Generation
 
 T = TypeVar("T")
 
@@ -39,6 +38,7 @@ T = TypeVar("T")
 def wait_until_finished(
     generation_id: str,
     *,
+    poll: Callable[[str], Call[Generation | None]] = calls.get_status,
     deadline: float,
     poll_interval: float,
     log: Callable[[str], None],
@@ -52,6 +52,7 @@ def wait_until_finished(
     Poll a generation until it is complete or failed.
 
     :param generation_id: The generation.
+    :param poll: Returns the call that reads its status; by default that of API v2.
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
     :param log: Receives a line for each change of the state.
@@ -83,14 +84,14 @@ def wait_until_finished(
         return decision
 
     finished: Generation = yield from _drive(
-        wait, lambda: calls.get_status(generation_id), on_answer, warn=warn, clock=clock, jitter=jitter
+        wait, lambda: poll(generation_id), on_answer, warn=warn, clock=clock, jitter=jitter
     )
     return finished
 
 
 def wait_for_credits(
     minimum: int,
-    workspace_id: str | None,
+    read_balance: Callable[[], Call[Balance]],
     *,
     deadline: float,
     poll_interval: float,
@@ -104,7 +105,7 @@ def wait_for_credits(
     Poll the balance until it is high enough.
 
     :param minimum: The credits to wait for.
-    :param workspace_id: Whose balance; None: the key's default pool.
+    :param read_balance: Returns the call that reads the balance.
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
     :param log: Receives a line for each balance that differs from the one before.
@@ -120,14 +121,14 @@ def wait_for_credits(
         minimum, began=clock(), deadline=deadline, poll_interval=poll_interval, time_limit=time_limit
     )
 
-    def on_answer(balance: Credits, polled_at: float, now: float) -> Decision:
-        available = balance.available(workspace_id)
+    def on_answer(balance: Balance, polled_at: float, now: float) -> Decision:
+        available = balance.available
         decision = wait.on_balance(available, polled_at=polled_at, now=now, jitter=jitter())
         if isinstance(decision, PollAgain) and decision.is_update:
             log(wait.describe(available))
         return decision
 
-    enough: int = yield from _drive(wait, calls.get_credits, on_answer, warn=warn, clock=clock, jitter=jitter)
+    enough: int = yield from _drive(wait, read_balance, on_answer, warn=warn, clock=clock, jitter=jitter)
     return enough
 
 

@@ -17,6 +17,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.api.responses import GRACE_SECONDS
+
 if TYPE_CHECKING:
     from hedra_provider.api.responses import Model
 
@@ -30,10 +32,6 @@ _LARGEST_EXPONENT = 308
 
 LONGEST_SECONDS = Fraction(600)
 """The longest audio that Hedra documents for any model."""
-
-GRACE_SECONDS = Fraction(1)
-"""How far an audio may exceed a model's maximum. Hedra's schema names such a tolerance
-(``DURATION_MAX_TOLERANCE_MS``) but not its size. Such an audio is accepted and may be billed in full."""
 
 
 @dataclass(frozen=True)

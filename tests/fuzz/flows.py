@@ -15,6 +15,7 @@ import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -26,11 +27,13 @@ from hedra_provider.api.errors import MAX_ERROR_LENGTH, HedraError
 from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.polling import blocking
 from hedra_provider.records import Generation
+from hedra_provider.service.v2 import HedraV2
 from hedra_provider.submission import budget, identity
 from hedra_provider.submission.submit import submit_once
 from hedra_provider.transfer import download, upload
 
 KEY = "sekret-key-0123456789"
+ACCOUNT: Any = SimpleNamespace(api_key=KEY, namespace=uuid.UUID(int=7), workspace_id=None)
 ID = "11111111-1111-4111-8111-111111111111"
 MAX_REQUESTS = 400
 BODY = {
@@ -134,7 +137,7 @@ def _wait(world: World) -> Any:
 def _credits(world: World) -> Any:
     return blocking.wait_for_credits(
         10,
-        None,
+        lambda: HedraV2(ACCOUNT).balance(None),
         deadline=world.now + 3_600,
         poll_interval=60,
         log=str,

@@ -59,6 +59,7 @@ def test_a_url_that_is_known_spares_a_request(
     since = len(hedra_sandbox.ledger()["requests"])
     stored = store_result(
         client,
+        HedraHook().service,
         f"{tmp_path}/out/",
         generation_id=finished.id,
         known=finished if known else None,
@@ -73,7 +74,9 @@ def test_a_known_url_that_expired_is_replaced(
 ):
     hedra_sandbox.advance(7200)
     since = len(hedra_sandbox.ledger()["requests"])
-    store_result(client, str(tmp_path / "a.mp4"), generation_id=finished.id, known=finished)
+    store_result(
+        client, HedraHook().service, str(tmp_path / "a.mp4"), generation_id=finished.id, known=finished
+    )
     assert gets(hedra_sandbox, since) == [("files", 403), ("generations", 200), ("files", 200)]
     assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
 
@@ -88,5 +91,5 @@ def test_without_a_url_hedra_is_asked(
 ):
     since = len(hedra_sandbox.ledger()["requests"])
     known = replace(finished, **lacks)
-    store_result(client, str(tmp_path / "a.mp4"), generation_id=finished.id, known=known)
+    store_result(client, HedraHook().service, str(tmp_path / "a.mp4"), generation_id=finished.id, known=known)
     assert gets(hedra_sandbox, since) == [("generations", 200), ("files", 200)]
