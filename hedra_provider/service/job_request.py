@@ -149,18 +149,28 @@ def request_fingerprint(model: str, values: Mapping[str, Any], media: Media | No
     :param media: By field: the SHA-256 of a file in hex, or the id of an asset, or a list. Default: none.
     :return: A SHA-256 in hex.
     """
-    content = {
-        name: _content(one) if isinstance(one, str) else [_content(each) for each in one]
-        for name, one in (media or {}).items()
-    }
     canonical = json.dumps(
-        {"model": model, "input": _canonical({**values, **content})},
+        {"model": model, "input": fingerprint_fields(values, media)},
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=True,
         allow_nan=False,
     )
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fingerprint_fields(values: Mapping[str, Any], media: Media | None = None) -> dict[str, Any]:
+    """
+    Return the fields that a fingerprint is made of: an input in which the content of each file stands for it.
+
+    :param values: The input, with or without the files of ``media``.
+    :param media: As in :func:`request_fingerprint`. Default: none.
+    """
+    content = {
+        name: _content(one) if isinstance(one, str) else [_content(each) for each in one]
+        for name, one in (media or {}).items()
+    }
+    return {name: _canonical(one) for name, one in {**values, **content}.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

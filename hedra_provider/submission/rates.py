@@ -46,11 +46,14 @@ def usd_per_second(model: str, resolution: str, prices: Prices | None = None) ->
 
     :param model: The model, as v3 names it, e.g. ``hedra-avatar``.
     :param resolution: E.g. ``720p``.
-    :param prices: The connection's ``prices``, which overrule the table. Default: None, the table alone.
+    :param prices: The connection's ``prices``, which overrule the table; they may name a model in short, e.g.
+        ``avatar``. Default: None, the table alone.
     :return: US dollars; None if neither has this model in this resolution.
     :raises HedraConfigurationError: If the price in ``prices`` is not a number of at least 0.
     """
-    own = (prices or {}).get(model)
+    named = prices or {}
+    # Operators take the short name, avatar, so prices may use it too.
+    own = named.get(model, named.get(model.removeprefix("hedra-")))
     given = own.get(resolution) if isinstance(own, Mapping) else None
     if given is None:
         known = USD_PER_SECOND.get(model, {}).get(resolution)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -239,6 +240,20 @@ def test_a_text_that_is_too_long_for_the_avatar_is_found_before_its_speech_is_pa
 def test_a_schema_that_cannot_be_used_stops_no_request(schema: Any):
     problems = found(VALID, schema)
     assert problems.keys() <= {"[]", "None", "3.5"}
+
+
+def test_a_schema_makes_the_task_fetch_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/schema.json"
+        schema = {"properties": {"prompt": {"$ref": address}}}
+        fetched = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("urllib.request.urlopen", fetched.append)
+            assert found(VALID, schema) == {}
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert fetched == []
 
 
 json_values = st.recursive(

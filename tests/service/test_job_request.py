@@ -11,6 +11,7 @@ from hedra_provider.service.job_request import (
     JobRequest,
     avatar_input,
     fill_media,
+    fingerprint_fields,
     model_name,
     request_fingerprint,
     speech_input,
@@ -128,6 +129,15 @@ def test_a_fingerprint_depends_on_content_and_not_on_handles():
     assert request_fingerprint("m", {"speed": 1, "at": (0, 1.0)}) == request_fingerprint(
         "m", {"speed": 1.0, "at": [0.0, 1]}
     )
+
+
+def test_the_fields_of_a_fingerprint_hold_no_handle():
+    filled = fill_media(INPUT, {"start_image": HANDLE, "audio": [HANDLE, ASSET]})
+    assert fingerprint_fields(filled, {"start_image": SHA, "audio": [OTHER_SHA, ASSET]}) == {
+        **INPUT,
+        "start_image": {"sha256": SHA},
+        "audio": [{"sha256": OTHER_SHA}, {"asset_id": ASSET}],
+    }
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ def test_the_prices_of_the_connection_overrule_the_table(own: Any):
     assert estimate_avatar("hedra-avatar", "540p", Span.exactly(10), prices) == dollars("0.25")
     assert estimate_avatar("hedra-character-3", "720p", Span.exactly(10), prices) == dollars("0.5")
     assert estimate_avatar("veed-fabric-10", "720p", Span.exactly(10), prices) == dollars("10")
+    short = {"avatar": {"720p": own}}
+    assert estimate_avatar("hedra-avatar", "720p", Span.exactly(10), short) == dollars("0.8")
 
 
 def test_without_a_price_there_is_no_estimate():
