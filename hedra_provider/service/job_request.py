@@ -13,6 +13,7 @@ from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.redaction import clean, shown
 from hedra_provider.api.requests import KNOWN_MODELS, deep_merge, is_uuid, require_json
 from hedra_provider.service.differences import alternative_to, reject_v2_form, version_of_asset
+from hedra_provider.service.languages import language_code
 
 AVATAR_NAMES: Mapping[str, str] = {"prompt": "text_prompt", "start_image": "image"}
 """What ``HedraAvatarVideoOperator`` calls the fields of an avatar's input."""
@@ -109,7 +110,7 @@ def speech_input(
 
     :param text: The text.
     :param voice_id: The id of the voice. Default: None, not known yet.
-    :param language: The language. Default: ``auto``.
+    :param language: The language, a name or a code. Default: ``auto``.
     :param speed: The speed. Default: 1.0.
     :param stability: How steady the voice is. Default: 1.0.
     :raises HedraValueError: If a value can't be sent as JSON.
@@ -117,8 +118,8 @@ def speech_input(
     values: dict[str, Any] = {"text": text}
     if voice_id is not None:
         values["voice_id"] = voice_id
-    if language != "auto":
-        values["language"] = language
+    if language.strip() != "auto":
+        values["language"] = language_code(language)
     values |= {name: value for name, value in (("speed", speed), ("stability", stability)) if value != 1}
     require_json(values, "request")
     return values

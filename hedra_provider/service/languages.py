@@ -1,4 +1,7 @@
-"""Languages by name and by code: ``German``, ``de`` and ``de-AT`` are one."""
+"""Languages by name and by code: ``German``, ``de`` and ``de-AT`` are one.
+
+Speech takes names on v2 (SupportedLanguage: ``German``, ``Chinese,Yue``) and codes on v3 (``de``).
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,7 @@ _NAMES = {
     "ms": "Malay",
     "ne": "Nepali",
     "nl": "Dutch",
+    "nn": "Nynorsk",
     "no": "Norwegian",
     "pa": "Punjabi",
     "pl": "Polish",
@@ -76,11 +80,14 @@ _NAMES = {
     "uk": "Ukrainian",
     "ur": "Urdu",
     "vi": "Vietnamese",
+    "yue": "Chinese,Yue",
     "zh": "Chinese",
 }
-"""English names by code of ISO 639: the languages that speech models of Hedra document, and close ones."""
+"""English names by code of ISO 639, as v2 writes those that it has."""
 
 _CODES = {name.casefold(): code for code, name in _NAMES.items()} | {
+    "cantonese": "yue",
+    "chinese (cantonese)": "yue",
     "mandarin": "zh",
     "mandarin chinese": "zh",
     "cmn": "zh",
@@ -103,7 +110,31 @@ def same_language(text: str) -> str:
     """
     folded = " ".join(text.casefold().split())
     plain = _REGION.sub("", folded)
-    if plain in _CODES:
-        return _CODES[plain]
+    known = _CODES.get(folded) or _CODES.get(plain)
+    if known:
+        return known
     tag = _TAG.fullmatch(folded)
     return _CODES.get(tag[1], tag[1]) if tag else plain
+
+
+def language_code(language: str) -> str:
+    """
+    Return a language as v3 takes it for speech.
+
+    :param language: A name, e.g. ``German``, becomes its code; a code, ``auto`` and a language that is not
+        known here stay as they are.
+    """
+    given = language.strip()
+    code = same_language(given)
+    return given if _TAG.fullmatch(given.casefold()) or code not in _NAMES else code
+
+
+def language_name(language: str) -> str:
+    """
+    Return a language as v2 takes it for speech.
+
+    :param language: A code, e.g. ``de``, becomes its name; ``auto`` and a language that is not known here
+        stay as they are.
+    """
+    given = language.strip()
+    return _NAMES.get(same_language(given), given)

@@ -91,7 +91,8 @@ def test_what_json_does_not_have_is_rejected():
 
 def test_the_input_of_speech():
     assert speech_input(text="Hello", voice_id="voice_1") == {"text": "Hello", "voice_id": "voice_1"}
-    assert speech_input(text="Hello", language="de", speed=0.9, stability=0.5) == {
+    # v2 takes the name of a language, v3 its code.
+    assert speech_input(text="Hello", language="German", speed=0.9, stability=0.5) == {
         "text": "Hello",
         "language": "de",
         "speed": 0.9,
