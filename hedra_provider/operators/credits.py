@@ -80,6 +80,8 @@ class HedraCreditsCheckOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Add up, and compare."""
+        from hedra_provider.service.protocol import Limits
+
         with as_airflow_errors(context):
             self.read_arguments()
             requests = [_priced(index, row) for index, row in enumerate(self.requests)]
@@ -95,8 +97,8 @@ class HedraCreditsCheckOperator(HedraOperator):
                 )
                 if self.max_credits is not None:
                     together = f"{many} together" if len(requests) != 1 else many
-                    hedra.require_within(found, self.max_credits, together)
-                hedra.require_available(found, balance, workspace_id)
+                    hedra.require_within(found, Limits(max_credits=self.max_credits), together)
+                hedra.require_available(found, balance)
         facts = {"low": found.low, "high": found.high, "available": balance.available}
         return outputs(context, {"requests": len(requests), **facts, "workspace_id": workspace_id})
 

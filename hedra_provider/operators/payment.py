@@ -15,7 +15,7 @@ from hedra_provider.api.errors import (
     HedraWaitTimeoutError,
     join_sentences,
 )
-from hedra_provider.service.protocol import Rule
+from hedra_provider.service.protocol import Limits, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +58,7 @@ def estimate_cost(
         return found
     found = client.run(call)
     _log_estimate(found, log)
-    hedra.require_within(found, max_credits, f"Task {task_id}")
+    hedra.require_within(found, Limits(max_credits=max_credits), f"Task {task_id}")
     _warn_of_low_balance(client, hedra, found, draft.workspace_id, log)
     return found
 

@@ -3,6 +3,8 @@
 - ``protocol``: what every version can do. Operators, sensors, triggers and the storage of results use this.
 - ``avatar``: the arguments of a video of a portrait that speaks, the same for every version.
 - ``v2``: the service of API v2. ``v2_paid_once``: how it pays once. ``v2_request``: its bodies.
+- ``voices``, ``languages``, ``job_request``, ``input_schema``, ``differences``, ``expiry``: parts of
+  a service.
 
 Knows no Airflow. Most methods return a call (:mod:`hedra_provider.api.calls`), which sends nothing until a
 client runs it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 # What every version works with. Airflow's side takes them from here.
 from hedra_provider.api.calls import Call
+from hedra_provider.submission.budget import Limits
 from hedra_provider.submission.plan import Plan, Rule
 from hedra_provider.submission.pricing import Estimate
 from hedra_provider.submission.submit import Submission
@@ -16,7 +17,6 @@ from hedra_provider.submission.submit import Submission
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from decimal import Decimal
 
     from hedra_provider.api.sized_file import SizedFile
     from hedra_provider.polling.planner import Planner
@@ -33,6 +33,7 @@ __all__ = [
     "Draft",
     "Estimate",
     "Hedra",
+    "Limits",
     "PaidOnce",
     "Plan",
     "Rule",
@@ -287,17 +288,18 @@ class Hedra(Protocol):
         :return: An estimate for each; None where it can't be made.
         """
 
-    def require_within(self, found: Estimate | None, limit: Decimal | int, what: str) -> None:
+    def require_within(self, found: Estimate | None, limits: Limits, what: str) -> None:
         """
         Reject a request that may cost more than its limit.
 
         :param found: The estimate; its upper bound is compared.
-        :param limit: The limit, in the currency of the key.
+        :param limits: The limits, one for each currency.
         :param what: What is paid for, for the message.
-        :raises HedraValueError: If the upper bound is above the limit, or there is no estimate.
+        :raises HedraValueError: If the upper bound is above the limit, if there is a limit and no estimate,
+            or if only the limit in the other currency is given.
         """
 
-    def require_available(self, found: Estimate, balance: Balance, workspace_id: str | None) -> None:
+    def require_available(self, found: Estimate, balance: Balance) -> None:
         """
         Reject requests that the balance can't pay.
 

@@ -29,13 +29,13 @@ from hedra_provider.transfer.upload import store_asset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from decimal import Decimal
 
     from hedra_provider.api.calls import Call
     from hedra_provider.api.responses import Model
     from hedra_provider.records import ApiVersion, Balance, Generation
     from hedra_provider.service.avatar import AvatarRequest, PricedRequest
     from hedra_provider.service.protocol import Account, Source, Upload
+    from hedra_provider.submission.budget import Limits
     from hedra_provider.submission.identity import RunIdentity
     from hedra_provider.submission.pricing import Estimate, Span
     from hedra_provider.transfer.download import RemoteFile
@@ -168,14 +168,13 @@ class HedraV2:
         bodies = [_named(priced_body, one, models, f"{param}[{n}]") for n, one in enumerate(requests)]
         return (yield from budget.estimate_requests(bodies, catalogue=models))
 
-    def require_within(self, found: Estimate | None, limit: Decimal | int, what: str) -> None:
+    def require_within(self, found: Estimate | None, limits: Limits, what: str) -> None:
         """Compare the upper bound with ``max_credits``."""
-        budget.require_within(found, int(limit), what)
+        budget.require_within(found, limits, what, currency=self.currency)
 
-    def require_available(self, found: Estimate, balance: Balance, workspace_id: str | None) -> None:
+    def require_available(self, found: Estimate, balance: Balance) -> None:
         """Compare the upper bound with the credits of the workspace."""
-        available = None if balance.available is None else int(balance.available)
-        budget.require_available(found, available, workspace_id)
+        budget.require_covered(found, balance)
 
     def total(self, estimates: Iterable[Estimate]) -> Estimate:
         """Add up credits."""
