@@ -71,6 +71,10 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     :param destination: The place to store the result: a local path or a URI that ObjectStoragePath opens. A
         path that ends in ``/`` is a folder, as a batch needs. None: the file stays at Hedra, whose URLs
         expire. Default: ``None``.
+    :param generation_id: A generation to adopt in place of a submit: its id, or any dict with
+        ``generation_id``. For mapped tasks a dict of these by map index, e.g. ``{3: "..."}``; a task whose
+        index is not in it submits. Nothing is submitted and no source is read for a generation that is
+        adopted. Default: ``None``.
     :param idempotency_key: The purpose of the generation, e.g. ``"shop/{{ task.name }}"``. Runs and tasks
         with the same key share one generation and pay once, unless their requests differ. White space around
         it does not count. None, or a template that renders nothing: each task run has its own key.
@@ -129,6 +133,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         extra_request: Mapping[str, Any] | str | None = AvatarRequest.extra_request,
         reuse: bool | None = True,
         destination: str | None = None,
+        generation_id: str | Mapping[Any, Any] | None = None,
         idempotency_key: str | None = None,
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
@@ -143,6 +148,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     ) -> None:
         super().__init__(
             destination=destination,
+            generation_id=generation_id,
             idempotency_key=idempotency_key,
             on_clear=on_clear,
             max_credits=max_credits,

@@ -16,6 +16,7 @@ from hedra_provider.arguments import (
     Reader,
     file,
     flag,
+    generation_to_adopt,
     is_given,
     key,
     read_argument,
@@ -67,12 +68,14 @@ class GeneratingOperator(ResumingOperator):
 
     template_fields: Sequence[str] = (
         "destination",
+        "generation_id",
         "idempotency_key",
         "max_credits",
         *HedraOperator.template_fields,
     )
     arguments: ClassVar[Mapping[str, Argument]] = {
         "destination": Argument(file),
+        "generation_id": Argument(generation_to_adopt),
         # "None" is no key: all runs whose template found nothing would share one video.
         "idempotency_key": Argument(key),
         "max_credits": Argument(whole_credits),
@@ -83,6 +86,7 @@ class GeneratingOperator(ResumingOperator):
         self,
         *,
         destination: str | None = None,
+        generation_id: str | Mapping[Any, Any] | None = None,
         idempotency_key: str | None = None,
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
@@ -105,6 +109,8 @@ class GeneratingOperator(ResumingOperator):
         if is_given(destination) and not wait_for_completion:
             raise ValueError("destination needs wait_for_completion; else fetch with HedraDownloadOperator.")
         self.destination = destination
+        # Any, until read_arguments() makes it what it means.
+        self.generation_id: Any = generation_id
         self.idempotency_key = idempotency_key
         # partial() may pass an explicit None, which means "not given".
         self.on_clear = on_clear or "adopt"
@@ -164,7 +170,7 @@ class GeneratingOperator(ResumingOperator):
         # Open until the submit: an upload may belong to it.
         with ExitStack() as files:
             try:
-                submissions = self._adopt(paid) if run.began_elsewhere and draft is None else None
+                submissions = self._adopt(paid) if draft is None else None
                 if submissions is None:
                     draft = draft or self._checked_draft(paid, files)
                     if self.deferrable and self.wait_for_completion:
@@ -197,17 +203,23 @@ class GeneratingOperator(ResumingOperator):
 
     def _adopt(self, paid: PaidStep) -> list[Submission] | None:
         """
-        Adopt what earlier tries of this attempt group paid for. It needs nothing that this worker may lack.
+        Adopt what the user names, or what earlier tries of this attempt group paid for.
+
+        It needs nothing that this worker may lack.
 
         :return: None where something is missing: the request must be drafted.
         """
-        count = self.variations()
-        found = paid.find(count) if count else None
+        found: list[Submission] | None = None
+        if paid.run.named:
+            found = paid.named(paid.run.named)
+        elif paid.run.began_elsewhere and (count := self.variations()):
+            found = paid.find(count)
         if found is None:
             return None
         with paid.left_to_other_workers(len(found)):
             _check_destination(self.destination, len(found))
-        self._report_sources()
+        if not paid.run.named:
+            self._report_sources()
         paid.adopt(found)
         return found
 

@@ -17,6 +17,7 @@ from hedra_provider.api.errors import (
 )
 from hedra_provider.exceptions import leave_to_other_workers
 from hedra_provider.operators.payment import adopted_sentence, estimate_cost, log_plan, log_submission
+from hedra_provider.service.protocol import Rule
 from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ESTIMATE, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
@@ -67,8 +68,16 @@ class PaidStep:
         """
         return self.client.run(self.paid_once.find(variations))
 
+    def named(self, generation_id: str) -> list[Submission]:
+        """
+        Return the generation that the user names, to be adopted.
+
+        :raises HedraError: If there is none. Nothing is submitted then.
+        """
+        return [self.client.run(self.paid_once.named(generation_id))]
+
     def adopt(self, found: Sequence[Submission]) -> None:
-        """Adopt what :meth:`find` found."""
+        """Adopt what :meth:`find` or :meth:`named` found."""
         for submission in found:
             log_plan(submission.plan, is_shared=self.run.is_shared, log=self.log)
         self._remember([submission.generation.id for submission in found])
@@ -176,7 +185,7 @@ class PaidStep:
         """Leave in XCom what was adopted, and whether this task run paid: a deferral keeps XComs only."""
         shared = self.run.is_shared
         self.adopted = {
-            one.generation.id: one.paid_here or not shared
+            one.generation.id: one.paid_here or not (shared or one.plan.rule is Rule.NAMED)
             for one in submissions
             if not one.plan.must_submit or (shared and not one.paid_here)
         }

@@ -97,7 +97,9 @@ def with_id_of(generation_ids: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def naming_paid(paid_once: PaidOnce, generation_ids: Sequence[str], *, clear_adopts: bool) -> Iterator[None]:
+def naming_paid(
+    paid_once: PaidOnce, generation_ids: Sequence[str], *, clear_adopts: bool, is_named: bool = False
+) -> Iterator[None]:
     """
     Add the ids of paid generations to a HedraError of the block.
 
@@ -106,17 +108,24 @@ def naming_paid(paid_once: PaidOnce, generation_ids: Sequence[str], *, clear_ado
     :param paid_once: What paid for them.
     :param generation_ids: What is paid for: one, or one for each variation.
     :param clear_adopts: Whether a clear adopts them, too: ``on_clear`` is ``adopt``.
+    :param is_named: Whether the operator's ``generation_id`` names them, so that a retry finds them again.
+        Default: False.
     """
     try:
         yield
-    except HedraGenerationError:
+    except HedraGenerationError as error:
         # It ended: there is nothing to lose, and a retry makes another.
+        if is_named:
+            error.retryable = False
+            error.remedy = "generation_id names it: clear the task without generation_id to pay for another."
         raise
     except HedraError as error:
         concerned = (error.generation_id or "").lower()
         if isinstance(error, HedraNotFoundError) and concerned in [one.lower() for one in generation_ids]:
             # Hedra does not know the generation itself: it is unknown whether it is paid for.
-            again = "asks for it again, and submits the same id only if Hedra still does not know it"
+            again = "asks for it again"
+            if not is_named:
+                again += ", and submits the same id only if Hedra still does not know it"
             error.remedy = join_sentences(
                 error.remedy, f"{'A retry or a clear' if clear_adopts else 'A retry'} of this task {again}"
             )
@@ -124,7 +133,7 @@ def naming_paid(paid_once: PaidOnce, generation_ids: Sequence[str], *, clear_ado
             error.remedy = join_sentences(
                 error.remedy, paid_sentence(generation_ids), adopted_sentence(clear_adopts=clear_adopts)
             )
-        lost = paid_once.not_found_again(generation_ids) if error.retryable else []
+        lost = paid_once.not_found_again(generation_ids) if error.retryable and not is_named else []
         if lost:
             error.retryable = False
             error.message = join_sentences(
@@ -159,7 +168,9 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
     another = "Another idempotency_key" if is_shared else 'A clear with on_clear="new"'
     fields = ", ".join(plan.differing)
     adopting = f"Adopting generation {plan.generation_id} ({plan.found.status if plan.found else None})"
-    if plan.rule is Rule.SAME:
+    if plan.rule is Rule.NAMED:
+        log.info("%s: generation_id names it. Nothing is submitted.", adopting)
+    elif plan.rule is Rule.SAME:
         log.info("%s: it has this request and is paid for. %s pays for a new one.", adopting, another)
     elif plan.rule is Rule.PAID_BY_US and not fields:
         log.info(

@@ -39,6 +39,7 @@ class ResumingOperator(HedraOperator):
     :class:`hedra_provider.operators.generation.GeneratingOperator` is the other half.
     """
 
+    generation_id: Any
     idempotency_key: str | None
     on_clear: str
     deferrable: bool
@@ -118,13 +119,19 @@ class ResumingOperator(HedraOperator):
             self.hook.settings.namespace,
             idempotency_key=self.idempotency_key,
             on_clear=self.on_clear,
+            generation_id=self.generation_id,
         )
 
     def _naming_paid(self, run: TaskRun, generation_ids: Sequence[str]) -> AbstractContextManager[None]:
         from hedra_provider.operators.payment import naming_paid
 
         paid_once = self.hook.service.paid_once(run)
-        return naming_paid(paid_once, generation_ids, clear_adopts=self.on_clear == "adopt")
+        return naming_paid(
+            paid_once,
+            generation_ids,
+            clear_adopts=self.on_clear == "adopt" or run.named is not None,
+            is_named=run.named is not None,
+        )
 
     def _is_last(self, run: TaskRun, generations: Sequence[Generation]) -> bool:
         """Return whether these are the result; else the task continues with another paid step."""

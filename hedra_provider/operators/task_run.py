@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskRun(RunIdentity):
-    """The identity of an Airflow task run. It is made once in each process, and needs no storage."""
+    """
+    The identity of an Airflow task run. It is made once in each process, and needs no storage.
+
+    :param named: The generation that the operator's ``generation_id`` names for this task. Default: None.
+    """
+
+    named: str | None = None
 
     @classmethod
     def of(
@@ -26,6 +33,7 @@ class TaskRun(RunIdentity):
         *,
         idempotency_key: str | None = None,
         on_clear: str = "adopt",
+        generation_id: str | Mapping[int, str] | None = None,
     ) -> TaskRun:
         """
         Read who runs from the context.
@@ -34,8 +42,11 @@ class TaskRun(RunIdentity):
         :param idempotency_key: The operator's, as :func:`hedra_provider.arguments.key` reads it; None: it has
             none.
         :param on_clear: ``new``: each attempt group has a key of its own.
+        :param generation_id: The operator's: an id, or ids by map index. Default: None.
         """
         ti = context["ti"]
+        if isinstance(generation_id, Mapping):
+            generation_id = generation_id.get(-1 if ti.map_index is None else ti.map_index)
         # A run that was deleted and made again is another attempt group, though it has the same id.
         began = getattr(context.get("dag_run"), "start_date", None)
         attempt_group = task_run(context, max_tries=ti.max_tries, began=str(began or ""))
@@ -46,4 +57,5 @@ class TaskRun(RunIdentity):
             attempt_group=attempt_group,
             is_shared=idempotency_key is not None,
             is_retry=ti.try_number > 1,
+            named=generation_id,
         )

@@ -134,6 +134,15 @@ class PaidOnce(Protocol):
         :return: A submission for each; None if one is missing: the request must be drafted.
         """
 
+    def named(self, generation_id: str) -> Call[Submission]:
+        """
+        Return the generation that the user names in the operator's ``generation_id``. Reads only.
+
+        :return: Its submission, to be adopted; ``paid_here`` says whether it is this task run's payment.
+        :raises HedraValueError: If the id is one of another version of Hedra's API.
+        :raises HedraNotFoundError: If Hedra does not know it.
+        """
+
     def plan(self, draft: Any, *, outcome_unknown: bool) -> Call[list[Plan]]:
         """
         Decide for each generation whether it is adopted or submitted. Reads only.

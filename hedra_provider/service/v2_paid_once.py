@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hedra_provider.api.errors import HedraInsufficientCreditsError
+from hedra_provider.api.lookups import get_known_status, retry_unknown
 from hedra_provider.api.requests import reject_ids
+from hedra_provider.service.differences import reject_other_generation
 from hedra_provider.submission.budget import pool_name
-from hedra_provider.submission.plan import MAX_GENERATIONS_PER_KEY, Plan, find_existing, plan_batch
+from hedra_provider.submission.plan import MAX_GENERATIONS_PER_KEY, Plan, Rule, find_existing, plan_batch
 from hedra_provider.submission.submit import RETRY_IN_PLACE_SECONDS, Submission, execute_plan
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ class PaidOnceV2:
         if not all(plan.found and plan.paid_here for plan in plans):
             return None
         return [Submission(plan.found, plan, answered=False) for plan in plans if plan.found]
+
+    def named(self, generation_id: str) -> Call[Submission]:
+        """Ask for its status. It is this key's payment if the key makes its id."""
+        reject_other_generation(generation_id, 2)
+        found = yield from retry_unknown(lambda: get_known_status(generation_id))
+        plan = Plan(found.id, found.asset_id or "", found, Rule.NAMED, seen=(found.id,))
+        return Submission(found, plan, answered=False, paid_here=not self.not_found_again([found.id]))
 
     def plan(self, draft: BodyDraft, *, outcome_unknown: bool) -> Call[list[Plan]]:
         """Decide by the ids, the requests, and who paid."""

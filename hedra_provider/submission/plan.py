@@ -48,6 +48,9 @@ class Rule(StrEnum):
     PAID_BY_US = "paid_by_us"
     """This attempt group paid for the generation: adopt, even if the request has changed."""
 
+    NAMED = "named"
+    """The user names the generation: adopt."""
+
     NOT_COMPARABLE = "not_comparable"
     """Hedra does not show the generation's request: adopt, because submitting again could pay twice."""
 
