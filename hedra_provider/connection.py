@@ -109,7 +109,8 @@ async def read_async(conn_id: str) -> HedraSettings:
 
 def _settings(conn_id: str, connection: Connection) -> HedraSettings:
     from hedra_provider.api.errors import HedraConfigurationError
-    from hedra_provider.connection_fields import STANDARD_FIELDS, parse_connection
+    from hedra_provider.connection_fields import parse_connection
+    from hedra_provider.connection_labels import STANDARD_FIELDS
 
     try:
         return parse_connection(connection)

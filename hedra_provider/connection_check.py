@@ -29,7 +29,8 @@ from hedra_provider.api.errors import (
 )
 from hedra_provider.api.network import STRICT_CHECKS, environment_proxy
 from hedra_provider.api.redaction import clean
-from hedra_provider.connection_fields import LABELS, parse_connection
+from hedra_provider.connection_fields import parse_connection
+from hedra_provider.connection_labels import LABELS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

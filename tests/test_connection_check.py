@@ -103,9 +103,9 @@ def test_an_unknown_workspace(press: Press):
 
 STATUSES = {
     400: ('Check "Base URL" and "Port"',),
-    401: ('Hedra does not accept the key (401). Put another v2 API key into "API key (v2)"',),
+    401: ('Hedra does not accept the key (401). Put another v2 API key into "API key"',),
     402: ("asks for credits (402). Add credits", '"Workspace ID"'),
-    403: ("(403). Check that the plan of the account has API access", '"API key (v2)"'),
+    403: ("(403). Check that the plan of the account has API access", '"API key"'),
     404: ("has no Hedra API at /web-app/public (404)", 'Correct "Base URL"'),
     407: ("asks for a user and a password (407)",),
     429: ("too many requests just now (429)", "Wait a minute, then test again"),
@@ -147,15 +147,15 @@ def test_a_wrong_path(hedra_sandbox: Sandbox, press: Press):
 def test_a_wrong_key(press: Press):
     works, message = press(password="wrong")
     assert not works
-    assert '"API key (v2)"' in message
+    assert '"API key"' in message
     assert '"Base URL" leads to 127.0.0.1:' in message
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"password": ""}, '"API key (v2)" is empty'),
-        ({"password": "id:secret"}, "seems to hold a v3 key"),
+        ({"password": ""}, '"API key" is empty'),
+        ({"password": "id:secret"}, '"Base URL" has the path of Hedra\'s v2 API, /web-app/public'),
         ({"extra": {"timeout": "soon"}}, "\"Timeout (seconds)\" is 'soon'"),
         ({"host": "http://127.0.0.1:1"}, 'Nothing listens at 127.0.0.1:1. Correct "Base URL" and "Port".'),
         ({"host": "http://hedra.invalid"}, "The name of hedra.invalid:80 can't be resolved"),
