@@ -93,6 +93,18 @@ class HedraSettings:
         # str(), not repr(): the key's repr is always '***', so all keys would share one fingerprint.
         return hashlib.sha256("\0".join(map(str, facts)).encode()).hexdigest()
 
+    @property
+    def contradiction(self) -> str | None:
+        """What to know where the extra ``api_version`` contradicts the form of the key; None elsewhere."""
+        of_key = version_of_key(self.api_key)
+        if of_key == self.api_version:
+            return None
+        return (
+            f'"{LABELS["password"]}" has the form of a v{of_key} key, but "{LABELS["api_version"]}" is '
+            f"{self.api_version}, so v{self.api_version} of Hedra's API is used. If Hedra rejects the key, "
+            f'clear "{LABELS["api_version"]}".'
+        )
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("These settings hold the API key and can't be pickled.")
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.providers.common.compat.sdk import redact
 from airflow.sdk import Connection
+from airflow.sdk.execution_time import task_runner
 
 from hedra_provider.api.errors import HedraConfigurationError
+from hedra_provider.connection import read_async, read_sync
 from hedra_provider.connection_fields import parse_connection
 from hedra_provider.hooks import HedraHook
 
@@ -222,3 +227,76 @@ def test_a_uri_with_the_id_as_its_user_says_how_to_write_it(monkeypatch: pytest.
     with pytest.raises(HedraConfigurationError, match=r"Login.*hedra://:ID%3ASECRET@") as raised:
         _ = HedraHook().settings
     assert not [part for part in V3_KEY.split(":") if part in str(raised.value)]
+
+
+VARIABLE = "AIRFLOW_CONN_HEDRA_DEFAULT"
+
+
+def define(patch: pytest.MonkeyPatch, key: str, **extra: Any) -> None:
+    patch.setenv(VARIABLE, json.dumps({"conn_type": "hedra", "password": key, "extra": extra}))
+
+
+class Supervisor:
+    """Airflow's process beside a task or the triggers, which writes their logs."""
+
+    def __init__(self) -> None:
+        self.masked: list[Any] = []
+
+    def send(self, message: Any) -> None:
+        self.masked.append(message.value)
+
+    async def asend(self, message: Any) -> None:
+        self.send(message)
+
+
+READERS = {"in a task": read_sync, "in a trigger": lambda conn_id: asyncio.run(read_async(conn_id))}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_airflow_masks_each_part_of_a_v3_key(monkeypatch: pytest.MonkeyPatch, reader: str):
+    word = reader.replace(" ", "-")
+    key_id, secret = f"id-{word}-4711", f"secret-{word}-4711"
+    define(monkeypatch, f"{key_id}:{secret}")
+    supervisor = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    READERS[reader]("hedra_default")
+    assert {key_id, secret} <= set(supervisor.masked)
+    assert redact(f"Basic {secret} of {key_id}.") == "Basic *** of ***."
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_part_that_can_not_be_masked_fails_no_task(monkeypatch: pytest.MonkeyPatch, reader: str):
+    class Busy(Supervisor):
+        def send(self, message: Any) -> None:
+            super().send(message)
+            if message.value in V3_KEY.split(":"):
+                raise RuntimeError("got Future attached to a different loop")
+
+    define(monkeypatch, V3_KEY)
+    supervisor = Busy()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
+    READERS[reader]("hedra_default")
+    assert set(V3_KEY.split(":")) <= set(supervisor.masked)
+
+
+@pytest.mark.parametrize(("key", "named"), [(V3_KEY, 2), (V2_KEY, 3)])
+def test_a_task_says_that_the_named_version_contradicts_the_key(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, key: str, named: int
+):
+    define(monkeypatch, key, api_version=named)
+    with caplog.at_level(logging.WARNING):
+        read_sync("hedra_default")
+    (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("hedra_provider")]
+    assert f'"API key" has the form of a v{5 - named} key, but "API version" is {named}' in line
+    assert 'clear "API version"' in line
+    assert key not in line
+
+
+@pytest.mark.parametrize(("key", "extra"), [(V3_KEY, {"api_version": 3}), (V3_KEY, {}), (V2_KEY, {})])
+def test_nothing_is_said_where_key_and_version_agree(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, key: str, extra: dict[str, Any]
+):
+    define(monkeypatch, key, **extra)
+    with caplog.at_level(logging.WARNING):
+        read_sync("hedra_default")
+    assert caplog.text == ""
