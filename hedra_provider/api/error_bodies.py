@@ -26,6 +26,7 @@ from hedra_provider.api.errors import (
     is_retryable,
     remedy_for,
 )
+from hedra_provider.api.keys import key_in
 from hedra_provider.api.redaction import clean, clean_code
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
     except (ValueError, RecursionError):
         # As UTF-8, whatever charset is declared: Python has codecs that decode no bytes ("hex", "idna").
         body = response.content.decode("utf-8", "replace")
-    facts = read_error_body(body, key=request.headers.get("X-API-Key"))
+    facts = read_error_body(body, key=key_in(request.headers))
     kind = _CLASS_OF_STATUS.get(status) or (HedraServerError if status >= 500 else HedraBadRequestError)
     if kind is HedraBadRequestError and facts.code in ("INSUFFICIENT_BALANCE", "MISSING_CREDITS"):
         kind = HedraInsufficientCreditsError
