@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from hedra_provider import connection_v3
+from hedra_provider.api.client import BASE_URLS
 from hedra_provider.api.keys import version_of_key
 from hedra_provider.api.network import MAX_PORT, proxy_fault
 from hedra_provider.api.redaction import HiddenText, shown
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.errors import HedraConfigurationError
     from hedra_provider.records import ApiVersion
 
-API_PATHS: dict[ApiVersion, str] = {2: "/web-app/public", 3: "/v3"}
+API_PATHS: dict[ApiVersion, str] = {version: urlsplit(url).path for version, url in BASE_URLS.items()}
 """The path of each version of Hedra's API, added to a host without a path."""
 
 KEY_SOURCES = (
@@ -110,8 +111,6 @@ class HedraSettings:
 
     def client_options(self) -> dict[str, Any]:
         """Return the arguments of the clients."""
-        from hedra_provider.api.client import HedraClient
-
         options: dict[str, Any] = {
             "api_key": self.api_key,
             "api_version": self.api_version,
@@ -122,9 +121,6 @@ class HedraSettings:
             options["base_url"] = self.base_url
         if self.timeout is not None:
             options["timeout"] = self.timeout
-        # The client learns about versions in a step of its own.
-        if "api_version" not in (HedraClient.__init__.__kwdefaults__ or {}):
-            del options["api_version"]
         return options
 
 

@@ -9,10 +9,11 @@ import json
 import re
 from decimal import Decimal, InvalidOperation
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import urlsplit
 
 from hedra_provider.api.redaction import shown
+from hedra_provider.api.v3.calls import KeyPlace
 from hedra_provider.connection_labels import field_error
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from hedra_provider.records import ApiVersion
 
-KeyPlace = Literal["header", "body", "both"]
 Prices = dict[str, dict[str, Decimal]]
 
 DEFAULT_KEY_PLACE: KeyPlace = "header"
