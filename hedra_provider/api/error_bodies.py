@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from hedra_provider.api.errors import (
     remedy_for,
 )
 from hedra_provider.api.keys import key_in, version_of_address, version_of_key
+from hedra_provider.api.rate_limit import retry_after_seconds, seconds_until_reset
 from hedra_provider.api.redaction import clean, clean_code
 from hedra_provider.records import version_of_id
 
@@ -138,6 +138,10 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
     facts = read_error_body(body, key=key)
     version = 3 if "Authorization" in request.headers else 2
     after = retry_after_seconds(response)
+    if after is None:
+        after = facts.retry_after
+    if after is None and status == HTTPStatus.TOO_MANY_REQUESTS:
+        after = seconds_until_reset(response)
     kind = _CLASS_OF_STATUS.get(status) or (HedraServerError if status >= 500 else HedraBadRequestError)
     if kind is HedraBadRequestError and facts.code in ("INSUFFICIENT_BALANCE", "MISSING_CREDITS"):
         kind = HedraInsufficientCreditsError
@@ -150,7 +154,7 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
         param=facts.param,
         violations=facts.violations,
         retryable=is_retryable(facts.reason_code, facts.code, status, facts.retryable),
-        retry_after=facts.retry_after if after is None else after,
+        retry_after=after,
         generation_id=generation_id,
         credits_needed=facts.credits_needed,
         credits_available=facts.credits_available,
@@ -202,28 +206,6 @@ def failures_error(generations: Sequence[Generation]) -> HedraGenerationError:
         how_many = f"{len(errors)} of {len(generations)} variations failed"
         error.message = error.message.replace("The generation failed", how_many, 1)
     return error
-
-
-def retry_after_seconds(response: httpx.Response) -> float | None:
-    """
-    Read the Retry-After header: a number of seconds, or a date.
-
-    :param response: The answer.
-    :return: Seconds, at most a day; None without a valid header.
-    """
-    value = response.headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(value)
-            sent = parsedate_to_datetime(response.headers["Date"])
-            seconds = (at - sent).total_seconds()
-        except (TypeError, ValueError, KeyError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
 
 
 def _violation_text(violation: Mapping[str, Any]) -> str:
