@@ -20,8 +20,9 @@ from hedra_provider.api.exchange import NO_ANSWER, Ask, Call, Pause, Step
 from hedra_provider.api.keys import key_headers, version_of_key
 from hedra_provider.api.methods import AsyncMethods, SyncMethods
 from hedra_provider.api.network import readable_environment, require_usable, ssl_context
+from hedra_provider.api.rate_limit import RateLimit, read_rate_limit
 from hedra_provider.api.redaction import HiddenText, hide_key
-from hedra_provider.api.repeating import RETRY_POLICY
+from hedra_provider.api.repeating import retry_policy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -60,6 +61,8 @@ class _Settings:
         self.api_version: ApiVersion = api_version or version_of_key(api_key)
         base_url = BASE_URLS[self.api_version] if base_url is None else base_url
         require_usable(base_url, proxy)
+        self.rate_limit: RateLimit | None = None
+        """The rate limit of the last answer that stated one; None before it."""
         self._repeat = repeat
         # httpx reads its proxies from the environment if neither of these is given.
         self._reads_environment = proxy is None and transport is None
@@ -80,6 +83,11 @@ class _Settings:
 
     def _repeats(self, ask: Ask) -> bool:
         return self._repeat and ask.repeatable
+
+    def _note(self, ask: Ask, response: httpx.Response) -> None:
+        # A storage has limits of its own.
+        if "://" not in ask.url:
+            self.rate_limit = read_rate_limit(response) or self.rate_limit
 
     def _without_key(self, error: Exception) -> Exception:
         """Return the error without the key: httpx's error about an invalid header quotes it."""
@@ -147,7 +155,7 @@ class HedraClient(_Settings, SyncMethods):
         with readable_environment() if self._reads_environment else contextlib.nullcontext():
             self.http = httpx.Client(**self._options)
         self._sleep = sleep
-        self._retrying = tenacity.Retrying(sleep=sleep, **RETRY_POLICY)
+        self._retrying = tenacity.Retrying(sleep=sleep, **retry_policy(self.api_version))
 
     def run(self, call: Call[T]) -> T:
         """
@@ -177,6 +185,7 @@ class HedraClient(_Settings, SyncMethods):
 
     def _send(self, ask: Ask) -> httpx.Response:
         with contextlib.closing(self.http.send(self._request(self.http, ask), stream=True)) as response:
+            self._note(ask, response)
             answer = PartialAnswer(response)
             for part in response.iter_bytes():
                 answer.add(part)
@@ -219,7 +228,7 @@ class AsyncHedraClient(_Settings, AsyncMethods):
         with readable_environment() if self._reads_environment else contextlib.nullcontext():
             self.http = httpx.AsyncClient(**self._options)
         self._sleep = sleep
-        self._retrying = tenacity.AsyncRetrying(sleep=sleep, **RETRY_POLICY)
+        self._retrying = tenacity.AsyncRetrying(sleep=sleep, **retry_policy(self.api_version))
 
     async def run(self, call: Call[T]) -> T:
         """
@@ -252,6 +261,7 @@ class AsyncHedraClient(_Settings, AsyncMethods):
     async def _send(self, ask: Ask) -> httpx.Response:
         response = await self.http.send(self._request(self.http, ask), stream=True)
         async with contextlib.aclosing(response):
+            self._note(ask, response)
             answer = PartialAnswer(response)
             async for part in response.aiter_bytes():
                 answer.add(part)

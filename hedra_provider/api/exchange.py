@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -173,19 +172,6 @@ def parse(kind: type[T], response: httpx.Response, ask: Ask, generation_id: str 
             generation_id=generation_id,
         ) from None
     return answer
-
-
-def answered_at(response: httpx.Response) -> float | None:
-    """
-    Return when Hedra sent an answer, by its ``Date`` header, in epoch seconds.
-
-    :param response: The answer.
-    :return: None without a valid header.
-    """
-    try:
-        return parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:

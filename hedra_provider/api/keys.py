@@ -6,9 +6,13 @@ A v3 key is ``<key id>:<secret>``; a v2 key has no colon (observed).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from hedra_provider.api.redaction import HiddenText
 from hedra_provider.records import ApiVersion
+
+if TYPE_CHECKING:
+    import httpx
 
 _SCHEME = "Key "
 
@@ -44,3 +48,19 @@ def key_in(headers: Mapping[str, str]) -> str:
     if authorization.startswith(_SCHEME):
         return HiddenText(authorization.removeprefix(_SCHEME))
     return HiddenText(headers.get("X-API-Key", ""))
+
+
+def version_of_address(request: httpx.Request) -> ApiVersion:
+    """
+    Return the version of Hedra's API that a request went to.
+
+    Hedra's own paths decide. For another base URL, e.g. that of a proxy, the header of the key decides.
+
+    :param request: The request.
+    """
+    path = request.url.path
+    if path.startswith("/v3/"):
+        return 3
+    if path.startswith("/web-app/public/"):
+        return 2
+    return 3 if "Authorization" in request.headers else 2

@@ -14,13 +14,13 @@ from hedra_provider.api.exchange import (
     UPLOAD_TIMEOUT_SECONDS,
     Ask,
     Call,
-    answered_at,
     is_http,
     parse,
     read,
     segment,
     send,
 )
+from hedra_provider.api.rate_limit import answered_at
 from hedra_provider.api.redaction import clean
 from hedra_provider.api.v3.responses import (
     BalanceAnswer,
