@@ -154,8 +154,8 @@ class _Advice:
                 )
             return (
                 f"{denied} Check that the plan of the account has API access, and that {_field('password')} "
-                f"and {_field('workspace_id')} belong together. If the account moved to Hedra's v3 API, put a "
-                f"v3 key into {_field('password')}; {NEW_KEY[3]}{self._or_another()}"
+                f"and {_field('workspace_id')} belong together. If the account moved to Hedra's v3 API, put "
+                f"a v3 key into {_field('password')}; {NEW_KEY[3]}{self._or_another()}"
             )
         if isinstance(error, HedraNotFoundError):
             path = urlsplit(self._url).path
@@ -281,7 +281,7 @@ class _Advice:
 
 def _where_to_pay(error: HedraError) -> str:
     """Return the address that Hedra names for payments, or its console."""
-    billing = getattr(error, "billing", None) or {}
+    billing = error.billing or {}
     url = billing.get("funding_url")
     if isinstance(url, str) and url.startswith("https://"):
         return f" at {clean(url)}"

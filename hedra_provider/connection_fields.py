@@ -188,9 +188,7 @@ def _base_url(connection: Connection, version: ApiVersion) -> str | None:
     """Return the base URL from host, port and schema. A host without a path gets the path of the version."""
     host, schema = (connection.host or "").strip(), (connection.schema or "").strip().lower()
     port: int | None = connection.port
-    url_example = (
-        f"Give the API's base URL, e.g. https://api.hedra.com{API_PATHS[version]}, or leave it empty."
-    )
+    url_example = f"Give the API's base URL, e.g. {BASE_URLS[version]}, or leave it empty."
     if schema not in ("", "http", "https"):
         raise field_error("schema", f"is {shown(schema)}", "Give http or https, or leave it empty.")
     if port is not None and not 1 <= port <= MAX_PORT:

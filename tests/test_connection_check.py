@@ -376,6 +376,21 @@ def test_an_error_of_v3_is_explained(press: Press, v3: V3, status: int):
     assert len(v3.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://www.hedra.com/develop/billing?add_funds=true", "at https://www.hedra.com/develop/billing"),
+        ("javascript:alert(1)", "in Hedra's console."),
+    ],
+)
+def test_missing_money_names_the_page_where_hedra_takes_it(press: Press, v3: V3, url: str, shown: str):
+    v3.answer(402, v3_error("INSUFFICIENT_BALANCE", billing={"balance": 0, "funding_url": url}))
+    works, message = press_v3(press, v3)
+    assert not works
+    assert f"Add funds {shown}" in message
+    assert "javascript" not in message
+
+
 def test_a_named_version_that_contradicts_the_key_is_a_reason_of_a_rejection(press: Press, v3: V3):
     v3.answer(403, {"detail": "This account moved to the new API."})
     works, message = press_v3(press, v3, extra={"api_version": 2})
