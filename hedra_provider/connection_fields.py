@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from hedra_provider.api.errors import HedraConfigurationError
+    from hedra_provider.api.v3.calls import KeyPlace
     from hedra_provider.records import ApiVersion
 
 API_PATHS: dict[ApiVersion, str] = {version: urlsplit(url).path for version, url in BASE_URLS.items()}
@@ -75,7 +76,7 @@ class HedraSettings:
     proxy: str | None = field(repr=False)
     state_path: str | None = None
     requests_per_minute: int | None = None
-    idempotency: connection_v3.KeyPlace = connection_v3.DEFAULT_KEY_PLACE
+    idempotency: KeyPlace = connection_v3.DEFAULT_KEY_PLACE
     prices: connection_v3.Prices = field(default_factory=dict, hash=False)
     speech_model: str = connection_v3.DEFAULT_SPEECH_MODEL
 
