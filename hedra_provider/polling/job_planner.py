@@ -206,7 +206,8 @@ class JobPlanner(BasePlanner):
                 self._list.status_answered(now)
                 self._on_row(tracked, found[tracked.key], poll, now, jitter)
             elif tracked.state is PollState.RESULT_REQUESTED:
-                self._on_state(tracked, found[tracked.key], poll, now, jitter)
+                result = _with_dates(found[tracked.key], tracked.ended)
+                self._on_state(tracked, result, poll, now, jitter)
 
     def _on_row(
         self, tracked: TrackedGeneration, row: Generation, poll: JobPoll, now: float, jitter: float
@@ -345,7 +346,7 @@ class JobPlanner(BasePlanner):
     def _poll_again(self, tracked: TrackedGeneration, due: float, pause: float) -> None:
         """Schedule a job after a poll that did not show it."""
         if tracked.ended is None:
-            tracked.checked_status = None
+            tracked.checked_status = ""
         self._queue.schedule(tracked, due, pause)
 
     @staticmethod
@@ -356,6 +357,17 @@ class JobPlanner(BasePlanner):
 
     def _announced_pause(self, pause: float) -> float:
         return pause if self._round is None else max(pause, self._round_seconds)
+
+
+def _with_dates(result: Generation, shown: Generation | None) -> Generation:
+    """Return a result with the dates that only a page has: its submit, and when its file expires."""
+    if shown is None:
+        return result
+    return dataclasses.replace(
+        result,
+        created_at=result.created_at or shown.created_at,
+        expires_at=result.expires_at or shown.expires_at,
+    )
 
 
 def _oldest(tracked: Iterable[TrackedGeneration]) -> datetime | None:

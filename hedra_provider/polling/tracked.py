@@ -167,7 +167,7 @@ class TrackedGeneration:
     created_at: datetime | None = None
     progress: float | None = None
     ended: Generation | None = None
-    checked_status: str | None = None
+    checked_status: str | None = ""
     is_listable: bool = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """The one wait: decide, without I/O, what each answer to a poll means.
 
-A driver polls, hands the answer to a wait, and executes its decision. There are two drivers:
-:mod:`hedra_provider.polling.blocking` for a task on its worker, :mod:`hedra_provider.polling.planner` for all
-triggers of a triggerer. Times are seconds on the clock of the driver.
+A driver polls, hands the answer to a wait, and executes its decision. The drivers are
+:mod:`hedra_provider.polling.blocking` for a task on its worker, and for all triggers of a triggerer the
+planners of v2 and v3 (:mod:`hedra_provider.polling.planners`). Times are seconds on the clock of the driver.
 
 ========================  ==================================================================================
 Answer to the poll        Decision of the wait

@@ -204,11 +204,11 @@ def test_hundreds_of_ends_at_once_delay_the_next_end_by_a_bounded_number_of_requ
 
 def test_pages_do_not_stop_the_results():
     world = JobWorld(keep=False)
-    for number in range(3000):
+    for number in range(900):
         world.wait(world.make(number, begins=-number, seconds=90_000), poll_interval=15, first_poll_after=3)
-    one = world.make(4000, begins=-10, seconds=400)
+    one = world.make(4000, begins=-10, seconds=200)
     world.wait(one, poll_interval=15)
-    world.run(until=1200)
+    world.run(until=400)
     shown = world.known_at[one]
     assert world.ended[one][0] - shown <= 7
 
