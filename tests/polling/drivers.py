@@ -89,11 +89,16 @@ class Api:
         return httpx.Response(200, headers={"Date": formatdate(self.now, usegmt=True)}, json=new)
 
     def log(self, line: str) -> None:
-        self.outcome.lines.append(line.replace("/jobs/", "/generations/"))
+        self.outcome.lines.append(in_v2(line))
         self.outcome.logged.append(self.now - START)
 
     def _sleep(self, seconds: float) -> None:
         self.now += seconds
+
+
+def in_v2(text: str) -> str:
+    """Return a text with v2's paths in place of v3's."""
+    return text.replace("/v3/jobs/", "/web-app/public/generations/").replace("/jobs/", "/generations/")
 
 
 WORDS = {"queued": "IN_QUEUE", "processing": "IN_PROGRESS", "complete": "COMPLETED", "error": "FAILED"}
