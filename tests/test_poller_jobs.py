@@ -55,13 +55,13 @@ def test_one_job_is_polled_by_its_status_and_its_result_is_read_once(jobs: FakeJ
 
 
 def test_many_jobs_share_pages_within_the_budget(jobs: FakeJobs, clock: MovedClock):
-    jobs.ends_at = {f"job_{number}": 60.0 + number / 3 for number in range(150)}
+    jobs.ends_at = {f"job_{number}": 60.0 + number / 3 for number in range(110)}
     ids = list(jobs.ends_at)
     results = wait_for(ids)
     assert [result.asset_id for result in results] == [f"asset_{one}" for one in ids]
     assert all(result.created_at and result.expires_at for result in results)
     kinds = Counter(jobs.kinds())
-    assert kinds["result"] == 150
+    assert kinds["result"] == 110
     assert kinds["page"] < 60
     assert kinds["status"] < 20
     assert {status for _, _, status in jobs.requests} == {200}

@@ -68,7 +68,7 @@ class Api:
             return self._in_v3(answer, is_status=is_status) if self._is_v3 else answer
 
         return HedraClient(
-            "k",
+            "id:secret" if self._is_v3 else "k",
             transport=httpx.MockTransport(handler),
             sleep=self._sleep,
             repeat=repeat,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from hedra_provider.api.errors import HedraAuthenticationError
 from tests.polling.drivers import DRIVERS, ID, WORDS, Outcome, in_v2
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ LATER = 2.5
 
 
 def text_of(result: Any) -> str:
+    if isinstance(result, HedraAuthenticationError):
+        # The remedy says where a key of that version comes from.
+        return in_v2(result.message)
     return in_v2(str(result)) if isinstance(result, BaseException) else f"{result.id} {result.status}"
 
 
