@@ -212,9 +212,7 @@ class Poller:
         self.settings = settings
         self.has_ended = False
         self._planner: BasePlanner = planner_for(
-            getattr(settings, "api_version", 2),
-            jitter=random.random,
-            requests_per_minute=getattr(settings, "requests_per_minute", None),
+            settings.api_version, jitter=random.random, requests_per_minute=settings.requests_per_minute
         )
         self._mailboxes: dict[Subscription, Mailbox] = {}
         self._to_wake: deque[Mailbox] = deque()
@@ -344,7 +342,7 @@ class Poller:
 
     def _note_limits(self, client: AsyncHedraClient) -> None:
         """Pass on what the last answer says of the rate limit."""
-        limits = getattr(client, "rate_limit", None)
+        limits = client.rate_limit
         if limits is not None:
             reset_at = limits.reset_at
             self._planner.limits_shown(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from hedra_provider.api.v3 import calls
+
 if TYPE_CHECKING:
     from hedra_provider.api.calls import Call
     from hedra_provider.records import Generation
@@ -57,8 +59,6 @@ class JobPoll:
 
     def call(self) -> Call[JobRows]:
         """Return the call that sends the request."""
-        from hedra_provider.api.v3 import calls  # type: ignore[import-not-found]
-
         if self.kind is JobPollKind.PAGE:
             page = yield from calls.list_jobs(cursor=self.cursor, limit=PAGE_ROWS)
             return JobRows([row.record() for row in page.data], page.next_cursor)
