@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.calls import Call
     from hedra_provider.api.client import AsyncHedraClient, HedraClient
-    from hedra_provider.api.responses import Credits, Model
+    from hedra_provider.api.responses import Credits, Model, Voice
     from hedra_provider.connection_fields import HedraSettings
-    from hedra_provider.records import Generation, Voice
+    from hedra_provider.records import Generation
     from hedra_provider.service.protocol import Hedra
     from hedra_provider.storage.result import StoredResult
     from hedra_provider.storage.source import SourceFile
@@ -47,8 +47,9 @@ class HedraHook(BaseHook):
     that has no method here, pass one of :mod:`hedra_provider.api.calls` to :meth:`run`. Every method raises
     ``HedraConfigurationError`` if a field of the connection is invalid; the error names the field.
 
-    The connection: password = API key (v2), host = base URL (empty: Hedra's), and in the extras
-    ``workspace_id``, ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``.
+    The connection: password = API key (v2 or v3), host = base URL (empty: Hedra's), and in the extras
+    ``api_version``, ``workspace_id`` (v2), ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``,
+    and for v3 ``state_path``, ``requests_per_minute``, ``idempotency``, ``prices``, ``speech_model``.
 
     :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     """
@@ -68,7 +69,7 @@ class HedraHook(BaseHook):
         """
         The settings of the connection.
 
-        :raises HedraConfigurationError: If a field is invalid, e.g. the key is missing or a v3 key.
+        :raises HedraConfigurationError: If a field is invalid, e.g. the key is missing.
         :raises AirflowNotFoundException: If Airflow has no such connection.
         """
         return read_sync(self.hedra_conn_id)
@@ -162,7 +163,7 @@ class HedraHook(BaseHook):
         :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
-            return client.run(self.service.voices())
+            return client.list_voices()
 
     def list_models(self, types: Iterable[str] = ()) -> list[Model]:
         """
@@ -172,7 +173,7 @@ class HedraHook(BaseHook):
         :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
-            return client.run(self.service.models(types))
+            return client.list_models(types)
 
     def get_credits(self) -> Credits:
         """
@@ -192,7 +193,7 @@ class HedraHook(BaseHook):
         :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
-            return client.run(self.service.known(generation_id))
+            return client.get_generation(generation_id)
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
         """

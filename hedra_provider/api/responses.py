@@ -94,6 +94,11 @@ class Voice(Asset):
         pairs = (self.asset.labels if self.asset else None) or []
         return {str(pair.get("name")): str(pair.get("value")) for pair in pairs if pair.get("name")}
 
+    def record(self) -> records.Voice:
+        """Return the voice as the provider's own record."""
+        preview_url = self.asset.preview_url if self.asset else None
+        return records.Voice(id=self.id, name=self.name, labels=self.labels, preview_url=preview_url)
+
 
 class CreatedAsset(Answer):
     """The answer to ``POST /assets``. Only a video has an ``upload_url``, a signed URL for an HTTP PUT."""
@@ -270,3 +275,12 @@ class Credits(Answer):
             return self.remaining
         pool = (self.workspace_credit_pool or {}).get(workspace_id)
         return pool.available if pool else None
+
+    def record(self, workspace_id: str | None) -> records.Balance:
+        """
+        Return the credits that a request can spend as the provider's own record.
+
+        :param workspace_id: The workspace that pays; None for the key's default pool.
+        """
+        pool = "the key's default pool" if workspace_id is None else f"workspace {workspace_id}"
+        return records.Balance(available=self.available(workspace_id), currency=records.CREDITS, pool=pool)

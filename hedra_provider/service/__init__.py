@@ -33,6 +33,6 @@ def service_of(account: Account) -> Hedra:
     """
     Return the service for a connection.
 
-    :param account: The settings of the connection. Their ``api_version`` chooses; without one it is 2.
+    :param account: The settings of the connection. Their ``api_version`` chooses.
     """
-    return _SERVICES[getattr(account, "api_version", 2)](account)
+    return _SERVICES[account.api_version](account)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hedra_provider.api.sized_file import SizedFile
-    from hedra_provider.polling.planner import Planner
     from hedra_provider.records import ApiVersion, Balance, Generation, Voice
     from hedra_provider.service.avatar import AvatarRequest, PricedRequest
     from hedra_provider.submission.identity import RunIdentity
@@ -45,6 +44,10 @@ __all__ = [
 
 class Account(Protocol):
     """What a service reads of a connection's settings."""
+
+    @property
+    def api_version(self) -> ApiVersion:
+        """The version of Hedra's API that the key is for."""
 
     @property
     def api_key(self) -> str:
@@ -340,13 +343,6 @@ class Hedra(Protocol):
         :param repeat: Whether a 404 is repeated for 12 s, as it may come for a moment after a submit.
             Default: False.
         :raises HedraNotFoundError: If Hedra does not know it.
-        """
-
-    def planner(self, jitter: Callable[[], float]) -> Planner:
-        """
-        Return what decides which generations the next request of a poller is for.
-
-        :param jitter: Returns random numbers in [0, 1).
         """
 
     # Results

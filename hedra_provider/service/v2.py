@@ -20,7 +20,6 @@ from hedra_provider.api.requests import (
     require_voice,
 )
 from hedra_provider.api.values import require_json
-from hedra_provider.polling.planner import Planner
 from hedra_provider.service.v2_paid_once import PaidOnceV2
 from hedra_provider.service.v2_request import AvatarBody, BodyDraft, CheckedBody, priced_body
 from hedra_provider.submission import budget, identity, pricing
@@ -200,10 +199,6 @@ class HedraV2:
         if repeat:
             return retry_unknown(lambda: get_known_status(generation_id))
         return get_known_status(generation_id)
-
-    def planner(self, jitter: Callable[[], float]) -> Planner:
-        """Return the planner that polls up to 100 ids in one request."""
-        return Planner(jitter)
 
     def results(self, generation_ids: Sequence[str]) -> Call[dict[str, Generation]]:
         """Read the rows of the list: the status lacks cost and size."""
