@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hedra_provider.api import calls
+from hedra_provider.api import by_version, calls
 from hedra_provider.api.errors import HedraNotFoundError, HedraValueError
 from hedra_provider.api.methods import AsyncMethods, SyncMethods
 from hedra_provider.hooks import HedraHook
