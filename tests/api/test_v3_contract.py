@@ -100,14 +100,6 @@ def test_an_answer_of_the_schema_is_read(where: tuple[str, str], whole: bool):
             row.record()
 
 
-@pytest.mark.parametrize("where", CALLS, ids=" ".join)
-def test_an_example_of_the_schema_is_read(where: tuple[str, str]):
-    status, content = operation(*where)
-    for example in content.get("examples", {}).values():
-        body = example["value"] | ({"job_id": JOB} if "job_id" in example["value"] else {})
-        read(CALLS[where], status, body)
-
-
 def test_every_status_and_code_of_the_schema_is_known():
     schemas = document()["components"]["schemas"]
     assert set(schemas["JobStatus"]["enum"]) <= set(STATUSES)
