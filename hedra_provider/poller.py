@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.client import AsyncHedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
     from hedra_provider.connection_fields import HedraSettings
     from hedra_provider.polling.base_planner import AnyPoll, BasePlanner
     from hedra_provider.polling.tracked import Subscription, Update
+    from hedra_provider.records import Generation
 
 MAX_CONNECTIONS = 4
 """Connections to Hedra, and polls in flight, of one poller."""

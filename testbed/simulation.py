@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from hedra_provider.api.errors import HedraError, HedraRateLimitError
-from hedra_provider.api.responses import Asset, Generation
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PAGE_ROWS, Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Subscription, Update
+from hedra_provider.records import Generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,7 @@ class World:
             status=made.status if done else "processing",
             eta_sec=left * (0.9 + 0.2 * self.chance()) if self.eta and not done else None,
             created_at=datetime.fromtimestamp(EPOCH + made.begins, UTC).isoformat(),
-            asset=Asset(id=f"asset-{id_}") if done else None,
+            asset_id=f"asset-{id_}" if done else None,
         )
 
     def delays(self) -> list[float]:

@@ -30,9 +30,11 @@ from hedra_provider.api.exchange import (
     send,
 )
 from hedra_provider.api.redaction import clean
-from hedra_provider.api.responses import Asset, CreatedAsset, Credits, Generation, Model, Page, Voice
+from hedra_provider.api.responses import Asset, CreatedAsset, Credits, Model, Page, Voice
+from hedra_provider.api.responses import Generation as GenerationAnswer
 
 if TYPE_CHECKING:
+    from hedra_provider import records
     from hedra_provider.api.sized_file import SizedFile
 
 __all__ = [
@@ -141,19 +143,19 @@ def put_file(upload_url: str, file: SizedFile) -> Call[None]:
     yield from send(Ask("PUT", upload_url, file=file, timeout=UPLOAD_TIMEOUT_SECONDS))
 
 
-def submit(body: Mapping[str, Any]) -> Call[Generation]:
+def submit(body: Mapping[str, Any]) -> Call[GenerationAnswer]:
     """
     Submit a generation: the one call that costs. It does not check whether the generation exists.
 
     Use :func:`hedra_provider.submission.submit.submit_once`, which pays once even if an answer is lost.
 
     :param body: The body of ``POST /generations``.
-    :return: The generation.
+    :return: The answer, which has the variations of a batch; its ``record()`` is the generation.
     """
-    return (yield from read(Generation, Ask("POST", "/generations", json=dict(body), repeatable=False)))
+    return (yield from read(GenerationAnswer, Ask("POST", "/generations", json=dict(body), repeatable=False)))
 
 
-def get_status(generation_id: str) -> Call[Generation | None]:
+def get_status(generation_id: str) -> Call[records.Generation | None]:
     """
     Return the status of a generation.
 
@@ -162,19 +164,20 @@ def get_status(generation_id: str) -> Call[Generation | None]:
     """
     path = f"/generations/{segment(generation_id)}/status"
     try:
-        found = yield from read(Generation, Ask("GET", path), generation_id)
+        found = yield from read(GenerationAnswer, Ask("GET", path), generation_id)
     except HedraNotFoundError:
         return None
     if found.id.lower() != generation_id.lower():
         raise HedraProtocolError(
             f"Hedra answered a status request for generation {generation_id} with {clean(found.id)}."
         )
-    return found
+    return found.record()
 
 
-def list_generations(ids: Iterable[str] = (), **filters: str | int) -> Call[list[Generation]]:
+def list_generations(ids: Iterable[str] = (), **filters: str | int) -> Call[list[records.Generation]]:
     """
-    Return generations with the fields that their status lacks: ``input``, ``credit_cost``, ``asset``.
+    Return generations with fields that their status lacks: ``request``, ``cost``, ``width``, ``height``,
+    ``duration_ms``.
 
     :param ids: Generations to keep; all by default. Hedra documents one id. That it takes several, separated
         by commas, is an assumption, so rows of other generations are dropped here.
@@ -185,7 +188,7 @@ def list_generations(ids: Iterable[str] = (), **filters: str | int) -> Call[list
     return [row for row in rows if row.id in wanted] if wanted else rows
 
 
-def list_as_answered(ids: Iterable[str] = (), **filters: str | int) -> Call[list[Generation]]:
+def list_as_answered(ids: Iterable[str] = (), **filters: str | int) -> Call[list[records.Generation]]:
     """
     Return all rows that Hedra answers, requested or not. They show whether the API honours ``ids``.
 
@@ -196,4 +199,5 @@ def list_as_answered(ids: Iterable[str] = (), **filters: str | int) -> Call[list
     wanted = ",".join(ids)
     if wanted:
         params["ids"] = wanted
-    return (yield from read(Page, Ask("GET", "/generations", params=params))).data
+    page = yield from read(Page, Ask("GET", "/generations", params=params))
+    return [row.record() for row in page.data]

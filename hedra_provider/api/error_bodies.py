@@ -36,7 +36,7 @@ from hedra_provider.records import version_of_id
 if TYPE_CHECKING:
     import httpx
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 _BILLING_FIELDS = ("balance", "required", "currency", "funding_url", "reason")
 _CLASS_OF_STATUS: dict[int, type[HedraAPIError]] = {

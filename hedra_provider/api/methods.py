@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
 
     from hedra_provider.api.calls import Call
-    from hedra_provider.api.responses import Credits, Generation, Model, Voice
+    from hedra_provider.api.responses import Credits, Model, Voice
     from hedra_provider.api.v3.responses import (
         BalanceAnswer,
         DeliveryPage,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         JobPage,
         UsageAnswer,
     )
-    from hedra_provider.records import ApiVersion
+    from hedra_provider.records import ApiVersion, Generation
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class SyncMethods:
 
     def get_generation(self, generation_id: str) -> Generation:
         """
-        Return the status of one generation. It has URLs, but no ``credit_cost`` and no ``input``.
+        Return the status of one generation. It has the URL of its file, but no cost and no request.
 
         :param generation_id: Its id.
         :return: The generation.
@@ -83,8 +83,8 @@ class SyncMethods:
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
         """
-        Return generations, newest first, with the fields that their status lacks: ``input``, ``credit_cost``,
-        ``asset``.
+        Return generations, newest first, with fields that the status lacks: ``cost``, ``request``, ``width``,
+        ``height`` and ``duration_ms``.
 
         :param ids: Generations to keep; all by default.
         :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).

@@ -23,11 +23,6 @@ from hedra_provider.api.redaction import clean_code
 
 T = TypeVar("T")
 
-COMPLETE = "complete"
-ERROR = "error"
-RUNNING_STATUSES = frozenset({"queued", "processing", "finalizing"})
-"""The statuses of a running generation (documented)."""
-
 
 class _OrNone:
     """Makes a field None if its value has another type. Pydantic's core does that without Python code."""
@@ -120,24 +115,23 @@ class Variation(Answer):
     status: Lenient[str] = None
     error: Any = None
 
-    def as_generation(self, generation_id: str, generation_type: str | None) -> Generation:
+    def record(self, generation_id: str, generation_type: str | None) -> records.Generation:
         """
-        Return the variation as a generation.
+        Return the variation as a record.
 
         :param generation_id: The id that the submit chose, used if the variation has none.
         :param generation_type: The type of the batch, e.g. ``video``.
         """
         facts = self.model_dump() | {"id": self.id or generation_id, "type": generation_type}
-        return Generation.model_validate(facts)
+        return Generation.model_validate(facts).record()
 
 
 class Generation(Answer):
     """
     A generation, as a submit, the status endpoint or the list returns it.
 
-    Documented statuses are queued, processing, finalizing, complete and error. An unknown status counts as
-    running; with an error in the answer, it counts as ``error``. Fields that an endpoint lacks are None: only
-    the list has ``input`` and ``credit_cost``.
+    Documented statuses are queued, processing, finalizing, complete and error. Fields that an endpoint lacks
+    are None: only the list has ``input`` and ``credit_cost``.
     """
 
     id: ShownId
@@ -157,42 +151,9 @@ class Generation(Answer):
     asset: Lenient[Asset] = None
     batch_results: Lenient[list[Variation]] = None
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether its status is ``complete``."""
-        return self.status == COMPLETE
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its status is a documented running one."""
-        return self.status in RUNNING_STATUSES
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether it ended in an error: status ``error``, or an unknown status that comes with an error."""
-        if self.status == ERROR:
-            return True
-        return not (self.is_complete or self.is_running) and self._has_error
-
-    @property
-    def _has_error(self) -> bool:
-        """Whether the answer has an error; an object whose fields are all empty is none."""
-        error = self.error
-        return bool(any(error.values()) if isinstance(error, dict) else error) or bool(self.error_message)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it is complete or failed."""
-        return self.is_complete or self.is_failed
-
-    @property
-    def file_url(self) -> str | None:
-        """The URL of the result; None if there is none, which was seen with ``complete`` too."""
-        return self.download_url or self.url or (self.asset.file_url if self.asset else None)
-
     def record(self) -> records.Generation:
-        """Return the generation as the provider's own record."""
-        media = (self.asset.asset if self.asset else None) or Media()
+        """Return the generation as a record: what the rest of the provider reads, on both versions."""
+        media = self.asset.asset if self.asset else None
         return records.Generation(
             id=self.id,
             status=self.status,
@@ -200,16 +161,18 @@ class Generation(Answer):
             progress=self.progress,
             eta_sec=self.eta_sec,
             created_at=self.created_at,
-            asset_id=self.asset_id,
+            # The list has it inside `asset` only.
+            asset_id=self.asset_id or (self.asset.id if self.asset else None),
             error=self.error,
             error_message=self.error_message,
-            file_url=self.file_url,
+            # A complete generation without a URL was seen too.
+            file_url=self.download_url or self.url or (self.asset.file_url if self.asset else None),
             workspace_id=self.workspace_id,
             cost=self.credit_cost,
             currency=records.CREDITS,
-            width=media.width,
-            height=media.height,
-            duration_ms=media.duration_ms,
+            width=media.width if media else None,
+            height=media.height if media else None,
+            duration_ms=media.duration_ms if media else None,
             request=self.input,
         )
 
@@ -218,6 +181,11 @@ class Page(Answer):
     """A page of ``GET /generations``. ``data`` is required: an answer without it is not an empty page."""
 
     data: list[Generation]
+
+
+GRACE_SECONDS = 1
+"""How far an audio may exceed a model's maximum. Hedra's schema names such a tolerance
+(``DURATION_MAX_TOLERANCE_MS``) but not its size. Such an audio is accepted and may be billed in full."""
 
 
 class Slot(Answer):
@@ -231,6 +199,11 @@ class Slot(Answer):
     max_dimension_px: Lenient[int] = None
     min_duration_ms: Lenient[int] = None
     max_duration_ms: Lenient[int] = None
+
+    @property
+    def longest_ms(self) -> int | None:
+        """The longest file that is accepted, in milliseconds; None if none is too long."""
+        return self.max_duration_ms + GRACE_SECONDS * 1000 if self.max_duration_ms else None
 
 
 class InputMode(Answer):

@@ -30,7 +30,7 @@ from hedra_provider.polling.wait import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.responses import Credits, Generation
+    from hedra_provider.records import Balance, Generation
 
 T = TypeVar("T")
 
@@ -111,7 +111,7 @@ def poll_job(job_id: str) -> Call[Generation | None]:
 
 def wait_for_credits(
     minimum: int,
-    workspace_id: str | None,
+    read_balance: Callable[[], Call[Balance]],
     *,
     deadline: float,
     poll_interval: float,
@@ -125,7 +125,7 @@ def wait_for_credits(
     Poll the balance until it is high enough.
 
     :param minimum: The credits to wait for.
-    :param workspace_id: Whose balance; None: the key's default pool.
+    :param read_balance: Returns the call that reads the balance.
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
     :param log: Receives a line for each balance that differs from the one before.
@@ -141,14 +141,14 @@ def wait_for_credits(
         minimum, began=clock(), deadline=deadline, poll_interval=poll_interval, time_limit=time_limit
     )
 
-    def on_answer(balance: Credits, polled_at: float, now: float) -> Decision:
-        available = balance.available(workspace_id)
+    def on_answer(balance: Balance, polled_at: float, now: float) -> Decision:
+        available = balance.available
         decision = wait.on_balance(available, polled_at=polled_at, now=now, jitter=jitter())
         if isinstance(decision, PollAgain) and decision.is_update:
             log(wait.describe(available))
         return decision
 
-    enough: int = yield from _drive(wait, calls.get_credits, on_answer, warn=warn, clock=clock, jitter=jitter)
+    enough: int = yield from _drive(wait, read_balance, on_answer, warn=warn, clock=clock, jitter=jitter)
     return enough
 
 

@@ -28,14 +28,14 @@ from hedra_provider.polling.batches import (
 from hedra_provider.polling.pacing import FLOOR_SECONDS
 from hedra_provider.polling.poll import PAGE_ROWS, Poll, PollKind
 from hedra_provider.polling.rate_limit import REQUESTS_PER_SECOND, RequestRate
-from hedra_provider.polling.tracked import PollState, TrackedGeneration, keys, with_asset_id
+from hedra_provider.polling.tracked import PollState, TrackedGeneration, keys
 from hedra_provider.polling.wait import UNKNOWN_GRACE_SECONDS, is_rate_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 STATUS_QUEUE_PER_SECOND = 5.0
 """The status requests per second for generations that can't share requests."""
@@ -268,7 +268,6 @@ class Planner(BasePlanner):
         if is_status:
             self._confirmed(tracked, now)
         if row.is_finished:
-            row = with_asset_id(row)
             is_whole = is_status or not (row.is_complete and row.asset_id is None)
         else:
             is_whole = is_status or poll.sent_at < tracked.deadline

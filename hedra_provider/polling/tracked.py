@@ -38,7 +38,7 @@ from hedra_provider.polling.wait import GenerationWait
 
 if TYPE_CHECKING:
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 LARGEST_BATCH = 200
 """Ids in one request. 200 of them make a URL of 7,900 characters: 8,192 is a common limit."""
@@ -226,10 +226,3 @@ def for_one(error: HedraError, generation_id: str) -> HedraError:
 def keys(tracked: Iterable[TrackedGeneration]) -> tuple[str, ...]:
     """Return the keys of generations."""
     return tuple(one.key for one in tracked)
-
-
-def with_asset_id(row: Generation) -> Generation:
-    """Return a row of the list with ``asset_id``, which the list has inside ``asset`` only."""
-    if row.asset_id is not None or row.asset is None:
-        return row
-    return row.model_copy(update={"asset_id": row.asset.id})

@@ -32,7 +32,7 @@ from hedra_provider.polling import pacing
 from hedra_provider.polling.progress import State, describe_state, state_of
 
 if TYPE_CHECKING:
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 MAX_FAILURES = 8
 """After so many failed polls in a row, the wait fails with the error of the last."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.redaction import shown
-from hedra_provider.api.requests import IDENTITY_FIELDS, is_uuid
+from hedra_provider.api.requests import IDENTITY_FIELDS
+from hedra_provider.api.values import is_uuid
 from hedra_provider.records import ApiVersion, version_of_id
 
 _V3_ASSET = re.compile(r"asset_[\w-]{1,80}", re.ASCII)

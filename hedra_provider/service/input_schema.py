@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.redaction import clean, shown
+from hedra_provider.api.responses import GRACE_SECONDS
 from hedra_provider.service.differences import alternative_to, asset_problem
-from hedra_provider.submission.pricing import GRACE_SECONDS, Span, read_number, spoken_seconds
+from hedra_provider.submission.pricing import Span, read_number, spoken_seconds
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError

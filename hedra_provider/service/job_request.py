@@ -11,7 +11,8 @@ from typing import Any
 
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.redaction import clean, shown
-from hedra_provider.api.requests import KNOWN_MODELS, deep_merge, is_uuid, require_json
+from hedra_provider.api.requests import KNOWN_MODELS, deep_merge
+from hedra_provider.api.values import is_uuid, require_json
 from hedra_provider.service.differences import alternative_to, reject_v2_form, version_of_asset
 from hedra_provider.service.languages import language_code
 

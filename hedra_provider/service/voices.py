@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.redaction import clean, shown
-from hedra_provider.api.requests import is_uuid
+from hedra_provider.api.values import is_uuid
 from hedra_provider.service.languages import same_language
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.api.responses import GRACE_SECONDS
 from hedra_provider.records import CREDITS
 
 if TYPE_CHECKING:
@@ -36,10 +37,6 @@ _CENT = Decimal("0.01")
 
 LONGEST_SECONDS = Fraction(600)
 """The longest audio that Hedra documents for any model."""
-
-GRACE_SECONDS = Fraction(1)
-"""How far an audio may exceed a model's maximum. Hedra's schema names such a tolerance
-(``DURATION_MAX_TOLERANCE_MS``) but not its size. Such an audio is accepted and may be billed in full."""
 
 
 @dataclass(frozen=True)

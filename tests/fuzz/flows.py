@@ -15,6 +15,7 @@ import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -23,11 +24,12 @@ import pydantic
 from hedra_provider.api import calls
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import MAX_ERROR_LENGTH, HedraError
-from hedra_provider.api.responses import Generation
 from hedra_provider.api.sized_file import SizedFile
 from hedra_provider.api.v3 import calls as v3
 from hedra_provider.api.v3 import responses as v3_responses
 from hedra_provider.polling import blocking
+from hedra_provider.records import Generation
+from hedra_provider.service.v2 import HedraV2
 from hedra_provider.submission import budget, identity
 from hedra_provider.submission.submit import submit_once
 from hedra_provider.transfer import download, upload
@@ -35,6 +37,7 @@ from hedra_provider.transfer import download, upload
 KEY = "sekret-key-0123456789"
 V3_KEY = "sekret-key-id-0123456789:sekret-0123456789"
 JOB = "job_11111111-1111-4111-8111-111111111111"
+ACCOUNT: Any = SimpleNamespace(api_key=KEY, namespace=uuid.UUID(int=7), workspace_id=None)
 ID = "11111111-1111-4111-8111-111111111111"
 MAX_REQUESTS = 400
 BODY = {
@@ -139,7 +142,7 @@ def _wait(world: World) -> Any:
 def _credits(world: World) -> Any:
     return blocking.wait_for_credits(
         10,
-        None,
+        lambda: HedraV2(ACCOUNT).balance(None),
         deadline=world.now + 3_600,
         poll_interval=60,
         log=str,

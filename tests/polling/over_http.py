@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
     from hedra_provider.testing import Sandbox
 
 STATUS = "/generations/{id}/status"

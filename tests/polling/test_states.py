@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hedra_provider.api.errors import HedraServerError
-from hedra_provider.api.responses import Generation
 from hedra_provider.polling import tracked
 from hedra_provider.polling.job_poll import JobPollKind
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PollKind
 from hedra_provider.polling.tracked import TRANSITIONS, PollState, Subscription, TrackedGeneration
+from hedra_provider.records import Generation
 from testbed.job_simulation import JobWorld
 from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, many
@@ -61,7 +62,7 @@ def without_assets(world: World) -> None:
     answers(
         world,
         lambda poll, rows: (
-            rows if poll.kind is PollKind.STATUS else [row.model_copy(update={"asset": None}) for row in rows]
+            rows if poll.kind is PollKind.STATUS else [replace(row, asset_id=None) for row in rows]
         ),
     )
 

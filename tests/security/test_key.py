@@ -206,6 +206,7 @@ def shown_objects() -> list[Any]:
         AsyncHedraClient(key),
         calls.Ask("PUT", signed, json={"k": key}),
         responses.Generation.model_validate(status),
+        responses.Generation.model_validate(status).record(),
         responses.CreatedAsset(id=ID, upload_url=signed),
         download.RemoteFile(signed, ID, "video"),
         HedraClient(f"{key}:{key}"),
@@ -219,7 +220,7 @@ def shown_objects() -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("index", range(18))
+@pytest.mark.parametrize("index", range(19))
 def test_no_object_shows_or_pickles_the_key(index: int):
     one = shown_objects()[index]
     for text in (repr(one), str(one), repr([one]), f"{one}"):
