@@ -105,7 +105,7 @@ class JobPlanner(BasePlanner):
             soon = self._queue.take_due(now + self._round_seconds, everything)
             due += soon
             listed += [one for one in soon if self._is_listed(one, now)]
-            self._round = PageRound(set(keys(listed)), now, _oldest(listed))
+            self._round = PageRound(dict.fromkeys(keys(listed)), now, _oldest(listed))
         for one in due:
             if one.ended is not None:
                 self._queue_result(one)
@@ -265,11 +265,11 @@ class JobPlanner(BasePlanner):
         pages = self._round_of(poll)
         if pages is None:
             return
-        shown = pages.awaited & found
-        pages.awaited -= shown
-        pages.awaited = set(keys(self._missing(pages)))
+        shown = [one for one in pages.awaited if one in found]
+        missing = [one.key for one in self._missing(pages) if one.key not in found]
+        pages.awaited = dict.fromkeys(missing)
         last = _moment(answer.rows[-1].created_at) if answer.rows else None
-        if not pages.read(shown, last, answer.next_cursor, len(pages.awaited)):
+        if not pages.read(shown, last, answer.next_cursor, len(missing)):
             self._end_round(pages, now)
 
     def on_error(self, poll: JobPoll, error: HedraError, now: float) -> None:

@@ -20,7 +20,7 @@ class PageRound:
     """
     The state of a round, without I/O.
 
-    :param awaited: The ids that no page of the round has shown yet.
+    :param awaited: The ids that no page of the round has shown yet, as keys: in a fixed order, found quickly.
     :param began: When it began.
     :param oldest: The creation time of the oldest awaited job; None if that of one is not known.
     :param cursor: Where the next page begins; None by default: at the newest job.
@@ -28,7 +28,7 @@ class PageRound:
     :param read_to_the_end: Whether no further page can show an awaited job.
     """
 
-    awaited: set[str]
+    awaited: dict[str, None]
     began: float
     oldest: datetime | None = None
     cursor: str | None = None
