@@ -19,6 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +50,10 @@ class Sandbox:
     (:class:`hedra_provider.sandbox.options.Options`) with the same defaults, but for the two times. It always
     listens on loopback.
 
+    :param api: which API has a key: ``"2"``, ``"3"`` or ``"both"`` (default). With ``"3"``,
+        :attr:`connection`, :attr:`api_key` and :attr:`base_url` are those of API v3; with ``"both"``, those of API v2.
     :param api_key: the only key that is accepted; default None: a new one.
+    :param api_key_v3: the only key that API v3 accepts, ``<key_id>:<secret>``; default None: a new one.
     :param workspaces: credits of each workspace by its id; :attr:`connection` names the first one; default
         None.
     :param credits: credits of the default pool; default None: 10,000, or 0 with ``workspaces``.
@@ -58,6 +64,22 @@ class Sandbox:
         limit.
     :param duplicate_id: answer to a ``generation_id`` that exists: ``conflict`` (default), ``return``,
         ``error`` or ``ignore``.
+    :param usd: balance of API v3, in US dollars; default 100.
+    :param requests_per_window: requests to API v3 in a window; one more is answered 429; default 60,000,
+        which no test reaches; 0: no limit and no ``X-RateLimit`` headers. Hedra has 60 in 60 seconds.
+    :param window_seconds: length of that window, in seconds of the sandbox's clock; default 60.
+    :param idempotency: where API v3 reads the idempotency key: ``header`` (default), ``body``, ``both`` or
+        ``ignore``.
+    :param key_hours: after how many hours of its clock an idempotency key is forgotten; default 24.
+    :param key_form: accepted idempotency keys: ``any`` (default) or ``uuid``.
+    :param compare: how the bodies of submits with one idempotency key are compared: ``bytes`` (default) or
+        ``json``.
+    :param burn_rejected_keys: whether a rejected submit uses up its idempotency key; default False.
+    :param two_at_once: answer to a submit while another one with its idempotency key is worked on:
+        ``conflict`` (default), ``wait`` or ``both``.
+    :param submit_seconds: how long a submit to API v3 is worked on, in seconds of real time; default 0.
+    :param lapsed_replay: answer to a repeated submit whose upload handles have expired: ``replay`` (default)
+        or ``expired``.
     :param batch: whether ``GET /generations`` uses ``ids``; default True.
     :param media: make real media; default True. False gives placeholder files, rejects no upload, and needs
         neither PyAV nor Pillow.
@@ -71,7 +93,9 @@ class Sandbox:
     def __init__(
         self,
         *,
+        api: str | int = "both",
         api_key: str | None = None,
+        api_key_v3: str | None = None,
         workspaces: Mapping[str, int] | None = None,
         credits: int | None = None,
         seconds: float = 0.0,
@@ -79,6 +103,17 @@ class Sandbox:
         max_parallel: int | None = None,
         rate: float | None = None,
         duplicate_id: str = "conflict",
+        usd: float = 100.0,
+        requests_per_window: int = 60_000,
+        window_seconds: float = 60.0,
+        idempotency: str = "header",
+        key_hours: float = 24.0,
+        key_form: str = "any",
+        compare: str = "bytes",
+        burn_rejected_keys: bool = False,
+        two_at_once: str = "conflict",
+        submit_seconds: float = 0.0,
+        lapsed_replay: str = "replay",
         batch: bool = True,
         media: bool = True,
         url_seconds: int = 3600,
@@ -92,7 +127,9 @@ class Sandbox:
 
         self._options = Options(
             port=port,
+            api=str(api),
             api_key=api_key,
+            api_key_v3=api_key_v3,
             workspaces=workspaces,
             credits=credits,
             seconds=seconds,
@@ -100,6 +137,17 @@ class Sandbox:
             max_parallel=max_parallel,
             rate=rate,
             duplicate_id=duplicate_id,
+            usd=usd,
+            requests_per_window=requests_per_window,
+            window_seconds=window_seconds,
+            idempotency=idempotency,
+            key_hours=key_hours,
+            key_form=key_form,
+            compare=compare,
+            burn_rejected_keys=burn_rejected_keys,
+            two_at_once=two_at_once,
+            submit_seconds=submit_seconds,
+            lapsed_replay=lapsed_replay,
             batch=batch,
             media=media,
             url_seconds=url_seconds,
@@ -114,6 +162,7 @@ class Sandbox:
         self._ready: Ready | None = None
         self._error: BaseException | None = None
         self._client: httpx.Client | None = None
+        self._state_path: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def base_url(self) -> str:
@@ -132,8 +181,34 @@ class Sandbox:
 
     @property
     def connection(self) -> str:
-        """JSON for ``AIRFLOW_CONN_HEDRA_DEFAULT``."""
-        return self._up.connection
+        """JSON for ``AIRFLOW_CONN_HEDRA_DEFAULT``: of API v2, or of API v3 with ``api="3"``."""
+        return self.connection_v3 if self._options.api == "3" else self._up.connection
+
+    @property
+    def base_url_v3(self) -> str:
+        """Base URL of API v3."""
+        return self._v3("base_url_v3")
+
+    @property
+    def api_key_v3(self) -> str:
+        """The key of API v3 that it was started with."""
+        return self._v3("api_key_v3")
+
+    @property
+    def connection_v3(self) -> str:
+        """JSON of a connection to API v3. Its ``state_path`` is a temporary folder until :meth:`stop`."""
+        fields = json.loads(self._v3("connection_v3"))
+        if self._state_path is None:
+            self._state_path = tempfile.TemporaryDirectory(prefix="hedra-state-path-")
+        return json.dumps(
+            {**fields, "extra": {**fields.get("extra", {}), "state_path": self._state_path.name}}
+        )
+
+    def _v3(self, name: str) -> str:
+        value: str | None = getattr(self._up, name)
+        if value is None:
+            raise RuntimeError('This sandbox has no API v3: start it with api="3" or api="both".')
+        return value
 
     def start(self) -> Sandbox:
         """Start it and wait until it listens.
@@ -150,10 +225,9 @@ class Sandbox:
             raise RuntimeError(f"The sandbox did not start within {_START_SECONDS:g} seconds.")
         if self._error is not None:
             raise self._error
-        origin = self.base_url.removesuffix("/web-app/public")
         # Without a proxy of the environment and without certificates: the sandbox is on this machine.
         self._client = httpx.Client(
-            base_url=f"{origin}/_sandbox",
+            base_url=self._up.back_door,
             trust_env=False,
             timeout=30,
             verify=False,  # noqa: S501  reading the system's certificates takes as long as the rest of the start
@@ -170,6 +244,9 @@ class Sandbox:
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(_START_SECONDS)
             self._thread = None
+        if self._state_path is not None:
+            self._state_path.cleanup()
+            self._state_path = None
 
     def __enter__(self) -> Sandbox:
         return self.start()
@@ -180,11 +257,12 @@ class Sandbox:
         self.stop()
 
     def ledger(self) -> dict[str, Any]:
-        """Return what it received: ``requests``, ``requests_total``, ``submissions`` and ``credits``.
+        """Return what it received: ``requests`` and ``requests_total``, ``submissions`` and ``credits``
+        of API v2, ``submissions_v3`` and ``usd`` of API v3.
 
-        A request has ``method``, ``path`` (without ``/web-app/public``), ``status`` (None: no answer was
-        sent), ``at`` (seconds since 1970 by its clock), ``user_agent``, ``connection``, ``origin`` (``api``
-        or ``files``), ``query``, and ``has_key``: whether an API key was sent.
+        A request has ``method``, ``path`` (without ``/web-app/public``, but with ``/v3``), ``status``
+        (None: no answer was sent), ``at`` (seconds since 1970 by its clock), ``user_agent``, ``connection``,
+        ``origin`` (``api`` or ``files``), ``query``, and ``has_key``: whether an API key was sent.
         """
         answer: dict[str, Any] = self._back_door("GET", "ledger")
         return answer
@@ -199,12 +277,24 @@ class Sandbox:
         rows: list[dict[str, Any]] = self.ledger()["submissions"]
         return rows
 
+    @property
+    def submissions_v3(self) -> list[dict[str, Any]]:
+        """Every submit to API v3 that was accepted, replayed, or in conflict with its idempotency key.
+
+        A row has ``job_id, model, idempotency_key, place`` (``header``, ``body`` or None), ``replay_of`` (the
+        job whose first answer was sent again, or None), ``conflict`` (whether it was answered 409), ``usd``
+        (charged; 0 for a replay and a conflict), ``body`` (as sent; upload handles are replaced by
+        ``file:<id>``), ``body_sha256`` (of the bytes) and ``at``.
+        """
+        rows: list[dict[str, Any]] = self.ledger()["submissions_v3"]
+        return rows
+
     def requests(self, method: str | None = None, path: str | None = None) -> list[dict[str, Any]]:
         """Return requests of the ledger.
 
         :param method: only with this method, e.g. ``"POST"``; default None: any.
         :param path: only with this path, literal or with ``{id}``: ``"/generations/{id}/status"``,
-            ``"/files/{id}"``; default None: any.
+            ``"/files/{id}"``, ``"/v3/models/{model}"``, ``"/v3/jobs/{id}"``; default None: any.
         """
         from hedra_provider.sandbox.faults import template
 
@@ -218,6 +308,10 @@ class Sandbox:
     def reset(self) -> None:
         """Forget everything: assets, generations, credits, faults, the ledger, the clock. The key stays."""
         self._back_door("POST", "reset")
+        if self._state_path is not None:
+            # Its records are about jobs that exist no more. The folder stays: connections name it.
+            for entry in Path(self._state_path.name).iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     def advance(self, seconds: float) -> None:
         """Move its clock.
@@ -238,7 +332,7 @@ class Sandbox:
     def change_key(self, api_key: str) -> None:
         """Accept only this key, until :meth:`reset`.
 
-        :param api_key: the new key.
+        :param api_key: the new key; with a colon, of API v3, else of API v2. The other API's key stays.
         """
         self._back_door("PUT", "key", {"api_key": api_key})
 

@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        from hedra_provider.sandbox.backdoor import is_loopback
+        from hedra_provider.sandbox.loopback import is_loopback
         from hedra_provider.sandbox.media import MissingMediaLibraries
         from hedra_provider.sandbox.server import serve
     except ImportError as error:

@@ -11,7 +11,8 @@ from fastapi import Depends, FastAPI, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from hedra_provider.sandbox import catalogue, rejections, uploads
-from hedra_provider.sandbox.gate import ENDING, PREFIX
+from hedra_provider.sandbox.doors import PREFIX_V2 as PREFIX
+from hedra_provider.sandbox.gate import ENDING
 from hedra_provider.sandbox.rejections import Rejection
 from hedra_provider.sandbox.request_body import TooLong, finish_reading, parse_json, read_body
 from hedra_provider.sandbox.store import Incoming

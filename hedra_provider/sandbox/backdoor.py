@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from starlette.routing import Route
 
 from hedra_provider.sandbox.faults import Fault, Faults
 from hedra_provider.sandbox.gate import BACK_DOOR, Ledger
+from hedra_provider.sandbox.loopback import is_loopback
 from hedra_provider.sandbox.request_body import TooLong, parse_json, read_body
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from hedra_provider.sandbox.service import Hedra
+    from hedra_provider.sandbox.v3.service import HedraV3
 
 _MAX_BODY_BYTES = 64 * 1024**2
 
@@ -28,6 +29,7 @@ class BackDoor:
     """See the module.
 
     :param hedra: the sandbox's state.
+    :param v3: what it knows about API v3.
     :param ledger: the requests.
     :param faults: the faults; changed in place.
     :param keys: accepted keys; changed in place.
@@ -35,9 +37,16 @@ class BackDoor:
     """
 
     def __init__(
-        self, hedra: Hedra, ledger: Ledger, faults: Faults, keys: set[bytes], on_reset: Callable[[], None]
+        self,
+        hedra: Hedra,
+        v3: HedraV3,
+        ledger: Ledger,
+        faults: Faults,
+        keys: set[bytes],
+        on_reset: Callable[[], None],
     ) -> None:
         self._hedra = hedra
+        self._v3 = v3
         self._ledger = ledger
         self._faults = faults
         self._keys = keys
@@ -70,6 +79,7 @@ class BackDoor:
                 "used": sum(pool.used for pool in pools),
                 "refunded": sum(pool.refunded for pool in pools),
             },
+            **self._v3.ledger(),
         }
 
     def _reset(self, raw: Any) -> Any:
@@ -107,20 +117,10 @@ class BackDoor:
         key = raw.get("api_key") if isinstance(raw, dict) else None
         if not isinstance(key, str) or not key:
             raise ValueError('the key is changed by {"api_key": "..."}')
-        self._keys.clear()
+        # The key of the other API stays.
+        self._keys -= {one for one in self._keys if (b":" in one) == (":" in key)}
         self._keys.add(key.encode())
         return {}
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address or a name means this machine, without asking a DNS server.
-
-    :param host: the address or name, without a port.
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _is_from_here(request: Request) -> bool:

@@ -29,9 +29,12 @@ _TEMPLATES = {
 def template(path: str) -> str:
     """Replace the id in a path: ``/generations/1f../status`` becomes ``/generations/{id}/status``.
 
-    :param path: a path without ``/web-app/public``.
+    :param path: a path without ``/web-app/public``, or with ``/v3``: ``/v3/jobs/job_1f../status`` becomes
+        ``/v3/jobs/{id}/status``, and ``/v3/models/hedra-avatar`` becomes ``/v3/models/{model}``.
     """
     parts = path.split("/")
+    if parts[1:2] == ["v3"]:
+        return _template_v3(parts)
     if len(parts) == 4 and _TEMPLATES.get(parts[1]) == parts[3]:
         return f"/{parts[1]}/{{id}}/{parts[3]}"
     if len(parts) == 3 and parts[1] in ("files", "uploads"):
@@ -39,12 +42,21 @@ def template(path: str) -> str:
     return path
 
 
+def _template_v3(parts: list[str]) -> str:
+    if len(parts) >= 4 and parts[2] in ("jobs", "models"):
+        parts = [*parts[:3], "{id}" if parts[2] == "jobs" else "{model}", *parts[4:]]
+    elif len(parts) == 6 and parts[2:4] == ["webhooks", "deliveries"]:
+        parts = [*parts[:4], "{id}", parts[5]]
+    return "/".join(parts)
+
+
 @dataclass
 class Fault:
     """One thing that goes wrong.
 
-    :param on: method and path, ``POST /generations`` or ``GET /generations/{id}/status``; the path may also
-        be literal, and ``*`` stands for any method, path or both.
+    :param on: method and path, ``POST /generations`` or ``GET /generations/{id}/status``; paths of API v3
+        have its prefix, ``POST /v3/models/{model}`` or ``GET /v3/jobs/{id}``; the path may also be literal,
+        and ``*`` stands for any method, path or both.
     :param skip: number of matching requests that pass first; default 0.
     :param times: number of requests that it applies to; default 1; None: all.
     :param when: ``before`` the work (default), or ``after`` it: the work is done and charged, but the answer
@@ -64,11 +76,13 @@ class Fault:
     :param patch: merged over the JSON of the real answer; null removes a key; default None.
     :param patch_items: merged over each object of the list that the real answer is, or has as ``data``;
         default None.
-    :param generation_error: for ``POST /generations``: the error object that its generations end with;
-        ``{"error_message": "..."}`` gives only a message, as older generations have it; default None.
-    :param generation_status: for ``POST /generations``: the status that its generations end with, such as
-        ``failed`` or ``moderated``, in every answer about them; default None: ``error`` with a
-        ``generation_error``, else ``complete``. Without a ``generation_error`` nothing is refunded.
+    :param generation_error: for ``POST /generations`` and ``POST /v3/models/{model}``: the error object that
+        its generations or its job end with; ``{"error_message": "..."}`` gives only a message, as older
+        generations have it; default None.
+    :param generation_status: for the same requests: the status that its generations or its job end with, such
+        as ``failed`` or ``CANCELLED``, in every answer about them; default None: ``error`` or ``FAILED``
+        with a ``generation_error``, else ``complete`` or ``COMPLETED``. Without a ``generation_error``
+        nothing is refunded.
     """
 
     # Strict: a mistyped fault is rejected when it is set, not in the middle of a test.
@@ -172,13 +186,16 @@ class Fault:
                 rows[:] = [merge(row, self.patch_items) for row in rows]
         return answer if self.patch is None else merge(answer, self.patch)
 
-    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        """Return status, headers and body of the answer that replaces the real one."""
+    def answer(self, default: JsonObject | None = None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Return status, headers and body of the answer that replaces the real one.
+
+        :param default: body of a fault that names none; default None: ``{"detail": ...}``.
+        """
         status = self.status or HTTPStatus.OK
         body = self.body
         if body is None:
             phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Fault"
-            body = {"detail": phrase}
+            body = default or {"detail": phrase}
         content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         if self._bytes is not None:
             content = self._bytes

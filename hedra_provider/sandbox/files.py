@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from hedra_provider.sandbox.service import Hedra
+    from hedra_provider.sandbox.v3.service import HedraV3
 
 
-def file_app(hedra: Hedra, signer: Signer) -> Starlette:
+def file_app(hedra: Hedra, v3: HedraV3, signer: Signer) -> Starlette:
     """Build the file origin.
 
-    :param hedra: has the assets and takes uploads.
+    :param hedra: has the assets of API v2 and takes their uploads.
+    :param v3: has the files of API v3.
     :param signer: checks URLs.
     """
     store = hedra.store
@@ -37,7 +39,7 @@ def file_app(hedra: Hedra, signer: Signer) -> Starlette:
     async def download(request: Request) -> Response:
         signer.check(request, "GET")
         asset_id = request.path_params["id"]
-        asset = await hedra.asset_with_file(asset_id)
+        asset = await v3.file(asset_id) or await hedra.asset_with_file(asset_id)
         if asset is None or asset.file is None or not store.path(asset.file).exists():
             raise S3Error(404, "NoSuchKey", "The specified key does not exist.", Key=asset_id)
         etag = f'"{asset.file}"'

@@ -1,4 +1,4 @@
-"""What every request passes before the work: the ledger, faults, the rate limit, the key.
+"""What every request passes before the work: the ledger, faults, and the door with rate limit and key.
 
 It is plain ASGI, because faults work below the framework: on the bytes of an answer and on the connection.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import socket
 import struct
 import time
@@ -18,16 +17,15 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.sandbox import rejections
+from hedra_provider.sandbox import envelope
+from hedra_provider.sandbox.doors import PREFIX_V3
 from hedra_provider.sandbox.faults import Fault, Faults
 from hedra_provider.sandbox.records import Ending
 from hedra_provider.sandbox.rejections import Rejection
 
 if TYPE_CHECKING:
     from hedra_provider.sandbox.clock import Clock
-
-PREFIX = "/web-app/public"
-"""Path of the API on its origin."""
+    from hedra_provider.sandbox.doors import Door
 
 BACK_DOOR = "/_sandbox"
 
@@ -122,39 +120,6 @@ class Connections:
         transport.abort()
 
 
-class RateLimit:
-    """A token bucket that holds the requests of one second and is refilled by the sandbox's clock.
-
-    :param rate: requests per second; None: no limit.
-    :param clock: refills the bucket.
-    """
-
-    def __init__(self, rate: float | None, clock: Clock) -> None:
-        self._rate = rate
-        self._clock = clock
-        self.clear()
-
-    def clear(self) -> None:
-        """Fill the bucket."""
-        self._tokens = max(1.0, self._rate or 0)
-        self._at = self._clock.now()
-
-    def check(self) -> None:
-        """Take one token.
-
-        :raises Rejection: 429 with ``Retry-After`` when the bucket is empty.
-        """
-        if self._rate is None:
-            return
-        now = self._clock.now()
-        self._tokens = min(max(1.0, self._rate), self._tokens + max(0.0, now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
-            wait = math.ceil((1 - self._tokens) / self._rate)
-            raise rejections.too_many(f"Rate limit exceeded: {self._rate:g} requests per second.", wait)
-        self._tokens -= 1
-
-
 @dataclass(frozen=True)
 class Watch:
     """What both origins share: the ledger, the faults, the clock."""
@@ -171,8 +136,8 @@ class Gate:
     :param origin: ``api`` or ``files``.
     :param watch: what both origins share.
     :param connections: the connections of this origin.
-    :param keys: accepted keys, in bytes; default None: no key is checked (the file origin checks signatures).
-    :param limit: the rate limit, if the origin has one.
+    :param door: the entrance of API v2; default None: none (the file origin checks signatures).
+    :param door_v3: the entrance of API v3; default None.
     """
 
     def __init__(
@@ -182,29 +147,25 @@ class Gate:
         watch: Watch,
         connections: Connections,
         *,
-        keys: set[bytes] | None = None,
-        limit: RateLimit | None = None,
+        door: Door | None = None,
+        door_v3: Door | None = None,
     ) -> None:
         self._app = app
         self._origin = origin
-        self._prefix = PREFIX if origin == "api" else ""
         self._watch = watch
         self._connections = connections
-        self._keys = keys
-        self._limit = limit
+        self._door = door
+        self._door_v3 = door_v3
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or not."""
         if scope["type"] != "http" or (self._origin == "api" and scope["path"].startswith(BACK_DOOR + "/")):
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(self._prefix) or "/"
-        agent = key = b""
-        for name, value in scope["headers"]:
-            if name == b"user-agent":
-                agent = value
-            elif name == b"x-api-key":
-                key = value
+        door = self._door_v3 if _is_v3(scope["path"]) else self._door
+        path = door.path(scope["path"]) if door else scope["path"]
+        agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+        key = door.key(scope) if door else b""
         host, port = scope["client"]
         # Signatures in the query of a file URL stay out of the ledger.
         query = scope["query_string"].decode("latin-1") if self._origin == "api" else ""
@@ -220,24 +181,29 @@ class Gate:
                 if not any(name.lower() == b"date" for name, _ in headers):
                     # The sandbox's clock, not the machine's: a server has one time.
                     headers.append((b"date", formatdate(self._watch.clock.now(), usegmt=True).encode()))
+                if door is not None:
+                    # A fault may have set one of them.
+                    own = {name.lower().decode("latin-1") for name, _ in headers}
+                    more = {k: v for k, v in door.headers(scope).items() if k.lower() not in own}
+                    headers = _merged(headers, more)
                 message = {**message, "headers": headers}
             await send(message)
 
         fault = self._watch.faults.pick(scope["method"], path)
         if fault is not None:
-            await self._break(fault, key, scope, receive, noted)
+            await self._break(fault, door, scope, receive, noted)
         else:
-            await self._work(key, scope, receive, noted)
+            await self._work(door, scope, receive, noted)
 
-    async def _work(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _work(self, door: Door | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if door is None:
+            await self._app(scope, receive, send)
+            return
         try:
-            if self._limit is not None:
-                self._limit.check()
-            if self._keys is not None and key not in self._keys:
-                raise rejections.unauthorized()
+            door.admit(scope)
         except Rejection as rejection:
             await _drain(receive)
-            content = json.dumps(rejection.body).encode()
+            content = json.dumps(door.rejected(scope, rejection)).encode()
             headers = {
                 "content-type": "application/json",
                 "content-length": str(len(content)),
@@ -249,7 +215,9 @@ class Gate:
             return
         await self._app(scope, receive, send)
 
-    async def _break(self, fault: Fault, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _break(
+        self, fault: Fault, door: Door | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         if fault.when == "before":
             await asyncio.sleep(fault.delay_seconds)
         if fault.generation_error is not None or fault.generation_status is not None:
@@ -259,7 +227,7 @@ class Gate:
             return
         answer = _Recorder()
         if fault.reset or fault.answers or fault.changes or fault.when == "after":
-            await self._work(key, scope, receive, answer)
+            await self._work(door, scope, receive, answer)
             if fault.when == "after":
                 await asyncio.sleep(fault.delay_seconds)
             if fault.reset or fault.answers:
@@ -275,7 +243,7 @@ class Gate:
             await sent(message)
 
         sent = self._sender(fault, scope, receive, send)
-        await self._work(key, scope, receive, with_headers)
+        await self._work(door, scope, receive, with_headers)
 
     async def _instead(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.reset:
@@ -284,7 +252,11 @@ class Gate:
             return
         if fault.when == "before":
             await _drain(receive)
-        await _answer(self._sender(fault, scope, receive, send), *fault.answer())
+        status = fault.status or 200
+        default: dict[str, Any] | None = None
+        if self._door_v3 is not None and _is_v3(scope["path"]) and status >= 400:
+            default = self._door_v3.rejected(scope, envelope.rejection(status, "A fault of the sandbox."))
+        await _answer(self._sender(fault, scope, receive, send), *fault.answer(default))
 
     def _sender(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> Send:
         """Return the function that sends an answer: longer, cut, or in pieces."""
@@ -321,6 +293,10 @@ class Gate:
             await _disconnected(receive)
 
         return cut
+
+
+def _is_v3(path: str) -> bool:
+    return path == PREFIX_V3 or path.startswith(PREFIX_V3 + "/")
 
 
 class _Recorder:

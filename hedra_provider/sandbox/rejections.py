@@ -38,6 +38,12 @@ def unauthorized() -> Rejection:
     return _typed(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", "Invalid or missing API key.")
 
 
+def account_moved() -> Rejection:
+    """Make a 403 for a key of API v3: its account is no longer served here."""
+    message = "This account has moved to API v3. Use https://api.hedra.com/v3 with this key."
+    return _typed(HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", message)
+
+
 def insufficient_balance(needed: int, available: int) -> Rejection:
     """Make a 402.
 

@@ -8,7 +8,7 @@ import json
 import logging
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -16,14 +16,17 @@ import uvicorn
 from hedra_provider.sandbox import media
 from hedra_provider.sandbox.app import api_app
 from hedra_provider.sandbox.backdoor import BackDoor
+from hedra_provider.sandbox.doors import PREFIX_V2, PREFIX_V3, DoorV2, DoorV3, RateLimit, WindowLimit
 from hedra_provider.sandbox.faults import Faults
 from hedra_provider.sandbox.files import file_app
-from hedra_provider.sandbox.gate import PREFIX, Connections, Gate, Ledger, RateLimit, Watch
+from hedra_provider.sandbox.gate import BACK_DOOR, AsgiApp, Connections, Gate, Ledger, Watch
 from hedra_provider.sandbox.service import Hedra
 from hedra_provider.sandbox.signing import Signer
 from hedra_provider.sandbox.state import State
 from hedra_provider.sandbox.store import FileStore, StateFile
 from hedra_provider.sandbox.studio import Studio
+from hedra_provider.sandbox.v3.routes import api_v3
+from hedra_provider.sandbox.v3.service import HedraV3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,16 +37,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ready:
-    """Addresses and key of a running sandbox."""
+    """Addresses and keys of a running sandbox.
+
+    ``base_url``, ``api_key`` and ``connection`` are those of API v2, or of API v3 if it runs alone. The
+    fields of API v3 are None if it has no key.
+    """
 
     base_url: str
     api_key: str
     connection: str
     files_url: str
+    back_door: str
+    base_url_v3: str | None = None
+    api_key_v3: str | None = None
+    connection_v3: str | None = None
 
     def line(self) -> str:
         """Return the line that ``python -m hedra_provider.sandbox`` prints."""
-        return json.dumps({"base_url": self.base_url, "api_key": self.api_key, "connection": self.connection})
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps({name: fields[name] for name in fields if name not in ("files_url", "back_door")})
 
 
 async def serve(options: Options, ready: Callable[[Ready], None], stop: asyncio.Event) -> None:
@@ -64,27 +76,44 @@ async def serve(options: Options, ready: Callable[[Ready], None], stop: asyncio.
     store = FileStore(_files_folder(options.state), options.max_bytes)
     state = State(options)
     studio = Studio(store, media_enabled=options.media)
-    api_key = options.api_key or (before or {}).get("api_key") or f"sk_sandbox_{secrets.token_hex(16)}"
+    keys = _Keys.of(options, before or {})
     secret = (before or {}).get("secret") or secrets.token_hex(16)
+    seed = (before or {}).get("webhook_seed") or secrets.token_hex(32)
 
     def dump() -> dict[str, Any]:
-        return {**state.dump(), "api_key": api_key, "secret": secret}
+        ours = {"api_key": keys.v2, "api_key_v3": keys.v3, "secret": secret, "webhook_seed": seed}
+        return {**state.dump(), **ours, "v3": v3.memory.dump()}
 
     signer = Signer(secret, state.clock, options.url_seconds)
     signer.base_url = _url(options.host, file_socket)
     hedra = Hedra(state, store, studio, signer, lambda: saved.save(dump))
+    v3 = HedraV3(state, store, studio, signer, bytes.fromhex(seed), lambda: saved.save(dump))
     if before is not None:
         state.load(before)
         hedra.resume()
+        # A version that knew only API v2 has saved nothing of v3.
+        if "v3" in before:
+            v3.memory.load(before["v3"])
+            v3.resume()
 
-    ledger, faults, keys = Ledger(), Faults(), {api_key.encode()}
+    ledger, faults = Ledger(), Faults()
+    accepted = {key.encode() for key in (keys.v2, keys.v3) if key is not None}
     limit = RateLimit(options.rate, state.clock)
+    window = WindowLimit(options.requests_per_window, options.window_seconds, state.clock)
     api_connections, file_connections = Connections(), Connections()
     api = api_app(hedra)
-    api.router.routes.extend(BackDoor(hedra, ledger, faults, keys, limit.clear).routes())
+
+    def on_reset() -> None:
+        v3.memory.clear()
+        limit.clear()
+        window.clear()
+
+    api.router.routes.extend(BackDoor(hedra, v3, ledger, faults, accepted, on_reset).routes())
     watch = Watch(ledger, faults, state.clock)
-    api_gate = Gate(api, "api", watch, api_connections, keys=keys, limit=limit)
-    file_gate = Gate(file_app(hedra, signer), "files", watch, file_connections)
+    both = _both(api, api_v3(v3))
+    door, door_v3 = DoorV2(accepted, limit), DoorV3(accepted, window)
+    api_gate = Gate(both, "api", watch, api_connections, door=door, door_v3=door_v3)
+    file_gate = Gate(file_app(hedra, v3, signer), "files", watch, file_connections)
 
     servers = [_server(api_gate, api_connections), _server(file_gate, file_connections)]
     tasks = [
@@ -97,12 +126,13 @@ async def serve(options: Options, ready: Callable[[Ready], None], stop: asyncio.
                 failed[0].result()
                 raise RuntimeError("A server of the sandbox ended during its start.")
             await asyncio.sleep(0.002)
-        ready(_ready(options, _url(options.host, api_socket) + PREFIX, api_key, signer.base_url))
+        ready(_ready(options, _url(options.host, api_socket), keys, signer.base_url))
         await stop.wait()
     finally:
         for server in servers:
             server.should_exit = True
         await asyncio.gather(*tasks, return_exceptions=True)
+        await v3.webhooks.stop()
         studio.close()
         saved.save(dump, at_once=True)
         store.close()
@@ -110,11 +140,50 @@ async def serve(options: Options, ready: Callable[[Ready], None], stop: asyncio.
         file_socket.close()
 
 
-def _ready(options: Options, base_url: str, api_key: str, files_url: str) -> Ready:
+@dataclass(frozen=True)
+class _Keys:
+    """The keys of both APIs; None: that API has none, and lets no request in."""
+
+    v2: str | None
+    v3: str | None
+
+    @classmethod
+    def of(cls, options: Options, before: dict[str, Any]) -> _Keys:
+        v2 = v3 = None
+        if options.api != "3":
+            v2 = options.api_key or before.get("api_key") or f"sk_sandbox_{secrets.token_hex(16)}"
+        if options.api != "2":
+            given = options.api_key if options.api == "3" else None
+            new = f"sandbox_{secrets.token_hex(6)}:{secrets.token_hex(16)}"
+            v3 = given or options.api_key_v3 or before.get("api_key_v3") or new
+        return cls(v2, v3)
+
+
+def _ready(options: Options, origin: str, keys: _Keys, files_url: str) -> Ready:
+    v2 = v3 = None
+    if keys.v2 is not None:
+        extra = {"workspace_id": next(iter(options.workspaces))} if options.workspaces else None
+        v2 = (origin + PREFIX_V2, keys.v2, _connection(origin + PREFIX_V2, keys.v2, extra))
+    if keys.v3 is not None:
+        v3 = (origin + PREFIX_V3, keys.v3, _connection(origin + PREFIX_V3, keys.v3, None))
+    # One of them is there: the options have no choice without both.
+    first = v2 or v3 or ("", "", "")
+    return Ready(*first, files_url, f"{origin}{BACK_DOOR}", *(v3 or ()))
+
+
+def _connection(base_url: str, api_key: str, extra: dict[str, str] | None) -> str:
     connection: dict[str, Any] = {"conn_type": "hedra", "host": base_url, "password": api_key}
-    if options.workspaces:
-        connection["extra"] = {"workspace_id": next(iter(options.workspaces))}
-    return Ready(base_url, api_key, json.dumps(connection), files_url)
+    return json.dumps(connection if extra is None else {**connection, "extra": extra})
+
+
+def _both(v2: AsgiApp, v3: AsgiApp) -> AsgiApp:
+    """Send each request to the API of its path."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        is_v3 = scope["path"] == PREFIX_V3 or scope["path"].startswith(PREFIX_V3 + "/")
+        await (v3 if is_v3 else v2)(scope, receive, send)
+
+    return app
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hedra_provider.testing import Sandbox
+    from tests.sandbox.client_v3 import ClientV3
 
 AVATAR = "together/hedra-avatar"
 Json = Any
@@ -132,3 +133,12 @@ def other() -> Iterator[Callable[[Sandbox], Client]]:
 
 def connection_of(line: str) -> Json:
     return json.loads(json.loads(line)["connection"])
+
+
+@pytest.fixture
+def v3(hedra_sandbox: Sandbox) -> Iterator[ClientV3]:
+    from tests.sandbox.client_v3 import ClientV3
+
+    client = ClientV3(hedra_sandbox)
+    yield client
+    client.http.close()
