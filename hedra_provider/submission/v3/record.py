@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 R = TypeVar("R")
+
+KeyPlace = Literal["header", "body", "both"]
+"""Where the idempotency key is sent."""
 
 RECORD_VERSION = 1
 
@@ -82,7 +85,7 @@ class Intent:
     step: str
     n: int
     idempotency_key: str
-    place: str
+    place: KeyPlace
     model: str
     fingerprint: str
     attempt_group: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hedra_provider.submission.v3.keys import idempotency_key, owner_fingerprint
-from hedra_provider.submission.v3.record import BodyCipher
+from hedra_provider.submission.v3.record import BodyCipher, KeyPlace
 
 if TYPE_CHECKING:
     import uuid
@@ -53,7 +53,7 @@ class JobRun:
     namespace: uuid.UUID
     api_key: str = field(repr=False)
     try_id: str
-    place: str = "header"
+    place: KeyPlace = "header"
     retry_in_place_seconds: float = RETRY_IN_PLACE_SECONDS
     notify: Callable[[str], None] = _ignore
     now: Callable[[], float] = time.time
