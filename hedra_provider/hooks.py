@@ -44,8 +44,9 @@ class HedraHook(BaseHook):
     that has no method here, pass one of :mod:`hedra_provider.api.calls` to :meth:`run`. Every method raises
     ``HedraConfigurationError`` if a field of the connection is invalid; the error names the field.
 
-    The connection: password = API key (v2), host = base URL (empty: Hedra's), and in the extras
-    ``workspace_id``, ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``.
+    The connection: password = API key (v2 or v3), host = base URL (empty: Hedra's), and in the extras
+    ``api_version``, ``workspace_id`` (v2), ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``,
+    and for v3 ``state_path``, ``requests_per_minute``, ``idempotency``, ``prices``, ``speech_model``.
 
     :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     """

@@ -59,9 +59,12 @@ def test_the_key_reaches_no_log(hedra_sandbox: Sandbox, caplog: pytest.LogCaptur
 
 
 def test_the_form_shows_what_is_read():
-    assert set(CONNECTION_FIELDS) == {"workspace_id", "id_namespace", "timeout", "verify", "proxy"}
+    assert set(CONNECTION_FIELDS) == {
+        *("api_version", "workspace_id", "id_namespace", "timeout", "verify", "proxy"),
+        *("state_path", "requests_per_minute", "idempotency", "prices", "speech_model"),
+    }
     behaviour = HedraHook.get_ui_field_behaviour()
-    assert behaviour["relabeling"] == {"password": "API key (v2)", "host": "Base URL"}
+    assert behaviour["relabeling"] == {"password": "API key", "host": "Base URL"}
 
 
 @pytest.mark.hedra_sandbox(workspaces={"team": 70})

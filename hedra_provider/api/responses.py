@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from hedra_provider import records
 from hedra_provider.api.redaction import clean_code
 
 T = TypeVar("T")
@@ -97,6 +98,11 @@ class Voice(Asset):
         """The labels of the voice, e.g. ``{"language": "English", "gender": "female"}``."""
         pairs = (self.asset.labels if self.asset else None) or []
         return {str(pair.get("name")): str(pair.get("value")) for pair in pairs if pair.get("name")}
+
+    def record(self) -> records.Voice:
+        """Return the voice as the provider's own record."""
+        preview_url = self.asset.preview_url if self.asset else None
+        return records.Voice(id=self.id, name=self.name, labels=self.labels, preview_url=preview_url)
 
 
 class CreatedAsset(Answer):
@@ -183,6 +189,29 @@ class Generation(Answer):
     def file_url(self) -> str | None:
         """The URL of the result; None if there is none, which was seen with ``complete`` too."""
         return self.download_url or self.url or (self.asset.file_url if self.asset else None)
+
+    def record(self) -> records.Generation:
+        """Return the generation as the provider's own record."""
+        media = (self.asset.asset if self.asset else None) or Media()
+        return records.Generation(
+            id=self.id,
+            status=self.status,
+            type=self.type,
+            progress=self.progress,
+            eta_sec=self.eta_sec,
+            created_at=self.created_at,
+            asset_id=self.asset_id,
+            error=self.error,
+            error_message=self.error_message,
+            file_url=self.file_url,
+            workspace_id=self.workspace_id,
+            cost=self.credit_cost,
+            currency=records.CREDITS,
+            width=media.width,
+            height=media.height,
+            duration_ms=media.duration_ms,
+            request=self.input,
+        )
 
 
 class Page(Answer):
@@ -273,3 +302,12 @@ class Credits(Answer):
             return self.remaining
         pool = (self.workspace_credit_pool or {}).get(workspace_id)
         return pool.available if pool else None
+
+    def record(self, workspace_id: str | None) -> records.Balance:
+        """
+        Return the credits that a request can spend as the provider's own record.
+
+        :param workspace_id: The workspace that pays; None for the key's default pool.
+        """
+        pool = "the key's default pool" if workspace_id is None else f"workspace {workspace_id}"
+        return records.Balance(available=self.available(workspace_id), currency=records.CREDITS, pool=pool)

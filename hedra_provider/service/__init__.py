@@ -1,0 +1,1 @@
+"""What Airflow's side needs of Hedra, for both versions of its API. Knows no Airflow."""
