@@ -5,7 +5,7 @@ On v3 only Hedra knows the id of a job before the answer to the submit arrives. 
 durable record of each submit, outside the worker, and writes it before the submit.
 
 - ``record``: the record of one attempt: intents, sends, jobs. As JSON; request bodies are encrypted.
-- ``keys``: the ``Idempotency-Key`` of the n-th submit of a task run; the fingerprint of a request.
+- ``keys``: the ``Idempotency-Key`` of the n-th submit of a task run.
 - ``merge``: the records of all attempts as one view.
 - ``decide``: from the view to the next action. Pure.
 - ``search``: whether a job in Hedra's list may be one whose answer was lost. Pure.

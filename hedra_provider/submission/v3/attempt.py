@@ -27,17 +27,15 @@ class Attempt:
 
     :param run: What it is.
     :param store: Where its records are kept.
-    :param model: Of the request, if it is known: to read Hedra's clock with a request that costs nothing.
     :raises HedraStateError: If the records can't be read.
     """
 
-    def __init__(self, run: JobRun, store: RecordStore, model: str | None = None) -> None:
+    def __init__(self, run: JobRun, store: RecordStore) -> None:
         self.run = run
         self.store = store
         self.clock = HedraClock(run.now)
         self.cipher = run.cipher
         self.journal = Journal(store, key=run.key, try_id=run.try_id, attempt_group=run.attempt_group)
-        self.model = model
         self.jobs: dict[str, Generation | None] = {}
         self.rule: Rule | None = None
         """Why the latest submit was begun; None: this attempt began none."""
@@ -73,15 +71,11 @@ class Attempt:
         """Return the recorded bytes of a request; None if they can't be decrypted."""
         return self.cipher.decrypt(request.body, request.intent.digest)
 
-    def learn_time(self, model: str | None = None) -> Call[None]:
-        """
-        Read Hedra's clock before a window is judged by it, unless an answer had its date already.
-
-        :param model: Which jobs are listed for it; any will do.
-        """
+    def learn_time(self) -> Call[None]:
+        """Read Hedra's clock before a window is measured by it, unless an answer had its date already."""
         if not self.clock.is_known and not self._asked_time:
             self._asked_time = True
-            yield from calls.list_jobs(model=model or self.model, limit=1)
+            yield from calls.list_jobs(limit=1)
 
     def put_if_possible(self, intent: Intent, what: str) -> None:
         """

@@ -1,4 +1,4 @@
-r"""The idempotency keys of v3, and the fingerprints by which two requests or two owners are compared.
+r"""The idempotency keys of v3, and the fingerprint by which two owners are compared.
 
 ::
 
@@ -11,12 +11,7 @@ and pay again. The scheme is versioned and pinned by ``tests/submission/v3/golde
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 SCHEME = "v3"
 
@@ -32,19 +27,6 @@ def idempotency_key(namespace: uuid.UUID, key: str, step: str, n: int) -> str:
     :return: A UUID as text.
     """
     return str(uuid.uuid5(namespace, f"{SCHEME}\0{key}\0{step}\0{n}"))
-
-
-def fingerprint(model: str, fields: Mapping[str, Any]) -> str:
-    """
-    Return the fingerprint of a request. Equal requests have equal ones, whenever their files were uploaded.
-
-    :param model: Hedra's name of the model.
-    :param fields: The ``input``, with ``{"sha256": ...}`` or the id of an asset in place of each file. It
-        must hold no upload handle.
-    :return: A SHA-256 in hex.
-    """
-    text = json.dumps([model, fields], sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def owner_fingerprint(api_key: str) -> str:

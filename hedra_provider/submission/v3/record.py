@@ -67,7 +67,7 @@ class Intent:
     :param idempotency_key: The ``Idempotency-Key`` of all its sends.
     :param place: Where the key is sent: ``header``, ``body`` or ``both``.
     :param model: Hedra's name of the model.
-    :param fingerprint: Of the request, from :func:`hedra_provider.submission.v3.keys.fingerprint`.
+    :param fingerprint: Of the request, from :func:`hedra_provider.service.job_request.request_fingerprint`.
     :param attempt_group: The attempt group that made the request.
     :param owner: The fingerprint of the API key's owner.
     :param began_at: Epoch seconds by Hedra's clock. The replay window begins here.

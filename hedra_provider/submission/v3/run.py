@@ -94,7 +94,7 @@ class JobDraft:
     A request, before anything of it is sent.
 
     :param model: Hedra's name of the model.
-    :param fingerprint: Of the request, from :func:`hedra_provider.submission.v3.keys.fingerprint`.
+    :param fingerprint: Of the request, from :func:`hedra_provider.service.job_request.request_fingerprint`.
     :param make_body: Uploads the files and returns the body. It is called only if a new submit is needed, so
         only then is anything uploaded.
     """

@@ -33,6 +33,9 @@ SEARCH_AGAIN_SECONDS = 15.0
 READ_AGAIN_SECONDS = 60.0
 """How often the records are read during a longer pause: another attempt may learn of the job."""
 
+ANSWER_SECONDS = 3 * 60.0
+"""How long the answer to a send may take: longer than the timeouts of the client."""
+
 MAX_PAGES = 100
 PAGE_ROWS = 100
 _NAMED_CANDIDATES = 5
@@ -74,7 +77,7 @@ def search(attempt: Attempt, submit: Submit) -> Call[None]:
     count = counts[submit.n] = counts.get(submit.n, 0) + 1
     settled_at = (submit.last_send_at or submit.began_at) + SETTLED_SECONDS
     if found:
-        if count >= SEARCHES:
+        if count >= SEARCHES and not _may_be_answered(attempt, submit):
             raise (yield from _candidates_left(attempt, submit, found))
         _search_again(attempt, submit, SEARCH_AGAIN_SECONDS, f"found {len(found)} that may be its job")
         return
@@ -88,6 +91,14 @@ def search(attempt: Attempt, submit: Submit) -> Call[None]:
         return
     pause = max(SEARCH_AGAIN_SECONDS, min(settled_at - attempt.clock.now(), SETTLED_SECONDS))
     _search_again(attempt, submit, pause, "found none of its jobs")
+
+
+def _may_be_answered(attempt: Attempt, submit: Submit) -> bool:
+    """Return whether another attempt may still get the answer that names the job."""
+    now = attempt.clock.now()
+    return attempt.journal.is_sending_elsewhere(
+        lambda send: now - send.began_at < ANSWER_SECONDS, attempt.run.step, submit.n
+    )
 
 
 def _search_again(attempt: Attempt, submit: Submit, pause: float, what: str) -> None:

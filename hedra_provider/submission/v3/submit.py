@@ -78,7 +78,7 @@ def obtain_job(run: JobRun, draft: JobDraft, store: RecordStore) -> Call[JobSubm
     :raises HedraError: If the submit was rejected or rate-limited, or its outcome is unknown
         (``outcome_unknown``). A retry sends the same bytes again.
     """
-    attempt = Attempt(run, store, draft.model)
+    attempt = Attempt(run, store)
     found = yield from attempt.clock.watch(_carry_out(attempt, draft))
     if found is None:
         raise AssertionError("a request that is known is always decided")
@@ -114,7 +114,7 @@ def _learn_time(attempt: Attempt, submits: list[Submit]) -> Call[None]:
     undecided = [one for one in submits if one.job_id is None]
     try:
         if undecided:
-            yield from attempt.learn_time(undecided[-1].requests[0].intent.model)
+            yield from attempt.learn_time()
     except HedraError as error:
         error.outcome_unknown = any(one.is_outcome_unknown for one in undecided)
         raise
@@ -126,7 +126,7 @@ def _begin(attempt: Attempt, decision: deciding.Begin, draft: JobDraft) -> Call[
     for submit in decision.maybe_paid:
         run.notify(_passed_over(submit))
     prepared = yield from draft.make_body()
-    yield from attempt.learn_time(draft.model)
+    yield from attempt.learn_time()
     key = run.idempotency_key(decision.n)
     content = with_key(prepared.content, key, run.place)
     attempt.journal.put(

@@ -20,7 +20,6 @@ import httpx
 from hedra_provider.api.calls import Ask, Call, Pause
 from hedra_provider.api.errors import HedraError, HedraStateError, HedraTransportError
 from hedra_provider.submission.identity import account_namespace
-from hedra_provider.submission.v3.keys import fingerprint
 from hedra_provider.submission.v3.record import TryRecord
 from hedra_provider.submission.v3.run import JobDraft, JobRun, PreparedBody
 from hedra_provider.submission.v3.store import MemoryStore
@@ -327,7 +326,7 @@ class World:
 
         return JobDraft(
             model=model,
-            fingerprint=fingerprint(model, {"prompt": prompt, "audio": {"sha256": "a"}}),
+            fingerprint=f"{model} {prompt}",
             make_body=make_body,
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.submission.v3.scripted import DAY, MINUTE, Killed, World
+from tests.submission.v3.scripted import DAY, MINUTE, Killed, Store, World
 
 BEFORE_UPLOAD = "before the upload"
 BEFORE_INTENT = "upload to intent"
@@ -227,3 +227,12 @@ def test_a_job_that_cant_be_recorded_is_returned_all_the_same():
     world.first_failing_write = None
     assert world.attempt().finish().result.job_id == process.result.job_id
     assert world.hedra.paid == 1
+
+
+def test_a_store_that_loses_the_record_submits_nothing(monkeypatch):
+    """Airflow answers "not found" to a try whose retry has begun, as if nothing had been recorded."""
+    world = World.of()
+    monkeypatch.setattr(Store, "write", lambda store, record: None)
+    process = world.attempt().finish()
+    assert "does not return the record" in str(process.error)
+    assert (process.error.retryable, world.hedra.sent) == (True, [])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hedra_provider.submission.identity import account_namespace
-from hedra_provider.submission.v3.keys import fingerprint, idempotency_key, owner_fingerprint
+from hedra_provider.submission.v3.keys import idempotency_key, owner_fingerprint
 from hedra_provider.submission.v3.record import BodyCipher, Intent, Send, TryRecord, digest_of
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "keys.json").read_text())
@@ -76,13 +76,6 @@ def test_steps_numbers_and_keys_have_different_idempotency_keys():
         for n in range(3)
     }
     assert len(keys) == 18
-
-
-def test_a_fingerprint_depends_on_the_request_alone():
-    one = fingerprint("hedra-avatar", {"prompt": "p", "audio": {"sha256": "a"}})
-    assert one == fingerprint("hedra-avatar", {"audio": {"sha256": "a"}, "prompt": "p"})
-    assert one != fingerprint("hedra-avatar", {"audio": {"sha256": "b"}, "prompt": "p"})
-    assert one != fingerprint("hedra-character-3", {"prompt": "p", "audio": {"sha256": "a"}})
 
 
 def test_an_owner_is_the_id_part_of_the_key():

@@ -44,14 +44,24 @@ def test_none_counts_twice_and_ten_minutes_after_the_last_send():
 
 
 def test_a_job_that_appears_between_the_searches_is_found():
-    world = World.of(list_lags=4 * MINUTE)
+    world = World.of(list_lags=DAY)
+    lost(world, arrived=True)
+    world.clock.move(40 * MINUTE)
+    process = world.attempt()
+    while not any("found none of its jobs" in line for line in world.log):
+        process.step()
+    world.hedra.list_lags = 0.0
+    process.finish()
+    assert (world.hedra.paid, process.error.retryable) == (1, False)
+    assert world.job_ids()[0] in str(process.error)
+
+
+def test_a_late_search_reads_the_list_twice():
+    world = World.of()
     lost(world)
-    world.clock.now = world.records()[0].intents[0].began_at + 29.9 * MINUTE
-    process = world.attempt().finish(lambda: "cut")
-    assert world.hedra.paid == 1
-    world.clock.move(MINUTE)
-    process = world.attempt().finish()
-    assert (world.hedra.paid, process.error.outcome_unknown) == (1, True)
+    world.clock.move(40 * MINUTE)
+    assert world.attempt().finish().error is None
+    assert world.hedra.asked.count(f"GET /models/{MODEL}/jobs") == 2
 
 
 def test_the_stop_names_the_candidate_and_the_ways_on():

@@ -52,12 +52,27 @@ def test_a_409_never_leads_to_the_next_key_while_the_sibling_has_no_outcome():
     world = World.of()
     first, second = world.attempt(), world.attempt()
     until(first, lambda: world.hedra.jobs)
-    world.clock.move(MINUTE)
+    sent_at = world.clock.now
     second.finish()
+    # The first one got no answer and is dead: its job is named, and nothing is paid.
+    assert world.clock.now >= sent_at + 3 * MINUTE
     assert world.hedra.paid == 1
     assert second.error.outcome_unknown
     assert world.job_ids()[0] in str(second.error)
     assert len({key for key, _ in world.hedra.sent}) == 1
+
+
+def test_a_search_waits_for_a_sibling_that_may_still_be_answered():
+    world = World.of()
+    first, second = world.attempt(), world.attempt()
+    until(first, lambda: world.hedra.jobs)
+    while not any("may be its job" in line for line in world.log):
+        second.step()
+    second.step()
+    second.step()
+    first.finish()
+    second.finish()
+    assert (second.error, second.result.job_id, world.hedra.paid) == (None, first.result.job_id, 1)
 
 
 def test_a_send_that_was_recorded_is_not_sent_after_another_attempt_closed_the_submit():
