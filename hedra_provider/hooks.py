@@ -66,7 +66,7 @@ class HedraHook(BaseHook):
         """
         The settings of the connection.
 
-        :raises HedraConfigurationError: If a field is invalid, e.g. the key is missing or a v3 key.
+        :raises HedraConfigurationError: If a field is invalid, e.g. the key is missing.
         :raises AirflowNotFoundException: If Airflow has no such connection.
         """
         return read_sync(self.hedra_conn_id)

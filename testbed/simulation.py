@@ -21,6 +21,8 @@ from hedra_provider.polling.tracked import Ended, Subscription, Update
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hedra_provider.polling.base_planner import BasePlanner
+
 IN_FLIGHT = 4
 EPOCH = 1_800_000_000.0
 
@@ -73,11 +75,14 @@ class World:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed).random
-        self.planner = Planner(self.chance)
+        self.planner: BasePlanner = self._make_planner()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._in_flight = 0
         self._tokens, self._tokens_at = self.rate or 0.0, 0.0
+
+    def _make_planner(self) -> BasePlanner:
+        return Planner(self.chance)
 
     def at(self, time: float, do: Callable[[], None]) -> None:
         """Call a function at a time."""

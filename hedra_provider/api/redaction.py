@@ -166,7 +166,7 @@ def hide_key_in_bytes(content: bytes, key: str) -> bytes:
 
 def _parts(key: str) -> list[str]:
     """Return what is secret in a key, the longest first: the whole, and the two parts of a v3 key."""
-    parts = {key, *key.split(":", 1)}
+    parts = {HiddenText(part) for part in (key, *key.split(":", 1))}
     return sorted((part for part in parts if len(part) >= SHORTEST_KEY), key=len, reverse=True)
 
 

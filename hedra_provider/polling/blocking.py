@@ -44,6 +44,7 @@ def wait_until_finished(
     warn: Callable[[str], None],
     first_poll_after: float = 0.0,
     time_limit: str | None = None,
+    poll: Callable[[str], Call[Generation | None]] = calls.get_status,
     clock: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
 ) -> Call[Generation]:
@@ -57,6 +58,8 @@ def wait_until_finished(
     :param warn: Receives a line for each failure after which the wait goes on.
     :param first_poll_after: Seconds until the first poll, 0 by default.
     :param time_limit: What set the deadline, for messages: ``"timeout"`` by default.
+    :param poll: Makes the call of one poll; None from it means that Hedra does not know the generation. The
+        status endpoint of v2 by default; :func:`poll_job` for v3.
     :param clock: Returns epoch seconds.
     :param jitter: Returns random numbers in [0, 1).
     :return: The finished generation: its status is ``complete`` or ``error``.
@@ -82,9 +85,28 @@ def wait_until_finished(
         return decision
 
     finished: Generation = yield from _drive(
-        wait, lambda: calls.get_status(generation_id), on_answer, warn=warn, clock=clock, jitter=jitter
+        wait, lambda: poll(generation_id), on_answer, warn=warn, clock=clock, jitter=jitter
     )
     return finished
+
+
+def poll_job(job_id: str) -> Call[Generation | None]:
+    """
+    Poll a job of the v3 API: by its status, and once it has ended by its result.
+
+    The result is also requested if this version does not know the status: only the result shows an error.
+
+    :param job_id: The job.
+    :return: The generation; None if Hedra does not know the job.
+    """
+    from hedra_provider.polling.job_poll import JobPoll, JobPollKind
+
+    rows: list[Generation] = []
+    for kind in (JobPollKind.STATUS, JobPollKind.RESULT):
+        rows = (yield from JobPoll(kind, (job_id,), 0.0).call()).rows
+        if not rows or rows[0].is_running:
+            break
+    return rows[0] if rows else None
 
 
 def wait_for_credits(

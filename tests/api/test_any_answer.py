@@ -143,6 +143,8 @@ HEADERS = st.lists(
                 b"Content-Range",
                 b"ETag",
                 b"Transfer-Encoding",
+                b"X-RateLimit-Reset",
+                b"X-Trace-Id",
                 b"X-Any",
             ]
         ),
@@ -309,7 +311,9 @@ def test_every_call_is_here():
     import inspect
 
     from hedra_provider.api import calls
+    from hedra_provider.api.v3 import calls as v3_calls
 
-    own = {name: made for name, made in vars(calls).items() if inspect.isgeneratorfunction(made)}
-    public = {name for name, made in own.items() if made.__module__ == calls.__name__}
-    assert {name for name in public if not name.startswith("_")} <= {*FLOWS, *SYNC_NAMES}
+    for module, prefix in ((calls, ""), (v3_calls, "v3.")):
+        own = {name: made for name, made in vars(module).items() if inspect.isgeneratorfunction(made)}
+        public = {name for name, made in own.items() if made.__module__ == module.__name__}
+        assert {prefix + name for name in public if not name.startswith("_")} <= {*FLOWS, *SYNC_NAMES}
