@@ -8,6 +8,7 @@
       + HedraTransportError        no answer: timeout, reset connection, DNS, TLS
       + HedraProtocolError         an answer that is not what the API documents
       + HedraTransferError         a file did not arrive whole
+      + HedraStateError            what is paid for can't be recorded, read or proved
       + HedraWaitTimeoutError      the generation was still running at the deadline
       + HedraGenerationError       the generation ended in ``error``
       + HedraAPIError              the API answered with an error status
@@ -290,6 +291,14 @@ class HedraTransferError(HedraError):
 
     default_retryable = True
     default_remedy = TRY_AGAIN
+
+
+class HedraStateError(HedraError):
+    """
+    The record of a v3 submit can't be written or read, or does not decide what is paid for.
+
+    Nothing was submitted after it. ``outcome_unknown`` says whether an earlier submit may be paid for.
+    """
 
 
 class HedraWaitTimeoutError(HedraError):
