@@ -27,7 +27,7 @@ def test_a_key_is_taken_in_three_ways(hedra_sandbox: Sandbox, header: str, prefi
     assert hedra_sandbox.requests("GET", "/v3/balance")[0]["has_key"] is True
 
 
-def test_the_keys_of_both_apis_are_told_apart(hedra: Client, v3: ClientV3) -> None:
+def test_a_key_of_one_api_is_none_of_the_other(hedra: Client, v3: ClientV3) -> None:
     sandbox = hedra.sandbox
     moved = hedra.get("/models", headers={"X-API-Key": sandbox.api_key_v3})
     assert (moved.status_code, "moved" in moved.text) == (403, True)

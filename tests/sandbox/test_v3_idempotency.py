@@ -119,7 +119,8 @@ def test_a_rejected_submit_may_use_up_its_key(v3: ClientV3) -> None:
 @pytest.mark.parametrize(
     ("mode", "statuses", "jobs"),
     [pytest.param(mode, *expected, marks=pytest.mark.hedra_sandbox(two_at_once=mode, submit_seconds=0.3))
-     for mode, expected in {"conflict": ([202, 409], 1), "wait": ([202, 202], 1), "both": ([202, 202], 2)}.items()],
+     for mode, expected in {"conflict": ([202, 409], 1), "wait": ([202, 202], 1),
+                            "both": ([202, 202], 2)}.items()],
 )  # fmt: skip
 def test_two_submits_at_once(v3: ClientV3, mode: str, statuses: list[int], jobs: int) -> None:
     job_input = v3.speech_input()
