@@ -15,6 +15,11 @@ the shorter fixed interval that would notice the end as early. The poll interval
 an estimate, a single generation is polled as often as at a fixed interval. An estimate makes the notice
 earlier; it does not save requests at the same interval.
 
+The third table is about v3 (:mod:`hedra_provider.polling.job_planner`): its API allows 60 requests a minute,
+polls take half of them. The requests a minute are those while all jobs run. A job is detected by the first
+answer that shows its end, and its wait ends with its result. Results queue if more jobs end than requests are
+left.
+
 Prints tables, writes ``benchmarks/results/scale.json``.
 """
 
@@ -32,11 +37,14 @@ from typing import Any
 from benchmarks.report import publish, text_table
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.tracked import Ended, Subscription, Update
+from testbed.job_simulation import JobWorld
 from testbed.simulation import World, generation_id
 
 COUNTS = "1000,10000,100000"
 POLL_INTERVAL_SECONDS = 30.0
 ALONE_INTERVAL_SECONDS = 15.0
+JOB_COUNTS = (1, 10, 100, 1000)
+JOB_INTERVAL_SECONDS = 15.0
 TAKES_SECONDS = (300.0, 900.0)
 ARRIVING_SECONDS = 60.0
 
@@ -116,6 +124,32 @@ def alone(*, eta: bool, runs: int = 300) -> dict[str, Any]:
     }
 
 
+def jobs(count: int) -> dict[str, Any]:
+    """Simulate waits for so many jobs of v3; return the figures."""
+    jitter = random.Random(count)
+    world = JobWorld(keep=False)
+    for number in range(count):
+        begin = jitter.uniform(0, ARRIVING_SECONDS)
+        one = world.make(number, begins=begin, seconds=jitter.uniform(*TAKES_SECONDS))
+        world.wait(one, poll_interval=JOB_INTERVAL_SECONDS, begin=begin, first_poll_after=3.0)
+    world.run()
+    detected, ended = world.detection_delays(), world.delays()
+    if len(ended) != count:
+        raise RuntimeError(f"{count - len(ended)} of {count} were not noticed.")
+    waiting_seconds = TAKES_SECONDS[0] - ARRIVING_SECONDS
+    while_all_wait = [at for at, _ in world.sent if ARRIVING_SECONDS <= at < TAKES_SECONDS[0]]
+    return {
+        "waiting": count,
+        "requests_per_minute": len(while_all_wait) / waiting_seconds * 60.0,
+        "most_in_a_window": max(world.windows.values()),
+        "rate_limited": world.rate_limited,
+        "detection_p50": detected[count // 2],
+        "detection_max": detected[-1],
+        "result_p50": ended[count // 2],
+        "result_max": ended[-1],
+    }
+
+
 def main() -> int:
     """Measure all; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -123,6 +157,7 @@ def main() -> int:
     given = parser.parse_args()
     crowds = [crowd(count) for count in map(int, given.counts.split(","))]
     singles = [alone(eta=False), alone(eta=True)]
+    of_v3 = [jobs(count) for count in JOB_COUNTS]
     head = ["waiting", "requests", "each", "fixed interval, each", "delay p50", "p99", "CPU us", "bytes each"]
     rows = [
         [
@@ -167,11 +202,33 @@ def main() -> int:
             "alone: noticed no later": plain["delay"] <= plain["fixed_delay"] + 1e-6,
             "with an eta: under half of the requests": with_eta["requests"]
             < with_eta["fixed_as_early_requests"] / 2,
+            "v3: no 429": not any(one["rate_limited"] for one in of_v3),
         }.items()
         if not met
     ]
-    results = json.loads(json.dumps({"crowds": crowds, "alone": singles}))
-    tables = table + "\n\n" + text_table(alone_head, alone_rows)
+    results = json.loads(json.dumps({"crowds": crowds, "alone": singles, "jobs": of_v3}))
+    job_head = [
+        "v3, 15 s",
+        "requests a minute",
+        "most in a minute",
+        "detected p50",
+        "last",
+        "result p50",
+        "last",
+    ]
+    job_rows = [
+        [
+            f"{one['waiting']:,}",
+            f"{one['requests_per_minute']:.1f}",
+            f"{one['most_in_a_window']}",
+            *(
+                f"{one[figure]:.0f} s"
+                for figure in ("detection_p50", "detection_max", "result_p50", "result_max")
+            ),
+        ]
+        for one in of_v3
+    ]
+    tables = "\n\n".join([table, text_table(alone_head, alone_rows), text_table(job_head, job_rows)])
     title = "The poller on a simulated clock, generations of 5 to 15 min at 30 s"
     publish("scale", title, tables, results, missed=missed, keep=given.counts == COUNTS)
     return 1 if missed else 0

@@ -109,7 +109,7 @@ def key(value: Any, name: str) -> str:
         key.
     """
     from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import require_json
+    from hedra_provider.api.values import require_json
 
     stripped = word(value, name)
     require_json(stripped, name)
@@ -205,9 +205,25 @@ def generation_id(value: Any, name: str) -> str:
     return _id(value, name, "generation_id")
 
 
+def generation_to_adopt(value: Any, name: str) -> str | dict[int, str]:
+    """Read the id of a generation (v2, v3), a dict that holds it, or a dict of these by map index."""
+    found = _from_json(value)
+    if isinstance(found, Mapping) and found and all(str(key).isdecimal() for key in found):
+        return {int(key): _adopted_id(one, f"{name}[{key}]") for key, one in found.items() if is_given(one)}
+    return _adopted_id(found if isinstance(found, Mapping) else value, name)
+
+
+def _adopted_id(value: Any, name: str) -> str:
+    from hedra_provider.records import version_of_id
+
+    held = value.get("generation_id") if isinstance(value, Mapping) else value
+    job_id = held.strip() if isinstance(held, str) else ""
+    return job_id if version_of_id(job_id) == 3 else generation_id(value, name)
+
+
 def asset_or_file(value: Any, name: str) -> str:
     """Read an asset's id, in lower case, or a path or URI, or a dict that holds ``asset_id``."""
-    from hedra_provider.api.requests import is_uuid
+    from hedra_provider.api.values import is_uuid
 
     if isinstance(value, (Mapping, uuid.UUID)) or (isinstance(value, str) and _is_json_like(value)):
         return asset_id(value, name)
@@ -286,7 +302,7 @@ def request_body(value: Any, name: str) -> dict[str, Any]:
     :param name: The argument's name, for messages.
     :raises HedraValueError: If a field is invalid; the error names it, e.g. ``request.seed``.
     """
-    from hedra_provider.api.requests import require_json
+    from hedra_provider.api.values import require_json
 
     found = mapping(value, name)
     # Checked first, because a dict that contains itself would recurse without end.
@@ -307,7 +323,7 @@ def request_body(value: Any, name: str) -> dict[str, Any]:
 
 def _id(value: Any, name: str, key: str) -> str:
     """Read an id, in lower case, or a dict that holds one as ``key``."""
-    from hedra_provider.api.requests import is_uuid
+    from hedra_provider.api.values import is_uuid
 
     if isinstance(value, Mapping):
         found = value.get(key)

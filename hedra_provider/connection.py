@@ -7,15 +7,17 @@ form's test button alike. No field is ignored: a misspelled ``workspace_id`` wou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import copy
+import logging
 import os
 import re
 import socket
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, mask_secret
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from hedra_provider.api.client import AsyncHedraClient
     from hedra_provider.api.errors import HedraConfigurationError
     from hedra_provider.connection_fields import HedraSettings
+
+log = logging.getLogger(__name__)
 
 READING_SECONDS = 60.0
 """Seconds that reading a connection may take. Concurrent readers wait for the same reading."""
@@ -99,17 +103,46 @@ def read_sync(conn_id: str) -> HedraSettings:
     :raises HedraConfigurationError: If a field is invalid; the error names it.
     :raises AirflowNotFoundException: If Airflow has no such connection.
     """
-    return _settings(conn_id, look_up(_require_conn_id(conn_id)))
+    settings = _settings(conn_id, look_up(_require_conn_id(conn_id)))
+    for part in _parts(settings):
+        # Airflow 3.0 raises if its supervisor does not answer. No task fails for that.
+        with contextlib.suppress(Exception):
+            mask_secret(part)
+    if settings.contradiction:
+        log.warning("Connection %r: %s", conn_id, settings.contradiction)
+    return settings
 
 
 async def read_async(conn_id: str) -> HedraSettings:
     """Read the settings of a connection on an event loop, again at each call; raises as :func:`read_sync`."""
-    return _settings(conn_id, await look_up_async(_require_conn_id(conn_id)))
+    settings = _settings(conn_id, await look_up_async(_require_conn_id(conn_id)))
+    for part in _parts(settings):
+        with contextlib.suppress(Exception):
+            await _mask_async(part)
+    return settings
+
+
+def _parts(settings: HedraSettings) -> list[str]:
+    """Return the parts of a v3 key, id and secret. Airflow's logs hide the whole key only."""
+    return settings.api_key.split(":") if ":" in settings.api_key else []
+
+
+async def _mask_async(secret: str) -> None:
+    try:
+        from airflow.sdk.log import amask_secret
+    except ImportError:
+        # Before, the request to the supervisor is synchronous. asgiref runs it on this loop's connection.
+        from asgiref.sync import sync_to_async
+
+        await sync_to_async(mask_secret)(secret)
+    else:
+        await amask_secret(secret)
 
 
 def _settings(conn_id: str, connection: Connection) -> HedraSettings:
     from hedra_provider.api.errors import HedraConfigurationError
-    from hedra_provider.connection_fields import STANDARD_FIELDS, parse_connection
+    from hedra_provider.connection_fields import parse_connection
+    from hedra_provider.connection_labels import STANDARD_FIELDS
 
     try:
         return parse_connection(connection)

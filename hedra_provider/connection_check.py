@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from hedra_provider.api.client import DEFAULT_BASE_URL, HedraClient
+from hedra_provider.api.client import BASE_URLS, HedraClient
 from hedra_provider.api.errors import (
     STRICT_CERTIFICATE_REMEDY,
     HedraAuthenticationError,
@@ -29,17 +29,25 @@ from hedra_provider.api.errors import (
 )
 from hedra_provider.api.network import STRICT_CHECKS, environment_proxy
 from hedra_provider.api.redaction import clean
-from hedra_provider.connection_fields import LABELS, parse_connection
+from hedra_provider.api.v3 import calls as v3_calls
+from hedra_provider.connection_fields import parse_connection
+from hedra_provider.connection_labels import LABELS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from hedra_provider.connection_fields import HedraSettings
+    from hedra_provider.records import ApiVersion
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 20.0
 """Seconds to connect and to answer, if "Timeout (seconds)" is empty. A person waits, so they are short."""
 
-NEW_KEY = "v2 keys come from hedra.com/api-profile."
+NEW_KEY: dict[ApiVersion, str] = {
+    2: "v2 keys come from hedra.com/api-profile.",
+    3: "v3 keys come from Hedra's console.",
+}
+
+_FUNDING = "A workspace starts with 0.00 USD, and its API wallet is separate from Studio. Add funds"
 
 _NAME_MISMATCH = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
@@ -47,24 +55,34 @@ _NAME_MISMATCH = (62, 64)
 
 def check_connection(connection: Connection) -> tuple[bool, str]:
     """
-    Request the credits from Hedra, once.
+    Request the balance from Hedra, once: credits on v2, USD on v3.
 
     :param connection: The connection with the form's values.
-    :return: Whether that worked; the workspace and its balance, or the reason and what to change.
+    :return: Whether that worked; the balance, on v2 with its workspace, or the reason and what to change.
     """
     try:
         settings = parse_connection(connection)
         options = settings.client_options()
         options.setdefault("timeout", httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
         with HedraClient(**options, repeat=False) as client:
-            return _balance(client, settings)
+            return _usd(client) if settings.api_version == 3 else _credits(client, settings)
     except HedraConfigurationError as error:
         return False, str(error)
     except HedraError as error:
         return False, _Advice(settings).on(error)
 
 
-def _balance(client: HedraClient, settings: HedraSettings) -> tuple[bool, str]:
+def _usd(client: HedraClient) -> tuple[bool, str]:
+    balance = client.run(v3_calls.get_balance()).record()
+    if balance.available is None:
+        return True, "Connected; Hedra does not state the balance."
+    text = f"Connected; {balance.available:.2f} {balance.currency} available."
+    if balance.available > 0:
+        return True, text
+    return True, f"{text} {_FUNDING} in Hedra's console before the first generation."
+
+
+def _credits(client: HedraClient, settings: HedraSettings) -> tuple[bool, str]:
     credits, workspace_id = client.get_credits(), settings.workspace_id
     available = credits.available(workspace_id)
     if workspace_id is None:
@@ -88,7 +106,9 @@ class _Advice:
 
     def __init__(self, settings: HedraSettings) -> None:
         self._settings = settings
-        self._url = settings.base_url or DEFAULT_BASE_URL
+        self._version = settings.api_version
+        self._own = BASE_URLS[self._version]
+        self._url = settings.base_url or self._own
         parts = urlsplit(self._url)
         self._server = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         variable = None if settings.proxy else environment_proxy(self._url)
@@ -113,25 +133,35 @@ class _Advice:
             return self._proxy_wants_user()
         if isinstance(error, HedraAuthenticationError):
             return (
-                f"Hedra does not accept the key ({status}). Put another v2 API key into "
-                f"{_field('password')}; {NEW_KEY}{self._or_another_server()}"
+                f"Hedra does not accept the key ({status}). Put another v{self._version} API key into "
+                f"{_field('password')}; {NEW_KEY[self._version]}{self._or_another()}"
             )
         if isinstance(error, HedraInsufficientCreditsError):
+            if self._version == 3:
+                return (
+                    f"Hedra accepts the key, but asks for money ({status}). {_FUNDING}{_where_to_pay(error)}."
+                )
             return (
                 f"Hedra accepts the key, but asks for credits ({status}). Add credits to the account, or "
                 f"correct {_field('workspace_id')}: each workspace has credits of its own."
             )
         if isinstance(error, HedraPermissionError):
+            denied = f"Hedra, or a proxy or firewall before it, denies access ({status})."
+            if self._version == 3:
+                return (
+                    f"{denied} Check in Hedra's console that the key is active and has the scopes it needs."
+                    f"{self._or_another()}"
+                )
             return (
-                f"Hedra, or a proxy or firewall before it, denies access ({status}). Check that the plan of "
-                f"the account has API access, and that {_field('password')} and "
-                f"{_field('workspace_id')} belong together.{self._or_another_server()}"
+                f"{denied} Check that the plan of the account has API access, and that {_field('password')} "
+                f"and {_field('workspace_id')} belong together. If the account moved to Hedra's v3 API, put "
+                f"a v3 key into {_field('password')}; {NEW_KEY[3]}{self._or_another()}"
             )
         if isinstance(error, HedraNotFoundError):
             path = urlsplit(self._url).path
             return (
                 f"{self._server} has no Hedra API at {clean(path) or '/'} ({status}). Correct "
-                f"{self._where()}: Hedra's own is {DEFAULT_BASE_URL}."
+                f"{self._where()}: Hedra's own is {self._own}."
             )
         if isinstance(error, HedraRateLimitError):
             return (
@@ -238,10 +268,24 @@ class _Advice:
         fields = f"{_field('host')} and {_field('port')}"
         return f"{fields}, or {self._proxy[0].lower() + self._proxy[1:]}" if self._proxy else fields
 
+    def _or_another(self) -> str:
+        """Return what else may be the reason that a key is rejected."""
+        contradiction = self._settings.contradiction
+        return (f" {contradiction}" if contradiction else "") + self._or_another_server()
+
     def _or_another_server(self) -> str:
-        if self._settings.base_url in (None, DEFAULT_BASE_URL):
+        if self._settings.base_url in (None, self._own):
             return ""
         return f" {_field('host')} leads to {self._server}; check that this server is the right one."
+
+
+def _where_to_pay(error: HedraError) -> str:
+    """Return the address that Hedra names for payments, or its console."""
+    billing = error.billing or {}
+    url = billing.get("funding_url")
+    if isinstance(url, str) and url.startswith("https://"):
+        return f" at {clean(url)}"
+    return " in Hedra's console"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

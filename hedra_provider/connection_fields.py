@@ -1,8 +1,4 @@
-"""The valid values of each field of a connection, and the error about an invalid one.
-
-A message names a field by its label in the connection form. It holds no connection id, because the form's
-test button uses a temporary one. ``HedraConfigurationError.param`` holds the stored name.
-"""
+"""The valid values of each field of a connection, and the error about an invalid one."""
 
 from __future__ import annotations
 
@@ -17,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from hedra_provider.api.errors import HedraConfigurationError
+from hedra_provider import connection_v3
+from hedra_provider.api.client import BASE_URLS
+from hedra_provider.api.keys import version_of_key
 from hedra_provider.api.network import MAX_PORT, proxy_fault
 from hedra_provider.api.redaction import HiddenText, shown
-from hedra_provider.provider_info import CONNECTION_FIELDS, UI_FIELD_BEHAVIOUR
+from hedra_provider.connection_labels import LABELS, field_error
+from hedra_provider.provider_info import CONNECTION_FIELDS
 from hedra_provider.submission import identity
 
 if TYPE_CHECKING:
@@ -28,24 +27,18 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Connection
 
-API_PATH = "/web-app/public"
-"""The path of Hedra's v2 API, added to a host without a path."""
+    from hedra_provider.api.errors import HedraConfigurationError
+    from hedra_provider.api.v3.calls import KeyPlace
+    from hedra_provider.records import ApiVersion
+
+API_PATHS: dict[ApiVersion, str] = {version: urlsplit(url).path for version, url in BASE_URLS.items()}
+"""The path of each version of Hedra's API, added to a host without a path."""
+
+KEY_SOURCES = (
+    "v3 keys (<id>:<secret>) come from Hedra's console, v2 keys (sk_hedra_...) from hedra.com/api-profile."
+)
 
 MAX_TIMEOUT_SECONDS = 86_400.0
-
-STANDARD_FIELDS = {
-    "login": "Login",
-    "port": "Port",
-    "schema": "Schema",
-    "extra": "Extra Fields JSON",
-    **UI_FIELD_BEHAVIOUR["relabeling"],
-}
-"""The labels of Airflow's own fields, by their stored names."""
-
-LABELS: dict[str, str] = STANDARD_FIELDS | {
-    name: str(about["label"]) for name, about in CONNECTION_FIELDS.items()
-}
-"""The labels of all fields, by their stored names."""
 
 _TRUE, _FALSE = ("true", "yes", "1", "on"), ("false", "no", "0", "off")
 
@@ -55,36 +48,76 @@ class HedraSettings:
     """
     The settings of a connection.
 
-    :param api_key: The v2 API key.
-    :param base_url: The API's URL; None means Hedra's own.
+    :param api_key: The API key. A v3 key is ``<id>:<secret>``.
+    :param api_version: The version of Hedra's API, 2 or 3: the extra of that name, else by the key.
+    :param base_url: The API's URL; None means Hedra's own for this version.
     :param workspace_id: The workspace that pays if an operator names none; None means the key's default.
+        Always None on v3, whose keys belong to one workspace.
     :param namespace: The namespace of the ids that are made for generations and uploads.
     :param timeout: Seconds of each request; None means the client's default.
     :param verify: Whether to verify TLS certificates, or the path of a CA bundle.
     :param proxy: URL of a proxy; None means the environment's.
+    :param state_path: Where submits are recorded on v3: a URI that ObjectStoragePath opens, or an absolute
+        path that all workers share; None means Airflow's task state store.
+    :param requests_per_minute: The budget of all waits of a triggerer on v3; None: half of Hedra's limit.
+    :param idempotency: Where a submit on v3 carries its idempotency key: ``header`` (default), ``body``
+        or ``both``.
+    :param prices: USD per second by model and resolution, which replace the provider's own; {} by default.
+    :param speech_model: The model that speaks texts on v3; ``elevenlabs-v3`` by default.
     """
 
     api_key: str = field(repr=False)
+    api_version: ApiVersion
     base_url: str | None
     workspace_id: str | None
     namespace: uuid.UUID
     timeout: float | None
     verify: bool | str
     proxy: str | None = field(repr=False)
+    state_path: str | None = None
+    requests_per_minute: int | None = None
+    idempotency: KeyPlace = connection_v3.DEFAULT_KEY_PLACE
+    prices: connection_v3.Prices = field(default_factory=dict, hash=False)
+    speech_model: str = connection_v3.DEFAULT_SPEECH_MODEL
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all settings of the client. Connections with the same fingerprint share one poller."""
-        facts = (self.api_key, self.base_url, self.timeout, self.verify, self.proxy)
+        """A hash of all settings of client and poller. Connections with the same one share one poller."""
+        facts = (
+            self.api_key,
+            self.api_version,
+            self.base_url,
+            self.timeout,
+            self.verify,
+            self.proxy,
+            self.requests_per_minute,
+        )
         # str(), not repr(): the key's repr is always '***', so all keys would share one fingerprint.
         return hashlib.sha256("\0".join(map(str, facts)).encode()).hexdigest()
+
+    @property
+    def contradiction(self) -> str | None:
+        """What to know where the extra ``api_version`` contradicts the form of the key; None elsewhere."""
+        of_key = version_of_key(self.api_key)
+        if of_key == self.api_version:
+            return None
+        return (
+            f'"{LABELS["password"]}" has the form of a v{of_key} key, but "{LABELS["api_version"]}" is '
+            f"{self.api_version}, so v{self.api_version} of Hedra's API is used. If Hedra rejects the key, "
+            f'clear "{LABELS["api_version"]}".'
+        )
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("These settings hold the API key and can't be pickled.")
 
     def client_options(self) -> dict[str, Any]:
         """Return the arguments of the clients."""
-        options: dict[str, Any] = {"api_key": self.api_key, "verify": self.verify, "proxy": self.proxy}
+        options: dict[str, Any] = {
+            "api_key": self.api_key,
+            "api_version": self.api_version,
+            "verify": self.verify,
+            "proxy": self.proxy,
+        }
         if self.base_url:
             options["base_url"] = self.base_url
         if self.timeout is not None:
@@ -100,57 +133,63 @@ def parse_connection(connection: Connection) -> HedraSettings:
     :raises HedraConfigurationError: If a field is invalid; the error names it and says what to change.
     """
     key = _api_key(connection)
-    base_url = _base_url(connection)
     extra = _extra(connection)
+    version = connection_v3.read_api_version(extra.get("api_version")) or version_of_key(key)
     return HedraSettings(
         api_key=key,
-        base_url=base_url,
-        workspace_id=_name("workspace_id", extra),
+        api_version=version,
+        base_url=_base_url(connection, version),
+        workspace_id=_workspace_id(extra, version),
         namespace=identity.account_namespace(key, _name("id_namespace", extra)),
         timeout=_timeout(extra.get("timeout")),
         verify=_verify(extra.get("verify")),
         proxy=_proxy(extra.get("proxy")),
+        state_path=connection_v3.read_state_path(extra.get("state_path")),
+        requests_per_minute=connection_v3.read_requests_per_minute(extra.get("requests_per_minute")),
+        idempotency=connection_v3.read_idempotency(extra.get("idempotency")),
+        prices=connection_v3.read_prices(extra.get("prices")),
+        speech_model=connection_v3.read_speech_model(extra.get("speech_model")),
     )
-
-
-def field_error(name: str, what: str, remedy: str) -> HedraConfigurationError:
-    """
-    Return the error about a field.
-
-    :param name: The field's stored name.
-    :param what: What is wrong with it; follows its label.
-    :param remedy: What to change.
-    """
-    return HedraConfigurationError(f'"{LABELS[name]}" {what}.', param=name, remedy=remedy)
 
 
 def _api_key(connection: Connection) -> HiddenText:
     key = HiddenText((connection.password or "").strip())
-    source = "v2 keys come from hedra.com/api-profile."
+    label = LABELS["password"]
     if (connection.login or "").strip():
-        what = "is not empty, and Hedra does not use it"
-        whole = f'Clear it. An API key goes whole into "{LABELS["password"]}"; {source}'
-        raise field_error("login", what, f"{whole} A v3 key (<id>:<secret>) does not work here.")
+        what = "is not empty, and Hedra has no user names"
+        remedy = f'Clear it. An API key goes whole into "{label}"; a v3 key is <id>:<secret>, with the colon.'
+        raise field_error("login", what, f"{remedy} In a URI, write the colon as %3A: hedra://:ID%3ASECRET@.")
     if not key:
-        raise field_error("password", "is empty", f"Put a Hedra v2 API key into it; {source}")
-    if re.match(r"(bearer|x-api-key)\b", key, re.IGNORECASE):
+        raise field_error("password", "is empty", f"Put a Hedra API key into it. {KEY_SOURCES}")
+    if re.match(r"(bearer|x-api-key|authorization)\b|key\s", key, re.IGNORECASE):
         raise field_error("password", "begins with a word of an HTTP header", "Put in the key alone.")
     if key[0] in "\"'`" or key[-1] in "\"'`":
         raise field_error("password", "holds quotation marks", "Put in the key without them.")
-    if ":" in key:
-        what = "seems to hold a v3 key (<id>:<secret>); this provider uses Hedra's v2 API"
-        raise field_error("password", what, f"Put a v2 API key into it; {source}")
     if not key.isascii() or not key.isprintable() or " " in key:
         what = "holds white space or characters that no key has"
-        raise field_error("password", what, "Copy the v2 API key again, and paste it alone.")
+        raise field_error("password", what, "Copy the API key again, and paste it alone.")
+    if ":" in key and not re.fullmatch(r"[^:]+:[^:]+", key):
+        what = "has a colon, as a v3 key, but is not <id>:<secret>"
+        raise field_error("password", what, "Copy the API key again: id, one colon, secret.")
     return key
 
 
-def _base_url(connection: Connection) -> str | None:
-    """Return the base URL from host, port and schema. A host without a path gets Hedra's path."""
+def _workspace_id(extra: dict[str, Any], version: ApiVersion) -> str | None:
+    workspace_id = _name("workspace_id", extra)
+    if workspace_id is not None and version == 3:
+        what = f"is {shown(workspace_id)}, but a v3 key belongs to one workspace"
+        remedy = (
+            f'Leave it empty. To pay from another workspace, put a key of it into "{LABELS["password"]}".'
+        )
+        raise field_error("workspace_id", what, remedy)
+    return workspace_id
+
+
+def _base_url(connection: Connection, version: ApiVersion) -> str | None:
+    """Return the base URL from host, port and schema. A host without a path gets the path of the version."""
     host, schema = (connection.host or "").strip(), (connection.schema or "").strip().lower()
     port: int | None = connection.port
-    url_example = "Give the API's base URL, e.g. https://api.hedra.com/web-app/public, or leave it empty."
+    url_example = f"Give the API's base URL, e.g. {BASE_URLS[version]}, or leave it empty."
     if schema not in ("", "http", "https"):
         raise field_error("schema", f"is {shown(schema)}", "Give http or https, or leave it empty.")
     if port is not None and not 1 <= port <= MAX_PORT:
@@ -174,7 +213,13 @@ def _base_url(connection: Connection) -> str | None:
         what = f'is {port}, but "{LABELS["host"]}" names port {parts.port}'
         raise field_error("port", what, "Make them the same, or leave this one empty.")
     netloc = f"{parts.netloc}:{port}" if port and parts.port is None else parts.netloc
-    return f"{parts.scheme}://{netloc}{parts.path.rstrip('/') or API_PATH}"
+    path = parts.path.rstrip("/")
+    other: ApiVersion = 3 if version == 2 else 2
+    if path == API_PATHS[other]:
+        what = f"has the path of Hedra's v{other} API, {path}, but the connection is for v{version}"
+        remedy = f'Leave the path out, or put a v{other} key into "{LABELS["password"]}".'
+        raise field_error("host", what, remedy)
+    return f"{parts.scheme}://{netloc}{path or API_PATHS[version]}"
 
 
 def _url_fault(url: str) -> str | None:

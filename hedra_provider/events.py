@@ -9,9 +9,12 @@ from airflow.providers.common.compat.sdk import AirflowException
 
 if TYPE_CHECKING:
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 EVENT_VERSION = 1
+
+_FACTS = ("id", "asset_id", "type", "status", "error", "error_message", "workspace_id")
+"""The fields of a generation that an event has."""
 
 _OUTCOMES = ("finished", "enough", "turn", "timeout", "failed")
 
@@ -40,8 +43,7 @@ def generation_facts(generation: Generation) -> dict[str, Any]:
     """Return the part of an event about a finished generation."""
     from hedra_provider.api.redaction import cleaned
 
-    facts = {"id", "asset_id", "type", "status", "error", "error_message", "workspace_id"}
-    found: dict[str, Any] = cleaned(generation.model_dump(mode="json", include=facts))
+    found: dict[str, Any] = cleaned({name: getattr(generation, name) for name in _FACTS})
     return found
 
 
@@ -54,11 +56,12 @@ def read_event(event: Mapping[str, Any] | None) -> list[Generation]:
     :raises HedraError: The error that ended the wait, e.g. HedraWaitTimeoutError.
     :raises AirflowException: If this version knows no such event.
     """
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
     known = _known(event)
     if known.get("outcome") == "finished" and known.get("generations"):
-        found = [Generation.model_validate(facts) for facts in known["generations"]]
+        # An older version may have written the event, or a later one.
+        found = [Generation(**{name: facts.get(name) for name in _FACTS}) for facts in known["generations"]]
         if all(generation.is_finished for generation in found):
             return found
     raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")

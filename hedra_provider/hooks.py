@@ -15,15 +15,18 @@ from hedra_provider.connection import (
     read_async,
     read_sync,
 )
-from hedra_provider.submission import identity
+from hedra_provider.service import service_of
+from hedra_provider.submission.identity import RunIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from hedra_provider.api.calls import Call
     from hedra_provider.api.client import AsyncHedraClient, HedraClient
-    from hedra_provider.api.responses import Credits, Generation, Model, Voice
+    from hedra_provider.api.responses import Credits, Model, Voice
     from hedra_provider.connection_fields import HedraSettings
+    from hedra_provider.records import Generation
+    from hedra_provider.service.protocol import Hedra
     from hedra_provider.storage.result import StoredResult
     from hedra_provider.storage.source import SourceFile
     from hedra_provider.submission.submit import Submission
@@ -44,8 +47,9 @@ class HedraHook(BaseHook):
     that has no method here, pass one of :mod:`hedra_provider.api.calls` to :meth:`run`. Every method raises
     ``HedraConfigurationError`` if a field of the connection is invalid; the error names the field.
 
-    The connection: password = API key (v2), host = base URL (empty: Hedra's), and in the extras
-    ``workspace_id``, ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``.
+    The connection: password = API key (v2 or v3), host = base URL (empty: Hedra's), and in the extras
+    ``api_version``, ``workspace_id`` (v2), ``id_namespace``, ``timeout`` (seconds), ``verify``, ``proxy``,
+    and for v3 ``state_path``, ``requests_per_minute``, ``idempotency``, ``prices``, ``speech_model``.
 
     :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     """
@@ -65,10 +69,19 @@ class HedraHook(BaseHook):
         """
         The settings of the connection.
 
-        :raises HedraConfigurationError: If a field is invalid, e.g. the key is missing or a v3 key.
+        :raises HedraConfigurationError: If a field is invalid, e.g. the key is missing.
         :raises AirflowNotFoundException: If Airflow has no such connection.
         """
         return read_sync(self.hedra_conn_id)
+
+    @cached_property
+    def service(self) -> Hedra:
+        """
+        What Hedra can do, by the version of its API that the connection's key is for.
+
+        :raises HedraConfigurationError: If a field of the connection is invalid.
+        """
+        return service_of(self.settings)
 
     def get_conn(self) -> HedraClient:
         """
@@ -95,7 +108,7 @@ class HedraHook(BaseHook):
 
     def __getstate__(self) -> dict[str, Any]:
         # A copied or pickled hook reads the connection again, so the key is never serialized.
-        kept = {name: value for name, value in self.__dict__.items() if name != "settings"}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("settings", "service")}
         return kept | {"_client": None}
 
     async def get_async_conn(self) -> AsyncHedraClient:
@@ -173,7 +186,7 @@ class HedraHook(BaseHook):
 
     def get_generation(self, generation_id: str) -> Generation:
         """
-        Return the status of one generation. It has URLs, but no ``credit_cost`` and no ``input``.
+        Return the status of one generation. It has the URL of its file, but no cost and no request.
 
         :param generation_id: The generation's id.
         :raises HedraNotFoundError: If Hedra does not know it. This can happen for a moment after a submit.
@@ -184,8 +197,8 @@ class HedraHook(BaseHook):
 
     def list_generations(self, ids: Iterable[str] = (), **filters: str | int) -> list[Generation]:
         """
-        Return generations, newest first, with fields that the status lacks: ``input``, ``credit_cost``,
-        ``asset``.
+        Return generations, newest first, with fields that the status lacks: ``cost``, ``request``, ``width``,
+        ``height`` and ``duration_ms``.
 
         :param ids: Ids of the generations to return; all by default.
         :param filters: ``type``, ``created_after``, ``created_before``, ``limit`` (100), ``offset`` (0).
@@ -243,16 +256,7 @@ class HedraHook(BaseHook):
         :return: ``asset_id``, ``reused`` and ``duration_ms``.
         :raises HedraError: If the upload failed.
         """
-        from hedra_provider.api.requests import require_json
-        from hedra_provider.transfer.upload import store_asset
-
-        require_json(workspace_id, "workspace_id")
-        reserved = identity.asset_id(
-            self.settings.namespace, source.sha256, source.asset_type, workspace_id, only_for=only_for
-        )
-        return client.run(
-            store_asset(source.file, source.asset_type, reserved_asset_id=reserved, workspace_id=workspace_id)
-        )
+        return client.run(self.service.upload(source, workspace_id=workspace_id, only_for=only_for))
 
     def download(
         self,
@@ -277,7 +281,7 @@ class HedraHook(BaseHook):
         :raises HedraError: If the file could not be downloaded or stored.
         """
         from hedra_provider.api.errors import HedraValueError
-        from hedra_provider.api.requests import require_id
+        from hedra_provider.api.values import require_id
         from hedra_provider.storage import check_destination
         from hedra_provider.storage.lineage import report_output
         from hedra_provider.storage.result import store_result
@@ -290,6 +294,7 @@ class HedraHook(BaseHook):
         with self._open_client() as client:
             stored = store_result(
                 client,
+                self.service,
                 destination,
                 generation_id=require_id(generation_id, "generation_id") if generation_id else None,
                 asset_id=require_id(asset_id, "asset_id") if asset_id else None,
@@ -327,21 +332,24 @@ class HedraHook(BaseHook):
         :return: The generations in the order of the variations.
         :raises HedraError: If the submit failed.
         """
-        from hedra_provider.api.requests import batch_size, reject_ids
-        from hedra_provider.submission.submit import submit_once
-
         sent = {"workspace_id": self.settings.workspace_id, **request}
-        size = batch_size(sent)
-        body = {name: value for name, value in sent.items() if value is not None and name != "batch_size"}
-        reject_ids(body)
+        body = {name: value for name, value in sent.items() if value is not None}
+        same = {name: value for name, value in body.items() if name != "batch_size"}
         # There is no task run here, so the request itself identifies the attempt group.
-        attempt_group = json.dumps(body, sort_keys=True, default=str)
-        namespace = self.settings.namespace
-        ids_of_each = [
-            identity.generation_ids(namespace, idempotency_key, variation, attempt_group=attempt_group)
-            for variation in range(size)
-        ]
-        return self.run(submit_once(body, ids_of_each, notify=self.log.warning))
+        run = RunIdentity(
+            namespace=self.settings.namespace,
+            key=idempotency_key,
+            attempt_group=json.dumps(same, sort_keys=True, default=str),
+            is_shared=True,
+            is_retry=True,
+        )
+        return self.run(self._submit_once(run, body))
+
+    def _submit_once(self, run: RunIdentity, body: Mapping[str, Any]) -> Call[list[Submission]]:
+        paid_once = self.service.paid_once(run)
+        draft = self.service.plain_draft(body)
+        plans = yield from paid_once.plan(draft, outcome_unknown=False)
+        return (yield from paid_once.submit(draft, plans, retry_in_place=True, notify=self.log.warning))
 
     def test_connection(self) -> tuple[bool, str]:
         """

@@ -2,8 +2,8 @@
 
 Triggers call :func:`wait_for_generation`. The first wait starts the poller, the last one ends it. Meanwhile
 the poller holds one client with few connections and polls all generations together. It makes no decisions:
-:mod:`hedra_provider.polling.planner` decides what to poll and when, and what an answer means is decided by
-:mod:`hedra_provider.polling.wait`.
+the planner of the connection's API version (:mod:`hedra_provider.polling.planners`) decides what to poll and
+when, and what an answer means is decided by :mod:`hedra_provider.polling.wait`.
 
 In Airflow, the context of a coroutine decides which task's log receives a line. So the poller's own task
 starts with an empty context, and each wait logs in its own coroutine, from the updates in its
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.client import AsyncHedraClient
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
     from hedra_provider.connection_fields import HedraSettings
-    from hedra_provider.polling.planner import Planner
-    from hedra_provider.polling.poll import Poll
+    from hedra_provider.polling.base_planner import AnyPoll, BasePlanner
     from hedra_provider.polling.tracked import Subscription, Update
+    from hedra_provider.records import Generation
 
 MAX_CONNECTIONS = 4
 """Connections to Hedra, and polls in flight, of one poller."""
@@ -59,6 +58,10 @@ class Clock:
     def now(self) -> float:
         """Return monotonic seconds."""
         return time.monotonic()
+
+    def epoch(self) -> float:
+        """Return epoch seconds."""
+        return time.time()
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Wait until the event is set, at most for so many seconds; infinity means without end."""
@@ -108,6 +111,7 @@ async def wait_for_generation(
     """
     from hedra_provider.polling.progress import progress_line
     from hedra_provider.polling.tracked import Ended, Progressed, Subscription
+    from hedra_provider.polling.wait import Failed
 
     settings = await read_connection(hedra_conn_id)
     began, left = CLOCK.now(), deadline - time.time()
@@ -135,7 +139,12 @@ async def wait_for_generation(
                 else:
                     warn(update.message)
     except TimeoutError:
-        raise subscription.timed_out(CLOCK.now()) from None
+        over = subscription.on_deadline(CLOCK.now())
+        if isinstance(over, Failed):
+            raise over.error from None
+        log(progress_line(over.result, CLOCK.now() - began))
+        ended: Generation = over.result
+        return ended
     finally:
         mailbox.leave()
 
@@ -198,11 +207,13 @@ class Poller:
     """
 
     def __init__(self, settings: HedraSettings) -> None:
-        from hedra_provider.polling.planner import Planner
+        from hedra_provider.polling.planners import planner_for
 
         self.settings = settings
         self.has_ended = False
-        self._planner: Planner = Planner(random.random)
+        self._planner: BasePlanner = planner_for(
+            settings.api_version, jitter=random.random, requests_per_minute=settings.requests_per_minute
+        )
         self._mailboxes: dict[Subscription, Mailbox] = {}
         self._to_wake: deque[Mailbox] = deque()
         self._changed = asyncio.Event()
@@ -297,20 +308,22 @@ class Poller:
                 "A poll raised an unexpected exception; its generations are polled again.", exc_info=error
             )
 
-    async def _send(self, client: AsyncHedraClient, poll: Poll) -> None:
+    async def _send(self, client: AsyncHedraClient, poll: AnyPoll) -> None:
         """Send one poll. A slow poll delays only its own generations."""
         from hedra_provider.api import errors
-        from hedra_provider.polling.batches import BatchStrategy
 
         seconds = WHOLE_POLL_SECONDS + (self.settings.timeout or 0.0)
-        strategy = self._planner.strategy
         try:
-            async with asyncio.timeout(seconds):
-                rows = await client.run(poll.call())
+            try:
+                async with asyncio.timeout(seconds):
+                    answer = await client.run(poll.call())
+            finally:
+                # A 429 has the headers too, so the planner knows them before it gets the error.
+                self._note_limits(client)
             # Parsing the answer blocked the loop, and notifying the waits blocks it again: yield in between.
             await asyncio.sleep(0)
             self._key_was_read_again = False
-            self._planner.on_answer(poll, rows, CLOCK.now())
+            self._planner.on_answer(poll, answer, CLOCK.now())
         except errors.HedraAuthenticationError as error:
             await self._on_rejected_key(poll, error)
         except errors.HedraError as error:
@@ -324,14 +337,22 @@ class Poller:
             odd = errors.HedraProtocolError(f"{type(error).__name__} in a poll.")
             self._planner.on_error(poll, odd, CLOCK.now())
             raise
-        if strategy is BatchStrategy.BATCHES and self._planner.strategy is BatchStrategy.PAGES:
-            log.warning(
-                "Hedra's list of generations does not honour `ids`. For ten minutes the newest pages of the "
-                "list are read instead; generations that no page shows are polled one by one. Waiting: %d.",
-                len(self._planner),
+        if (notice := self._planner.take_notice()) is not None:
+            log.warning(notice)
+
+    def _note_limits(self, client: AsyncHedraClient) -> None:
+        """Pass on what the last answer says of the rate limit."""
+        limits = client.rate_limit
+        if limits is not None:
+            reset_at = limits.reset_at
+            self._planner.limits_shown(
+                limit=limits.limit,
+                remaining=limits.remaining,
+                reset_seconds=None if reset_at is None else reset_at - CLOCK.epoch(),
+                now=CLOCK.now(),
             )
 
-    async def _on_rejected_key(self, poll: Poll, error: HedraError) -> None:
+    async def _on_rejected_key(self, poll: AnyPoll, error: HedraError) -> None:
         """Read the connection again, once: its key may have been rotated."""
         if self._reading or poll.sent_at < self._read_at:
             self._planner.requeue(poll, CLOCK.now())

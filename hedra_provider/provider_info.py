@@ -7,9 +7,15 @@ from typing import Any
 INTEGRATION = "Hedra"
 
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "api_version": {
+        "label": "API version",
+        "description": "2 or 3. Empty: by the key; a v3 key has a colon.",
+        "schema": {"type": ["string", "null"]},
+    },
     "workspace_id": {
         "label": "Workspace ID",
-        "description": "The workspace that pays. Empty: the key's default workspace.",
+        "description": "v2: the workspace that pays. Empty: the key's default workspace. v3: leave it empty, "
+        "because a key belongs to one workspace.",
         "schema": {"type": ["string", "null"]},
     },
     "id_namespace": {
@@ -35,14 +41,53 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "HTTPS_PROXY, ALL_PROXY and NO_PROXY.",
         "schema": {"type": ["string", "null"]},
     },
+    "state_path": {
+        "label": "State path",
+        "description": "v3: where submits are recorded, so that each is paid once. A URI, e.g. "
+        "s3://my_conn@bucket/hedra, or an absolute path that all workers share. Empty: Airflow's task state "
+        "store (Airflow 3.3).",
+        "schema": {"type": ["string", "null"]},
+    },
+    "requests_per_minute": {
+        "label": "Requests per minute",
+        "description": "v3: how many requests all waits of a triggerer may send. Empty: half of the "
+        "key's limit.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "idempotency": {
+        "label": "Idempotency key in",
+        "description": "v3: header, body or both. Empty: header.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "prices": {
+        "label": "Prices (USD per second)",
+        "description": 'v3: prices of your own, as JSON, e.g. {"hedra-avatar": {"720p": 0.05}}. Empty: those '
+        "of this provider.",
+        "schema": {"type": ["string", "null"]},
+    },
+    "speech_model": {
+        "label": "Speech model",
+        "description": "v3: the model that speaks texts. Empty: elevenlabs-v3.",
+        "schema": {"type": ["string", "null"]},
+    },
 }
 
 UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     # The port is not hidden: on Airflow 3.3.1 and 3.3.2 the form's test button answers "Bad Request" for a
     # stored connection without a port (apache/airflow#73298).
     "hidden-fields": ["login", "schema"],
-    "relabeling": {"password": "API key (v2)", "host": "Base URL"},
-    "placeholders": {"host": "https://api.hedra.com/web-app/public", "port": "443"},
+    "relabeling": {"password": "API key", "host": "Base URL"},
+    "placeholders": {
+        "password": "v3: <id>:<secret>, v2: sk_hedra_...",
+        "host": "Empty: Hedra's own",
+        "port": "443",
+        "api_version": "2 or 3",
+        "state_path": "s3://my_conn@bucket/hedra",
+        "requests_per_minute": "30",
+        "idempotency": "header",
+        "prices": '{"hedra-avatar": {"720p": 0.05}}',
+        "speech_model": "elevenlabs-v3",
+    },
 }
 
 

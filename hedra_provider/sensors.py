@@ -18,13 +18,11 @@ from airflow.providers.common.compat.sdk import (
 
 from hedra_provider.api.errors import (
     TRY_AGAIN,
-    HedraConfigurationError,
     HedraError,
     HedraGenerationError,
     HedraWaitTimeoutError,
     join_sentences,
 )
-from hedra_provider.api.redaction import clean
 from hedra_provider.arguments import (
     Argument,
     flag,
@@ -44,11 +42,13 @@ from hedra_provider.xcom import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from decimal import Decimal
 
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.responses import Generation
     from hedra_provider.polling.wait import GenerationWait
+    from hedra_provider.records import Generation
+    from hedra_provider.service.protocol import Call
 
 
 DEFAULT_DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
@@ -255,8 +255,6 @@ class HedraGenerationSensor(HedraSensor):
         :return: Whether the generation is complete, and then its result.
         :raises AirflowFailException: If the generation failed, is unknown, or Hedra rejects the key.
         """
-        from hedra_provider.api import calls
-        from hedra_provider.api.lookups import get_known_status, retry_unknown
         from hedra_provider.polling.progress import progress_line
         from hedra_provider.polling.wait import UNKNOWN_GRACE_SECONDS, PollAgain
 
@@ -264,10 +262,9 @@ class HedraGenerationSensor(HedraSensor):
         try:
             # A rescheduled sensor has no memory of earlier polls: only the elapsed time excuses a 404.
             is_new = elapsed <= UNKNOWN_GRACE_SECONDS
-            poll = (
-                calls.get_status(self.generation_id)
-                if is_new
-                else retry_unknown(lambda: get_known_status(self.generation_id))
+            hedra = self.hook.service
+            poll: Call[Generation | None] = (
+                hedra.poll(self.generation_id) if is_new else hedra.known(self.generation_id, repeat=True)
             )
             generation = self.hook.get_conn().run(poll)
         except HedraError as error:
@@ -326,9 +323,10 @@ class HedraGenerationSensor(HedraSensor):
         """Push the result as XCom, then return it, or fail if the generation failed."""
         from hedra_provider.api.error_bodies import generation_error
 
+        rows = read_rows(self.hook.get_conn(), self.hook.service, [generation.id], self.log)
         result = generation_result(
             generation,
-            row=read_rows(self.hook.get_conn(), [generation.id], self.log).get(generation.id),
+            row=rows.get(generation.id),
             hedra_conn_id=self.hedra_conn_id,
             workspace_id=self.hook.settings.workspace_id,
         )
@@ -419,19 +417,14 @@ class HedraCreditsSensor(HedraSensor):
         :return: Whether there are enough credits, and then the result.
         :raises AirflowFailException: If Hedra rejects the key, or the key has no such workspace.
         """
-        from hedra_provider.api import calls
-
         try:
-            balance = self.hook.get_conn().run(calls.get_credits())
-            workspace_id = self._workspace
-            if workspace_id and workspace_id not in (balance.workspace_credit_pool or {}):
-                raise HedraConfigurationError(f"The key knows no workspace {clean(workspace_id)}.")
+            read = self.hook.service.balance(self._workspace, must_exist=True)
+            available = self.hook.get_conn().run(read).available
         except HedraError as error:
             if not error.retryable:
                 self._fail(error)
             self.log.warning("Poll of the balance failed, next poll in %s: %s", self._next, error)
             return PokeReturnValue(is_done=False)
-        available = balance.available(workspace_id)
         self.log.info("Waiting for %s; available: %s.", _credits(self.minimum), _credits(available))
         if available is None or available < self.minimum:
             return PokeReturnValue(is_done=False)
@@ -468,12 +461,12 @@ class HedraCreditsSensor(HedraSensor):
             self._defer(end_time)
         return self._result(context, available)
 
-    def _result(self, context: Context, available: int) -> dict[str, Any]:
+    def _result(self, context: Context, available: Decimal | int) -> dict[str, Any]:
         result = {"available": available, "minimum": self.minimum, "workspace_id": self._workspace}
         return outputs(context, result)
 
 
-def _credits(number: int | None) -> str:
+def _credits(number: Decimal | int | None) -> str:
     if number is None:
         return "an unknown number of credits"
     return "1 credit" if number == 1 else f"{number} credits"

@@ -16,11 +16,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from hedra_provider.connection import open_async_client, read_connection
 from hedra_provider.events import EVENT_VERSION, failed, generation_facts
 from hedra_provider.poller import wait_for_generation
+from hedra_provider.service import service_of
 
 if TYPE_CHECKING:
-    from hedra_provider.api.calls import Call
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.connection_fields import HedraSettings
     from hedra_provider.polling.rate_limit import RetrySlots
+    from hedra_provider.records import Generation
+    from hedra_provider.service.protocol import Call
 
 T = TypeVar("T")
 
@@ -187,10 +189,11 @@ class HedraCreditsTrigger(BaseTrigger):
         """Wait, and fire the one event."""
         from hedra_provider.polling.blocking import wait_for_credits
 
-        def wait() -> Call[int]:
+        def wait(settings: HedraSettings) -> Call[int]:
+            hedra = service_of(settings)
             return wait_for_credits(
                 self.minimum,
-                self.workspace_id,
+                lambda: hedra.balance(self.workspace_id),
                 deadline=self.end_time,
                 poll_interval=self.poll_interval,
                 log=self.log.info,
@@ -301,7 +304,7 @@ def _retry_slots(hedra_conn_id: str) -> RetrySlots:
     return slots.setdefault(hedra_conn_id, RetrySlots())
 
 
-async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]) -> T:
+async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[HedraSettings], Call[T]]) -> T:
     """Wait with one client. If Hedra rejects its key, read the connection again, once: keys are rotated."""
     from hedra_provider.api.errors import HedraAuthenticationError
 
@@ -310,7 +313,7 @@ async def _with_client(trigger: HedraCreditsTrigger, wait: Callable[[], Call[T]]
         settings = await read_connection(trigger.hedra_conn_id, again=key_was_read_again)
         try:
             async with await open_async_client(settings) as client:
-                return await client.run(wait())
+                return await client.run(wait(settings))
         except HedraAuthenticationError:
             if key_was_read_again:
                 raise

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
+    from hedra_provider.service.protocol import Hedra
 
 XCOM_ID = "generation_id"
 """Pushed before the submit, so that a paid generation can be found whatever happens next."""
@@ -92,14 +93,12 @@ def generation_result(
 
     failure = generation_error(generation.id, generation.error, generation.error_message)
     failed = generation.is_failed
-    asset = row.asset if row and row.asset else generation.asset
-    media = asset.asset if asset else None
     cost = row.credit_cost if row else generation.credit_cost
     return {
         # PostgreSQL stores no XCom with a NUL: the task would fail after it has paid.
         "name": name.replace("\0", "") if isinstance(name, str) else name,
         "generation_id": generation.id,
-        "asset_id": generation.asset_id or (asset.id if asset else None),
+        "asset_id": generation.asset_id or (row.asset_id if row else None),
         "type": generation.type,
         "status": generation.status,
         "error_code": (failure.reason_code or failure.code) if failed else None,
@@ -107,9 +106,9 @@ def generation_result(
         "credit_cost": cost,
         "credits_paid": cost if paid_here else 0,
         "adopted": adopted,
-        "duration_ms": media.duration_ms if media else None,
-        "width": media.width if media else None,
-        "height": media.height if media else None,
+        "duration_ms": _first("duration_ms", row, generation),
+        "width": _first("width", row, generation),
+        "height": _first("height", row, generation),
         "uri": uri,
         "bytes": size,
         # The worker that has the file, if it is stored on a worker's own disk. Set by the caller.
@@ -119,21 +118,28 @@ def generation_result(
     }
 
 
-def read_rows(client: HedraClient, generation_ids: Sequence[str], log: Any) -> dict[str, Generation]:
+def _first(name: str, *generations: Generation | None) -> Any:
+    """Return a field of the first of these answers that has it."""
+    found = (getattr(one, name) for one in generations if one is not None)
+    return next((value for value in found if value is not None), None)
+
+
+def read_rows(
+    client: HedraClient, hedra: Hedra, generation_ids: Sequence[str], log: Any
+) -> dict[str, Generation]:
     """
     Read cost, length and size of generations. An error is logged, not raised: the task has paid already.
 
     :param client: The client.
+    :param hedra: The service of its connection.
     :param generation_ids: The ids of the generations.
     :param log: Receives a warning if the rows could not be read.
-    :return: The rows of ``GET /generations`` by id; empty if they could not be read.
+    :return: The generations by id; empty if they could not be read.
     """
-    from hedra_provider.api import calls
     from hedra_provider.api.errors import HedraError
 
     try:
-        rows = client.run(calls.list_generations(generation_ids))
+        return client.run(hedra.results(generation_ids))
     except HedraError as error:
         log.warning("The cost of generation %s could not be read: %s", ", ".join(generation_ids), error)
         return {}
-    return {row.id: row for row in rows}

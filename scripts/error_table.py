@@ -15,8 +15,9 @@ TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference" / "errors.md
 HEAD = """# Which failures are retried, and what to do
 
 Made from `hedra_provider/api/errors.py` by `python -m scripts.error_table`. The most specific fact decides:
-the reason code, else the code, else the HTTP status; never the text. *Retried* means: left to the task's
-`retries`. What is not retried fails the task at once and uses up none.
+the reason code, else the code, else the HTTP status; never the text. An answer of v3 states itself whether a
+retry can succeed: this decides where neither the reason code nor the code is known. *Retried* means: left to
+the task's `retries`. What is not retried fails the task at once and uses up none.
 
 A failed task's log has one line: the reason, then what to do, then in brackets the kind of error and the
 ids. In a task, *Temporary: try again later* reads "Airflow tries again in 30 s (try 2 of 4)", or what to do
@@ -45,6 +46,14 @@ def text() -> str:
         (name, errors.is_retryable(None, None, status), errors.remedy_for(None, None, status))
         for name, status in {**{str(one): one for one in STATUSES}, **OTHER_STATUSES}.items()
     ]
+    of_v3 = [
+        (
+            f"`{fact}`" if isinstance(fact, str) else str(fact),
+            errors.is_retryable(*((None, fact, None) if isinstance(fact, str) else (None, None, fact))),
+            remedy,
+        )
+        for fact, remedy in errors.V3_REMEDIES.items()
+    ]
     kinds = [
         (f"`{kind.__name__}`", kind.default_retryable, (kind.__doc__ or "").strip().splitlines()[0])
         for kind in (
@@ -61,6 +70,7 @@ def text() -> str:
         + table("Reason codes", reasons)
         + table("Codes", codes)
         + table("HTTP statuses", statuses)
+        + table("Codes and statuses of v3 with a remedy of their own", of_v3)
         + table("Without an answer of the API", kinds).replace("what you do", "what it is")
     )
 

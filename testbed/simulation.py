@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from hedra_provider.api.errors import HedraError, HedraRateLimitError
-from hedra_provider.api.responses import Asset, Generation
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PAGE_ROWS, Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Subscription, Update
+from hedra_provider.records import Generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hedra_provider.polling.base_planner import BasePlanner
 
 IN_FLIGHT = 4
 EPOCH = 1_800_000_000.0
@@ -73,11 +75,14 @@ class World:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed).random
-        self.planner = Planner(self.chance)
+        self.planner: BasePlanner = self._make_planner()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._in_flight = 0
         self._tokens, self._tokens_at = self.rate or 0.0, 0.0
+
+    def _make_planner(self) -> BasePlanner:
+        return Planner(self.chance)
 
     def at(self, time: float, do: Callable[[], None]) -> None:
         """Call a function at a time."""
@@ -175,7 +180,7 @@ class World:
             status=made.status if done else "processing",
             eta_sec=left * (0.9 + 0.2 * self.chance()) if self.eta and not done else None,
             created_at=datetime.fromtimestamp(EPOCH + made.begins, UTC).isoformat(),
-            asset=Asset(id=f"asset-{id_}") if done else None,
+            asset_id=f"asset-{id_}" if done else None,
         )
 
     def delays(self) -> list[float]:

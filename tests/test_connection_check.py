@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -103,9 +104,9 @@ def test_an_unknown_workspace(press: Press):
 
 STATUSES = {
     400: ('Check "Base URL" and "Port"',),
-    401: ('Hedra does not accept the key (401). Put another v2 API key into "API key (v2)"',),
+    401: ('Hedra does not accept the key (401). Put another v2 API key into "API key"',),
     402: ("asks for credits (402). Add credits", '"Workspace ID"'),
-    403: ("(403). Check that the plan of the account has API access", '"API key (v2)"'),
+    403: ("(403). Check that the plan of the account has API access", '"API key"'),
     404: ("has no Hedra API at /web-app/public (404)", 'Correct "Base URL"'),
     407: ("asks for a user and a password (407)",),
     429: ("too many requests just now (429)", "Wait a minute, then test again"),
@@ -147,15 +148,15 @@ def test_a_wrong_path(hedra_sandbox: Sandbox, press: Press):
 def test_a_wrong_key(press: Press):
     works, message = press(password="wrong")
     assert not works
-    assert '"API key (v2)"' in message
+    assert '"API key"' in message
     assert '"Base URL" leads to 127.0.0.1:' in message
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"password": ""}, '"API key (v2)" is empty'),
-        ({"password": "id:secret"}, "seems to hold a v3 key"),
+        ({"password": ""}, '"API key" is empty'),
+        ({"password": "id:secret"}, '"Base URL" has the path of Hedra\'s v2 API, /web-app/public'),
         ({"extra": {"timeout": "soon"}}, "\"Timeout (seconds)\" is 'soon'"),
         ({"host": "http://127.0.0.1:1"}, 'Nothing listens at 127.0.0.1:1. Correct "Base URL" and "Port".'),
         ({"host": "http://hedra.invalid"}, "The name of hedra.invalid:80 can't be resolved"),
@@ -285,3 +286,133 @@ def redirecting_port() -> Iterator[int]:
     yield from raw_server(
         b"HTTP/1.1 301 Moved\r\nLocation: https://elsewhere.invalid/\r\nContent-Length: 0\r\n\r\n"
     )
+
+
+V3_KEY = "key-id-4711:the-secret-4711"
+V3_BALANCE = b'{"balance": 12.34, "spent": null, "currency": "USD"}'
+
+
+def v3_error(code: str, **about: Any) -> dict[str, Any]:
+    return {"error": {"code": code, "message": "Said no.", "retryable": False, **about}, "trace_id": "t"}
+
+
+class V3(ThreadingHTTPServer):
+    """A server that answers to ``GET /v3/balance`` with one status and body, and notes what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _V3Request)
+        self.status, self.body = 200, V3_BALANCE
+        self.seen: list[tuple[str, str | None, str | None]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def answer(self, status: int, body: Any) -> None:
+        self.status, self.body = status, json.dumps(body).encode()
+
+
+class _V3Request(BaseHTTPRequestHandler):
+    server: V3
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.path, self.headers["Authorization"], self.headers["X-API-Key"]))
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(self.server.body)))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    def log_message(self, *about: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def v3() -> Iterator[V3]:
+    with V3() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def press_v3(press: Press, v3: V3, **changes: Any) -> tuple[bool, str]:
+    works, message = press(**{"password": V3_KEY, "host": v3.url, "extra": {}} | changes)
+    assert not [part for part in V3_KEY.split(":") if part in message]
+    return works, message
+
+
+def test_a_v3_key_shows_the_balance_in_usd(press: Press, v3: V3):
+    assert press_v3(press, v3) == (True, "Connected; 12.34 USD available.")
+    assert v3.seen == [("/v3/balance", f"Key {V3_KEY}", None)]
+
+
+def test_an_empty_wallet_of_v3_says_where_money_is_missing(press: Press, v3: V3):
+    v3.answer(200, {"balance": 0, "currency": "USD"})
+    works, message = press_v3(press, v3)
+    assert works
+    assert message.startswith("Connected; 0.00 USD available. A workspace starts with 0.00 USD")
+    assert "its API wallet is separate from Studio. Add funds in Hedra's console" in message
+
+
+V3_STATUSES = {
+    401: ("does not accept the key (401). Put another v3 API key", "v3 keys come from Hedra's console"),
+    402: ("asks for money (402). A workspace starts with 0.00 USD", "separate from Studio. Add funds "),
+    403: ("denies access (403). Check in Hedra's console that the key is active and has the scopes",),
+    404: ("has no Hedra API at /v3 (404)", "Hedra's own is https://api.hedra.com/v3."),
+    429: ("too many requests just now (429)", "Wait a minute, then test again"),
+    500: ("is reached, but fails (500); so the key was not checked",),
+}
+
+
+@pytest.mark.parametrize("status", V3_STATUSES)
+def test_an_error_of_v3_is_explained(press: Press, v3: V3, status: int):
+    v3.answer(status, v3_error("SAID_NO"))
+    works, message = press_v3(press, v3)
+    assert not works
+    for words in V3_STATUSES[status]:
+        assert words in message
+    assert "v2" not in message
+    # Nobody waits a minute for the button.
+    assert len(v3.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://www.hedra.com/develop/billing?add_funds=true", "at https://www.hedra.com/develop/billing"),
+        ("javascript:alert(1)", "in Hedra's console."),
+    ],
+)
+def test_missing_money_names_the_page_where_hedra_takes_it(press: Press, v3: V3, url: str, shown: str):
+    v3.answer(402, v3_error("INSUFFICIENT_BALANCE", billing={"balance": 0, "funding_url": url}))
+    works, message = press_v3(press, v3)
+    assert not works
+    assert f"Add funds {shown}" in message
+    assert "javascript" not in message
+
+
+def test_a_named_version_that_contradicts_the_key_is_a_reason_of_a_rejection(press: Press, v3: V3):
+    v3.answer(403, {"detail": "This account moved to the new API."})
+    works, message = press_v3(press, v3, extra={"api_version": 2})
+    assert not works
+    assert '"API key" has the form of a v3 key, but "API version" is 2' in message
+    assert 'If Hedra rejects the key, clear "API version".' in message
+    v3.answer(401, v3_error("UNAUTHENTICATED"))
+    works, message = press_v3(press, v3, password="sk_hedra_0123456789", extra={"api_version": 3})
+    assert not works
+    assert '"API key" has the form of a v2 key, but "API version" is 3' in message
+    assert [path for path, *_ in v3.seen] == ["/web-app/public/billing/credits", "/v3/balance"]
+
+
+def test_a_v2_account_that_moved_needs_a_v3_key(press: Press, v3: V3):
+    v3.answer(403, {"detail": "This account moved to the new API."})
+    works, message = press_v3(press, v3, password="sk_hedra_0123456789")
+    assert not works
+    assert 'If the account moved to Hedra\'s v3 API, put a v3 key into "API key"' in message
+
+
+def test_a_workspace_of_a_v3_key_is_named_before_anything_is_sent(press: Press, v3: V3):
+    works, message = press_v3(press, v3, extra={"workspace_id": "team"})
+    assert not works
+    assert "but a v3 key belongs to one workspace" in message
+    assert v3.seen == []

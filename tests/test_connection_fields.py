@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hedra_provider.api import calls
-from hedra_provider.api.client import AsyncHedraClient, HedraClient
+from hedra_provider.api.client import HedraClient
 from hedra_provider.api.errors import HedraConfigurationError, HedraTransportError
 from hedra_provider.api.sized_file import SizedFile
+from hedra_provider.connection import open_async_client
 from hedra_provider.hooks import HedraHook
 from tests.fronts import (
     HOST,
@@ -49,18 +50,17 @@ def credits(hedra_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, request: py
     def ask(host: str, **extra: Any) -> int:
         fields = {"host": f"{host}/web-app/public", "password": hedra_sandbox.api_key, "extra": extra}
         monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps({"conn_type": "hedra"} | fields))
+        settings = HedraHook().settings
         if request.param == "sync":
-            with HedraHook().get_conn() as client:
+            with HedraClient(**settings.client_options(), sleep=lambda seconds: None) as client:
                 return client.run(calls.get_credits()).remaining
 
         async def go() -> int:
-            async with await HedraHook().get_async_conn() as client:
+            async with await open_async_client(settings, sleep=without_pause) as client:
                 return (await client.run(calls.get_credits())).remaining
 
         return asyncio.run(go())
 
-    monkeypatch.setitem(HedraClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)
-    monkeypatch.setitem(AsyncHedraClient.__init__.__kwdefaults__, "sleep", without_pause)
     return ask
 
 

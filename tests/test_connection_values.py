@@ -95,15 +95,19 @@ def test_host_port_and_schema_are_the_base_url(fields: dict[str, Any], base_url:
         ({"host": "https://x", "schema": "http"}, '"Schema" is http, but "Base URL" begins with https'),
         ({"login": "me"}, '"Login" is not empty'),
         ({"login": "key", "password": None}, '"Login" is not empty.*goes whole into "API key'),
-        ({"password": None}, '"API key .v2." is empty'),
-        ({"password": " \n"}, '"API key .v2." is empty'),
-        ({"password": "id:secret"}, '"API key .v2." seems to hold a v3 key'),
-        ({"password": "Bearer abc"}, '"API key .v2." begins with a word of an HTTP header'),
-        ({"password": "X-API-Key: abc"}, '"API key .v2." begins with a word of an HTTP header'),
-        ({"password": "'abc'"}, '"API key .v2." holds quotation marks'),
-        ({"password": "ab\nc"}, '"API key .v2." holds white space'),
-        ({"password": "ab c"}, '"API key .v2." holds white space'),
-        ({"password": "abc\u200b"}, '"API key .v2." holds .*characters that no key has'),
+        ({"password": None}, '"API key" is empty'),
+        ({"password": " \n"}, '"API key" is empty'),
+        *[
+            ({"password": key}, '"API key" has a colon, as a v3 key, but is not <id>:<secret>')
+            for key in ("id:", ":p4ss", "id:p4ss:more", ":")
+        ],
+        ({"password": "Key id:p4ss"}, '"API key" begins with a word of an HTTP header'),
+        ({"password": "Bearer abc"}, '"API key" begins with a word of an HTTP header'),
+        ({"password": "X-API-Key: abc"}, '"API key" begins with a word of an HTTP header'),
+        ({"password": "'abc'"}, '"API key" holds quotation marks'),
+        ({"password": "ab\nc"}, '"API key" holds white space'),
+        ({"password": "ab c"}, '"API key" holds white space'),
+        ({"password": "abc\u200b"}, '"API key" holds .*characters that no key has'),
     ],
 )
 def test_a_standard_field_that_can_not_work_is_named(fields: dict[str, Any], says: str):
@@ -166,7 +170,7 @@ def test_a_workspace_is_a_text_or_a_whole_number(value: Any, read: str | None):
         ({"Workspace-ID": "team"}, 'Was "workspace_id" meant'),
         (
             {"owner": "me"},
-            "holds the unknown name 'owner'. Correct or remove it; the names are workspace_id, ",
+            "holds the unknown name 'owner'. Correct or remove it; the names are api_version, ",
         ),
         ({"workspace_id": {"id": "team"}}, '"Workspace ID" is {'),
         ({"workspace_id": ["team"]}, '"Workspace ID" is ['),
@@ -270,7 +274,7 @@ def define(patch: pytest.MonkeyPatch, sandbox: Sandbox, **changes: Any) -> None:
         ({"extra": {"timeout": "abc"}}, "\"Timeout (seconds)\" is 'abc'"),
         ({"extra": {"proxy": "socks5://p"}}, '"Proxy" is a SOCKS proxy'),
         ({"schema": "ftp"}, "\"Schema\" is 'ftp'"),
-        ({"password": ""}, '"API key (v2)" is empty'),
+        ({"password": ""}, '"API key" is empty'),
     ],
 )
 def test_a_field_is_rejected_before_anything_is_sent(

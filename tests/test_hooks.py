@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hedra_provider.api import calls
+from hedra_provider.api import by_version, calls
 from hedra_provider.api.errors import HedraNotFoundError, HedraValueError
 from hedra_provider.api.methods import AsyncMethods, SyncMethods
 from hedra_provider.hooks import HedraHook
@@ -59,9 +59,12 @@ def test_the_key_reaches_no_log(hedra_sandbox: Sandbox, caplog: pytest.LogCaptur
 
 
 def test_the_form_shows_what_is_read():
-    assert set(CONNECTION_FIELDS) == {"workspace_id", "id_namespace", "timeout", "verify", "proxy"}
+    assert set(CONNECTION_FIELDS) == {
+        *("api_version", "workspace_id", "id_namespace", "timeout", "verify", "proxy"),
+        *("state_path", "requests_per_minute", "idempotency", "prices", "speech_model"),
+    }
     behaviour = HedraHook.get_ui_field_behaviour()
-    assert behaviour["relabeling"] == {"password": "API key (v2)", "host": "Base URL"}
+    assert behaviour["relabeling"] == {"password": "API key", "host": "Base URL"}
 
 
 @pytest.mark.hedra_sandbox(workspaces={"team": 70})
@@ -184,4 +187,5 @@ async def test_both_clients_have_the_same_methods(hedra_sandbox: Sandbox):
             assert await other.list_generations([paid.id]) == client.list_generations([paid.id])
     methods = [name for name in vars(SyncMethods) if not name.startswith("_")]
     assert methods == [name for name in vars(AsyncMethods) if not name.startswith("_")]
-    assert {name for name in methods if name != "run"} <= set(vars(HedraHook))
+    of_v3 = {name for name, (version, _) in by_version.INSTEAD.items() if version == 3}
+    assert {name for name in methods if name != "run"} - of_v3 <= set(vars(HedraHook))

@@ -128,12 +128,10 @@ def test_the_connection_page_names_every_field():
 
 def test_the_page_of_xcoms_names_every_key():
     from hedra_provider import xcom
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
     text = (DOCS / "reference" / "xcom.md").read_text()
-    generation = Generation.model_validate(
-        {"id": "8a5a0a7c-0a5c-4d0e-9f5e-0d6d1f3c2b1a", "status": "complete"}
-    )
+    generation = Generation(id="8a5a0a7c-0a5c-4d0e-9f5e-0d6d1f3c2b1a", status="complete")
     keys = [*xcom.generation_result(generation, hedra_conn_id="hedra_default")]
     keys += [value for name, value in vars(xcom).items() if name.startswith("XCOM_")]
     assert [key for key in keys if f"`{key}`" not in text] == []

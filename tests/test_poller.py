@@ -18,7 +18,7 @@ from hedra_provider.triggers import HedraGenerationTrigger
 from tests.polling.over_http import STATUS, TASK, MovedClock, all_of, polls, submit, tasks, until, wait
 
 if TYPE_CHECKING:
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
     from hedra_provider.testing import Sandbox
 
 

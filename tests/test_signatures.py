@@ -22,7 +22,8 @@ BY_CONFIGURATION = {"deferrable": "Airflow's ``[operators] default_deferrable``"
 
 def own_parameters(kind: type) -> dict[str, inspect.Parameter]:
     """Return what the class itself shows."""
-    shown = inspect.signature(vars(kind)["__init__"]).parameters
+    # A base may have no parameters of its own.
+    shown = inspect.signature(vars(kind)["__init__"]).parameters if "__init__" in vars(kind) else {}
     return {name: one for name, one in shown.items() if name != "self" and one.kind is not one.VAR_KEYWORD}
 
 

@@ -91,7 +91,7 @@ def test_a_connection_that_cannot_work_reaches_the_task(monkeypatch: pytest.Monk
     monkeypatch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps({"conn_type": "hedra"}))
     event = fire(trigger("an-id"))
     assert event["outcome"] == "failed"
-    assert '"API key (v2)" is empty' in event["failure"]["message"]
+    assert '"API key" is empty' in event["failure"]["message"]
     assert event["failure"]["retryable"] is False
 
 

@@ -15,32 +15,31 @@ import httpx
 import tenacity
 
 from hedra_provider import __version__
-from hedra_provider.api.calls import NO_ANSWER, Ask, Call, Pause, Step
-from hedra_provider.api.error_bodies import retry_after_seconds
+from hedra_provider.api.answer import ENCODINGS, PartialAnswer
+from hedra_provider.api.exchange import NO_ANSWER, Ask, Call, Pause, Step
+from hedra_provider.api.keys import key_headers, version_of_key
 from hedra_provider.api.methods import AsyncMethods, SyncMethods
 from hedra_provider.api.network import readable_environment, require_usable, ssl_context
+from hedra_provider.api.rate_limit import RateLimit, read_rate_limit
 from hedra_provider.api.redaction import HiddenText, hide_key
+from hedra_provider.api.repeating import retry_policy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from hedra_provider.records import ApiVersion
+
 T = TypeVar("T")
 
-DEFAULT_BASE_URL = "https://api.hedra.com/web-app/public"
+BASE_URLS: dict[ApiVersion, str] = {
+    2: "https://api.hedra.com/web-app/public",
+    3: "https://api.hedra.com/v3",
+}
+DEFAULT_BASE_URL = BASE_URLS[2]
 USER_AGENT = f"airflow-provider-hedra/{__version__} python-httpx/{httpx.__version__}"
 DEFAULT_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 """Seconds: 10 to connect; 60 each for a read, a write, and a free connection of the pool."""
-
-MAX_ANSWER_BYTES = 32 * 1024**2
-MAX_ANSWER_SECONDS = 120.0
-"""From the first byte of an answer to its last. A read timeout does not limit this: each byte restarts it."""
-
-MAX_ATTEMPTS = 5
-MAX_RETRY_SECONDS = 60.0
-_ENCODINGS = ("gzip", "deflate")
-_REPEATABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_BACKOFF = tenacity.wait_random_exponential(multiplier=0.5, max=20.0)
 
 
 class _Settings:
@@ -50,7 +49,8 @@ class _Settings:
         self,
         api_key: str,
         *,
-        base_url: str = DEFAULT_BASE_URL,
+        api_version: ApiVersion | None = None,
+        base_url: str | None = None,
         timeout: float | httpx.Timeout | None = None,
         verify: bool | str = True,
         proxy: str | None = None,
@@ -58,11 +58,16 @@ class _Settings:
         limits: httpx.Limits | None = None,
         repeat: bool = True,
     ) -> None:
+        self.api_version: ApiVersion = api_version or version_of_key(api_key)
+        base_url = BASE_URLS[self.api_version] if base_url is None else base_url
         require_usable(base_url, proxy)
+        self.rate_limit: RateLimit | None = None
+        """The rate limit of the last answer that stated one; None before it."""
         self._repeat = repeat
         # httpx reads its proxies from the environment if neither of these is given.
         self._reads_environment = proxy is None and transport is None
-        self._key_header = {"X-API-Key": HiddenText(api_key)}
+        self._key = HiddenText(api_key)
+        self._key_header = key_headers(api_key, self.api_version)
         self.base_url = base_url.rstrip("/")
         self._options: dict[str, Any] = {
             "base_url": self.base_url,
@@ -70,7 +75,7 @@ class _Settings:
             "verify": ssl_context(verify),
             "proxy": proxy,
             "transport": transport,
-            "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(_ENCODINGS)},
+            "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": ", ".join(ENCODINGS)},
             **({} if limits is None else {"limits": limits}),
             # Following a redirect would send the key to another host: it is reported instead.
             "follow_redirects": False,
@@ -79,9 +84,14 @@ class _Settings:
     def _repeats(self, ask: Ask) -> bool:
         return self._repeat and ask.repeatable
 
+    def _note(self, ask: Ask, response: httpx.Response) -> None:
+        # A storage has limits of its own.
+        if "://" not in ask.url:
+            self.rate_limit = read_rate_limit(response) or self.rate_limit
+
     def _without_key(self, error: Exception) -> Exception:
         """Return the error without the key: httpx's error about an invalid header quotes it."""
-        hidden = hide_key(str(error), self._key_header["X-API-Key"])
+        hidden = hide_key(str(error), self._key)
         if hidden == str(error):
             return error
         # Other classes, such as UnicodeError's, can't be built from one text.
@@ -96,6 +106,10 @@ class _Settings:
             options["params"] = {name: value for name, value in ask.params.items() if value}
         if ask.json is not None:
             options["json"] = ask.json
+        if ask.content is not None:
+            options["content"] = ask.content
+            options["headers"]["Content-Type"] = "application/json"
+        options["headers"] |= ask.headers or {}
         if ask.timeout is not None:
             usual = http.timeout
             options["timeout"] = httpx.Timeout(
@@ -117,10 +131,13 @@ class _Settings:
 
 class HedraClient(_Settings, SyncMethods):
     """
-    Drive calls of :mod:`hedra_provider.api.calls` over one pool of connections. A context manager.
+    Drive calls of :mod:`hedra_provider.api.calls` (v2) or :mod:`hedra_provider.api.v3.calls` over one pool of
+    connections. A context manager.
 
-    :param api_key: A v2 API key.
-    :param base_url: The URL of the API; Hedra's by default.
+    :param api_key: An API key.
+    :param api_version: 2 or 3, the version of Hedra's API; by default that of the key: 3 for a key with a
+        colon, else 2.
+    :param base_url: The URL of the API; by default Hedra's for that version.
     :param timeout: One number of seconds for connect, read, write and pool, or an ``httpx.Timeout``. By
         default 10 s to connect and 60 s for the others.
     :param verify: True checks TLS certificates (default), False does not; a text is the path of a CA bundle.
@@ -138,7 +155,7 @@ class HedraClient(_Settings, SyncMethods):
         with readable_environment() if self._reads_environment else contextlib.nullcontext():
             self.http = httpx.Client(**self._options)
         self._sleep = sleep
-        self._retrying = tenacity.Retrying(sleep=sleep, **_RETRY_POLICY)
+        self._retrying = tenacity.Retrying(sleep=sleep, **retry_policy(self.api_version))
 
     def run(self, call: Call[T]) -> T:
         """
@@ -168,7 +185,8 @@ class HedraClient(_Settings, SyncMethods):
 
     def _send(self, ask: Ask) -> httpx.Response:
         with contextlib.closing(self.http.send(self._request(self.http, ask), stream=True)) as response:
-            answer = _Answer(response)
+            self._note(ask, response)
+            answer = PartialAnswer(response)
             for part in response.iter_bytes():
                 answer.add(part)
         return answer.whole()
@@ -196,10 +214,10 @@ class AsyncHedraClient(_Settings, AsyncMethods):
 
     It sends no files: reading one would block the event loop.
 
-    :param api_key: A v2 API key.
+    :param api_key: An API key.
     :param sleep: Sleeps for a number of seconds; ``asyncio.sleep`` by default.
-    :param settings: ``base_url``, ``timeout``, ``verify``, ``proxy``, ``transport``, ``limits`` and
-        ``repeat``, as for :class:`HedraClient`.
+    :param settings: ``api_version``, ``base_url``, ``timeout``, ``verify``, ``proxy``, ``transport``,
+        ``limits`` and ``repeat``, as for :class:`HedraClient`.
     :raises HedraConfigurationError: If an argument or a proxy variable can't be used.
     """
 
@@ -210,7 +228,7 @@ class AsyncHedraClient(_Settings, AsyncMethods):
         with readable_environment() if self._reads_environment else contextlib.nullcontext():
             self.http = httpx.AsyncClient(**self._options)
         self._sleep = sleep
-        self._retrying = tenacity.AsyncRetrying(sleep=sleep, **_RETRY_POLICY)
+        self._retrying = tenacity.AsyncRetrying(sleep=sleep, **retry_policy(self.api_version))
 
     async def run(self, call: Call[T]) -> T:
         """
@@ -243,7 +261,8 @@ class AsyncHedraClient(_Settings, AsyncMethods):
     async def _send(self, ask: Ask) -> httpx.Response:
         response = await self.http.send(self._request(self.http, ask), stream=True)
         async with contextlib.aclosing(response):
-            answer = _Answer(response)
+            self._note(ask, response)
+            answer = PartialAnswer(response)
             async for part in response.aiter_bytes():
                 answer.add(part)
         return answer.whole()
@@ -259,74 +278,3 @@ class AsyncHedraClient(_Settings, AsyncMethods):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-class _Answer:
-    """An answer while it is read. Its size and its duration are limited."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        if encoding not in ("", "identity", *_ENCODINGS):
-            # httpx would decode others, or several, and could make a gigabyte of the first chunk.
-            raise httpx.DecodingError("its encoding was not asked for", request=response.request)
-        self._response = response
-        self._content = bytearray()
-        self._began = time.monotonic()
-
-    def add(self, part: bytes) -> None:
-        """
-        Add a chunk.
-
-        :raises httpx.DecodingError: If the answer is too large.
-        :raises httpx.ReadTimeout: If it takes too long.
-        """
-        self._content += part
-        if len(self._content) > MAX_ANSWER_BYTES:
-            message = f"it is larger than {MAX_ANSWER_BYTES} bytes"
-            raise httpx.DecodingError(message, request=self._response.request)
-        if time.monotonic() - self._began > MAX_ANSWER_SECONDS:
-            message = f"the answer was not whole after {MAX_ANSWER_SECONDS:.0f} s"
-            raise httpx.ReadTimeout(message, request=self._response.request)
-
-    def whole(self) -> httpx.Response:
-        """Return the answer with its decoded content."""
-        wire_headers = (b"content-encoding", b"content-length", b"transfer-encoding")
-        headers = [(k, v) for k, v in self._response.headers.raw if k.lower() not in wire_headers]
-        return httpx.Response(
-            self._response.status_code,
-            headers=headers,
-            content=bytes(self._content),
-            request=self._response.request,
-        )
-
-
-def _retry_after(state: tenacity.RetryCallState) -> float | None:
-    outcome = state.outcome
-    if outcome is None or outcome.failed:
-        return None
-    return retry_after_seconds(outcome.result())
-
-
-def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds of Retry-After plus a random back-off, so that clients do not repeat together."""
-    return (_retry_after(state) or 0.0) + _BACKOFF(state)
-
-
-def _stop(state: tenacity.RetryCallState) -> bool:
-    """Return whether to give up: after 5 attempts, or if the next one would begin after 60 s."""
-    waited = max(state.idle_for, state.seconds_since_start or 0.0) + (_retry_after(state) or 0.0)
-    return state.attempt_number >= MAX_ATTEMPTS or waited > MAX_RETRY_SECONDS
-
-
-def _last_answer(state: tenacity.RetryCallState) -> Any:
-    """Return the answer of the last attempt, or raise its exception."""
-    return state.outcome.result() if state.outcome else None
-
-
-_RETRY_POLICY: dict[str, Any] = {
-    "retry": tenacity.retry_if_exception_type(httpx.TransportError)
-    | tenacity.retry_if_result(lambda response: response.status_code in _REPEATABLE_STATUSES),
-    "wait": _wait,
-    "stop": _stop,
-    "retry_error_callback": _last_answer,
-}

@@ -6,13 +6,15 @@ Hedra's error bodies have several shapes. All that are read here were seen from 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import (
+    OTHER_VERSION_REMEDY,
+    RETRYABLE_REASONS,
     HedraAPIError,
     HedraAuthenticationError,
     HedraBadRequestError,
@@ -26,13 +28,17 @@ from hedra_provider.api.errors import (
     is_retryable,
     remedy_for,
 )
+from hedra_provider.api.keys import key_in, version_of_address, version_of_key
+from hedra_provider.api.rate_limit import retry_after_seconds, seconds_until_reset
 from hedra_provider.api.redaction import clean, clean_code
+from hedra_provider.records import version_of_id
 
 if TYPE_CHECKING:
     import httpx
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
+_BILLING_FIELDS = ("balance", "required", "currency", "funding_url", "reason")
 _CLASS_OF_STATUS: dict[int, type[HedraAPIError]] = {
     401: HedraAuthenticationError,
     402: HedraInsufficientCreditsError,
@@ -52,9 +58,27 @@ class ErrorFacts:
     code: str | None = None
     reason_code: str | None = None
     param: str | None = None
-    violations: tuple[dict[str, str], ...] = field(default=())
+    violations: tuple[dict[str, Any], ...] = field(default=())
     credits_needed: int | None = None
     credits_available: int | None = None
+    retryable: bool | None = None
+    retry_after: float | None = None
+    replaced_by: str | None = None
+    billing: dict[str, Any] | None = None
+    trace_id: str | None = None
+
+    def remedy(self, status: int | None, version: int) -> str | None:
+        """
+        Return what the reader can do.
+
+        :param status: The HTTP status; None without one.
+        :param version: The version of Hedra's API.
+        """
+        if self.replaced_by:
+            return f"Use model {self.replaced_by}: it replaces the retired one."
+        usual = remedy_for(self.reason_code, self.code, status, version)
+        place = (self.billing or {}).get("funding_url")
+        return f"Add funds at {place}" if place else usual
 
 
 def read_error_body(body: Any, *, key: str | None = None) -> ErrorFacts:
@@ -62,7 +86,7 @@ def read_error_body(body: Any, *, key: str | None = None) -> ErrorFacts:
     Read an error body.
 
     :param body: The decoded JSON: FastAPI's ``detail`` (list or text), ``messages``, ``error_code`` with
-        credits, ``error`` as an object or a text, or a mixture.
+        credits, ``error`` as an object (v3's envelope, too) or a text, or a mixture.
     :param key: The API key, to be removed from all facts; None by default.
     :return: The facts, cleaned; None for each that the body lacks.
     """
@@ -73,18 +97,23 @@ def read_error_body(body: Any, *, key: str | None = None) -> ErrorFacts:
     detail, error = body.get("detail"), body.get("error")
     layers = [layer for layer in (error, detail, body) if isinstance(layer, Mapping)]
     violations = _violations(detail) + tuple(
-        v for layer in layers for v in _violations(layer.get("violations"))
+        v for layer in layers for name in ("violations", "details") for v in _violations(layer.get(name))
     )
     code = _first(layers, _text, "error_code", "code") or _first(layers[:-1] or layers, _text, "type")
     param = _first(layers, _text, "param") or (violations[0]["field"] if violations else None)
     return ErrorFacts(
         message=clean(_message(body, violations) or "", key=key) or None,
         code=clean_code(code, key=key),
-        reason_code=clean_code(_first(layers, _text, "reason_code"), key=key),
+        reason_code=clean_code(_reason_code(layers, violations), key=key),
         param=clean_code(param, key=key),
-        violations=tuple({name: clean(text, key=key) for name, text in v.items()} for v in violations),
+        violations=tuple(_without_secrets(violation, key) for violation in violations),
         credits_needed=_first(layers, _whole_number, "credits_needed"),
         credits_available=_first(layers, _whole_number, "credits_available"),
+        retryable=_first(layers, _flag, "retryable"),
+        retry_after=_first(layers, _seconds, "retry_after"),
+        replaced_by=clean_code(_first(layers, _text, "replaced_by"), key=key),
+        billing=_first(layers, lambda value: _billing(value, key), "billing"),
+        trace_id=clean_code(_first(layers, _text, "trace_id"), key=key),
     )
 
 
@@ -105,7 +134,14 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
     except (ValueError, RecursionError):
         # As UTF-8, whatever charset is declared: Python has codecs that decode no bytes ("hex", "idna").
         body = response.content.decode("utf-8", "replace")
-    facts = read_error_body(body, key=request.headers.get("X-API-Key"))
+    key = key_in(request.headers)
+    facts = read_error_body(body, key=key)
+    version = 3 if "Authorization" in request.headers else 2
+    after = retry_after_seconds(response)
+    if after is None:
+        after = facts.retry_after
+    if after is None and status == HTTPStatus.TOO_MANY_REQUESTS:
+        after = seconds_until_reset(response)
     kind = _CLASS_OF_STATUS.get(status) or (HedraServerError if status >= 500 else HedraBadRequestError)
     if kind is HedraBadRequestError and facts.code in ("INSUFFICIENT_BALANCE", "MISSING_CREDITS"):
         kind = HedraInsufficientCreditsError
@@ -117,12 +153,15 @@ def error_from_response(response: httpx.Response, *, generation_id: str | None =
         reason_code=facts.reason_code,
         param=facts.param,
         violations=facts.violations,
-        retryable=is_retryable(facts.reason_code, facts.code, status),
-        retry_after=retry_after_seconds(response),
+        retryable=is_retryable(facts.reason_code, facts.code, status, facts.retryable),
+        retry_after=after,
         generation_id=generation_id,
         credits_needed=facts.credits_needed,
         credits_available=facts.credits_available,
-        remedy=remedy_for(facts.reason_code, facts.code, status),
+        replaced_by=facts.replaced_by,
+        billing=facts.billing,
+        trace_id=facts.trace_id or clean_code(response.headers.get("X-Trace-Id"), key=key),
+        remedy=_other_version(request, key, status) or facts.remedy(status, version),
     )
 
 
@@ -144,11 +183,13 @@ def generation_error(generation_id: str, error: Any, error_message: str | None) 
         reason_code=facts.reason_code,
         param=facts.param,
         violations=facts.violations,
-        retryable=is_retryable(facts.reason_code, facts.code, None),
+        retryable=is_retryable(facts.reason_code, facts.code, None, facts.retryable),
         generation_id=generation_id,
         credits_needed=facts.credits_needed,
         credits_available=facts.credits_available,
-        remedy=remedy_for(facts.reason_code, facts.code, None),
+        replaced_by=facts.replaced_by,
+        billing=facts.billing,
+        remedy=facts.remedy(None, version_of_id(generation_id) or 2),
     )
 
 
@@ -167,31 +208,22 @@ def failures_error(generations: Sequence[Generation]) -> HedraGenerationError:
     return error
 
 
-def retry_after_seconds(response: httpx.Response) -> float | None:
-    """
-    Read the Retry-After header: a number of seconds, or a date.
-
-    :param response: The answer.
-    :return: Seconds, at most a day; None without a valid header.
-    """
-    value = response.headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            at = parsedate_to_datetime(value)
-            sent = parsedate_to_datetime(response.headers["Date"])
-            seconds = (at - sent).total_seconds()
-        except (TypeError, ValueError, KeyError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), 86_400.0) if seconds == seconds else None
+def _violation_text(violation: Mapping[str, Any]) -> str:
+    name, message = violation["field"], violation["message"]
+    # Some messages of v3 begin with the field.
+    text = message if not name or message.startswith(name) else f"{name}: {message}"
+    allowed = [one for one in violation.get("allowed", ()) if one not in message]
+    return f"{text} (allowed: {', '.join(allowed)})" if allowed else text
 
 
-def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -> str | None:
+def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, Any]]) -> str | None:
+    fields = "; ".join(map(_violation_text, violations))
     if isinstance(body.get("detail"), list) and violations:
-        return "; ".join(f"{v['field']}: {v['message']}" if v["field"] else v["message"] for v in violations)
+        return fields
+    error = body.get("error")
+    if fields and isinstance(error, Mapping) and isinstance(error.get("details"), list):
+        message = _text(error.get("message")) or ""
+        return fields if not message or message in fields else f"{message.rstrip('.')}: {fields}"
     candidates: list[Any] = [body.get("error"), body.get("detail"), body]
     for candidate in candidates:
         if isinstance(candidate, str) and candidate:
@@ -207,10 +239,10 @@ def _message(body: Mapping[str, Any], violations: Sequence[Mapping[str, str]]) -
     return None
 
 
-def _violations(value: Any) -> tuple[dict[str, str], ...]:
+def _violations(value: Any) -> tuple[dict[str, Any], ...]:
     if not isinstance(value, list):
         return ()
-    found = []
+    found: list[dict[str, Any]] = []
     for item in value[:50]:
         if not isinstance(item, Mapping):
             continue
@@ -219,7 +251,37 @@ def _violations(value: Any) -> tuple[dict[str, str], ...]:
         message = _as_text(item.get("msg")) or _as_text(item.get("message"))
         if message:
             found.append({"field": ".".join(filter(None, map(_as_text, places))), "message": message})
+            if reason := _text(item.get("reason")):
+                found[-1]["reason"] = reason
+            allowed = item.get("allowed")
+            if isinstance(allowed, list) and allowed:
+                found[-1]["allowed"] = list(filter(None, map(_as_text, allowed[:50])))
     return tuple(found)
+
+
+def _reason_code(layers: Sequence[Mapping[str, Any]], violations: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the reason code; on v3 that of a field, if it has a remedy of its own."""
+    reasons = [violation.get("reason") for violation in violations]
+    of_a_field = next((reason for reason in reasons if reason in RETRYABLE_REASONS), None)
+    return _first(layers, _text, "reason_code") or of_a_field
+
+
+def _without_secrets(violation: Mapping[str, Any], key: str | None) -> dict[str, Any]:
+    return {
+        name: clean(value, key=key) if isinstance(value, str) else [clean(one, key=key) for one in value]
+        for name, value in violation.items()
+    }
+
+
+def _billing(value: Any, key: str | None) -> dict[str, Any] | None:
+    """Return what a request lacked, with numbers and clean texts only."""
+    if not isinstance(value, Mapping):
+        return None
+    found = {
+        name: clean(one, key=key) if isinstance(one, str) else _amount(one)
+        for name, one in ((name, value.get(name)) for name in _BILLING_FIELDS)
+    }
+    return {name: one for name, one in found.items() if one is not None} or None
 
 
 def _first(layers: Sequence[Mapping[str, Any]], read: Any, *names: str) -> Any:
@@ -246,11 +308,40 @@ def _whole_number(value: Any) -> int | None:
     return value if is_number and abs(value) < 10**15 else None
 
 
+def _amount(value: Any) -> int | float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and abs(value) < 10**12 else None
+
+
+def _seconds(value: Any) -> float | None:
+    amount = _amount(value)
+    return None if amount is None or not math.isfinite(amount) else min(max(float(amount), 0.0), 86_400.0)
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _is_known(status: int) -> bool:
     return status in HTTPStatus._value2member_map_
 
 
+def _other_version(request: httpx.Request, key: str, status: int) -> str | None:
+    """Return the remedy of a key that is for the other version of Hedra's API; None if it is for this one."""
+    address = version_of_address(request)
+    of_key = version_of_key(key)
+    if not key or of_key == address or status not in (401, 403, 404):
+        return None
+    shape = "with a colon" if of_key == 3 else "without a colon"
+    return OTHER_VERSION_REMEDY.format(key=of_key, shape=shape, address=address)
+
+
 def _shortfall(facts: ErrorFacts) -> str:
+    if facts.billing:
+        currency = facts.billing.get("currency") or "USD"
+        known = [(name, facts.billing[name]) for name in ("balance", "required") if name in facts.billing]
+        amounts = [f"{name}: {amount} {currency}" for name, amount in known]
+        return f" ({', '.join(amounts)})" if amounts else ""
     if facts.credits_needed is None and facts.credits_available is None:
         return ""
     needed = "unknown" if facts.credits_needed is None else facts.credits_needed

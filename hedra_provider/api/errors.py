@@ -8,6 +8,7 @@
       + HedraTransportError        no answer: timeout, reset connection, DNS, TLS
       + HedraProtocolError         an answer that is not what the API documents
       + HedraTransferError         a file did not arrive whole
+      + HedraStateError            what is paid for can't be recorded, read or proved
       + HedraWaitTimeoutError      the generation was still running at the deadline
       + HedraGenerationError       the generation ended in ``error``
       + HedraAPIError              the API answered with an error status
@@ -21,8 +22,9 @@
           + HedraServerError               5xx
 
 An error is retryable if a retry without any change may succeed. Its ``reason_code`` decides, then its
-``code``, then its HTTP status; never its text. Codes and reason codes are those of Hedra's v2 schema
-(ErrorCode, GenerationReasonCode). MISSING_CREDITS is the older name of INSUFFICIENT_BALANCE.
+``code``, then the ``retryable`` of a v3 answer, then the HTTP status; never the text. Codes and reason codes
+are those of Hedra's schemas (v2: ErrorCode, GenerationReasonCode; v3: ErrorCode, and the ``reason`` of a
+field). MISSING_CREDITS is the older name of INSUFFICIENT_BALANCE.
 """
 
 from __future__ import annotations
@@ -33,7 +35,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-RETRYABLE_REASONS = {"MODERATION_OUTPUT_TRANSIENT": True, "MODERATION_LIKENESS": False}
+RETRYABLE_REASONS = {
+    "MODERATION_OUTPUT_TRANSIENT": True,
+    "MODERATION_LIKENESS": False,
+    "expired": True,
+    "external_url_rejected": False,
+}
 RETRYABLE_CODES = {
     "UNKNOWN": True,
     "INVALID_ARGUMENT": False,
@@ -47,6 +54,7 @@ RETRYABLE_CODES = {
     "MISSING_CREDITS": False,
     "MODERATION_FAILED": False,
     "FAILED_PRECONDITION": False,
+    "CANCELLED": False,
     "DEADLINE_EXCEEDED": True,
     "RESOURCE_EXHAUSTED": True,
     "UNAVAILABLE": True,
@@ -61,6 +69,8 @@ _ADD_CREDITS = "Add credits, or check workspace_id: a wrong one bills another po
 _REASON_REMEDIES = {
     "MODERATION_OUTPUT_TRANSIENT": "Moderation rejected this output only; another attempt may succeed.",
     "MODERATION_LIKENESS": "Change the image or video, not the prompt: moderation rejected its likeness.",
+    "expired": "The upload has expired: it lives one hour. The next attempt uploads the file again.",
+    "external_url_rejected": "Upload the file: Hedra takes only the handle of an upload, unchanged.",
 }
 TRY_AGAIN = "Temporary: try again later."
 """The remedy of a temporary error. In a task's message, the time of Airflow's next try replaces it."""
@@ -83,6 +93,7 @@ _CODE_REMEDIES = {
     "MISSING_CREDITS": _ADD_CREDITS,
     "MODERATION_FAILED": "Change the prompt, image or audio that moderation rejected; a retry can't succeed.",
     "FAILED_PRECONDITION": "First do what the message names, e.g. finish an upload.",
+    "CANCELLED": "Find out who cancelled the job; clear the task to submit it again.",
     "DEADLINE_EXCEEDED": TRY_AGAIN,
     "RESOURCE_EXHAUSTED": _SLOW_DOWN,
     "UNAVAILABLE": TRY_AGAIN,
@@ -106,6 +117,29 @@ _STATUS_REMEDIES = {
     503: TRY_AGAIN,
     504: TRY_AGAIN,
 }
+_V3_KEY = "Check the API key (the connection's password): v3 keys come from Hedra's console."
+_V3_SCOPES = "The key may not do this: check its scopes and the plan (API access needs a paid one)."
+_V3_FUNDS = "Add funds to the account that the key bills."
+_V3_GONE = "It is gone: choose another model, or upload the file again."
+V3_REMEDIES: dict[str | int, str] = {
+    "UNAUTHORIZED": _V3_KEY,
+    "PERMISSION_DENIED": _V3_SCOPES,
+    "INSUFFICIENT_BALANCE": _V3_FUNDS,
+    "GONE": _V3_GONE,
+    "NOT_FOUND": "Check the id, and that the owner of the connection's key owns it.",
+    401: _V3_KEY,
+    402: _V3_FUNDS,
+    403: _V3_SCOPES,
+    404: "Check the id, and that the owner of the connection's key owns it.",
+    410: _V3_GONE,
+}
+"""The remedies of v3 where they differ: it has no workspaces in a request, and other keys."""
+
+OTHER_VERSION_REMEDY = (
+    "The key is a v{key} key ({shape}), but the request went to v{address} of Hedra's API. Correct the "
+    "connection's api_version and host, or leave both empty: then the key decides."
+)
+"""Of a rejected key that is for the other version. The client knows both, so this is certain."""
 
 REJECTED_CERTIFICATE_REMEDY = (
     "Check the connection's host and proxy. If your own CA signs the certificate, put the path of its CA "
@@ -132,12 +166,16 @@ class HedraError(Exception):
     :param code: Hedra's error code (``error.type`` or ``error_code``), e.g. ``INSUFFICIENT_BALANCE``.
     :param reason_code: Hedra's finer code, e.g. ``MODERATION_LIKENESS``.
     :param param: The field or argument that is wrong.
-    :param violations: Every bad field as ``{"field", "message"}``; empty by default.
+    :param violations: Every bad field as ``{"field", "message"}``, on v3 also ``reason`` and ``allowed``;
+        empty by default. ``details`` is the same.
     :param retryable: Whether a retry without any change may succeed; by default the class decides.
     :param retry_after: Seconds until a retry, as the API asked.
     :param generation_id: The generation concerned.
     :param credits_needed: Credits that the request would have cost.
     :param credits_available: Credits that were available.
+    :param replaced_by: The model to use in place of a retired one (v3).
+    :param billing: What a request lacked: ``balance``, ``required``, ``currency``, ``funding_url`` (v3).
+    :param trace_id: Hedra's id of the failed request, for its support (v3).
     :param remedy: What the reader can do, in one line; by default the class's own if the error is retryable.
     """
 
@@ -164,6 +202,9 @@ class HedraError(Exception):
         generation_id: str | None = None,
         credits_needed: int | None = None,
         credits_available: int | None = None,
+        replaced_by: str | None = None,
+        billing: Mapping[str, Any] | None = None,
+        trace_id: str | None = None,
         remedy: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -178,7 +219,15 @@ class HedraError(Exception):
         self.generation_id = generation_id
         self.credits_needed = credits_needed
         self.credits_available = credits_available
+        self.replaced_by = replaced_by
+        self.billing = dict(billing) if billing else None
+        self.trace_id = trace_id
         self.remedy = remedy or (self.default_remedy if self.retryable else None)
+
+    @property
+    def details(self) -> tuple[Mapping[str, Any], ...]:
+        """Every bad field, by v3's name: the same as ``violations``."""
+        return self.violations
 
     def __str__(self) -> str:
         return self.sentences(self.remedy)
@@ -198,6 +247,8 @@ class HedraError(Exception):
             ids.append(f"HTTP {self.status_code}")
         if self.generation_id and self.generation_id not in text:
             ids.append(f"generation {self.generation_id}")
+        if self.trace_id and self.trace_id not in text:
+            ids.append(f"trace {self.trace_id}")
         end = f" ({', '.join(ids)})" if ids else ""
         room = MAX_ERROR_LENGTH - len(end)
         return (text if len(text) <= room else text[: room - 3] + "...") + end
@@ -242,6 +293,14 @@ class HedraTransferError(HedraError):
     default_remedy = TRY_AGAIN
 
 
+class HedraStateError(HedraError):
+    """
+    The record of a v3 submit can't be written or read, or does not decide what is paid for.
+
+    Nothing was submitted after it. ``outcome_unknown`` says whether an earlier submit may be paid for.
+    """
+
+
 class HedraWaitTimeoutError(HedraError):
     """The generation was still running when the wait's deadline came."""
 
@@ -265,7 +324,7 @@ class HedraAuthenticationError(HedraAPIError):
 
 
 class HedraInsufficientCreditsError(HedraAPIError):
-    """402: the pool that pays has too few credits."""
+    """402: the pool or account that pays has too little."""
 
 
 class HedraPermissionError(HedraAPIError):
@@ -294,33 +353,47 @@ def join_sentences(*parts: str | None) -> str:
     return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in texts)
 
 
-def is_retryable(reason_code: str | None, code: str | None, status_code: int | None) -> bool:
+def is_retryable(
+    reason_code: str | None, code: str | None, status_code: int | None, stated: bool | None = None
+) -> bool:
     """
     Return whether an error is retryable. The most specific known fact decides.
 
     :param reason_code: Hedra's reason code, which decides first.
     :param code: Hedra's error code, which decides second.
     :param status_code: The HTTP status, which decides last; without one, True.
+    :param stated: ``retryable`` of a v3 answer, which decides third; None by default.
     """
     if reason_code in RETRYABLE_REASONS:
         return RETRYABLE_REASONS[reason_code]
     if code in RETRYABLE_CODES:
         return RETRYABLE_CODES[code]
+    if stated is not None:
+        return stated
     if status_code is None:
         return True
     return status_code in _RETRYABLE_STATUSES or status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def remedy_for(reason_code: str | None, code: str | None, status_code: int | None) -> str | None:
+def remedy_for(
+    reason_code: str | None, code: str | None, status_code: int | None, version: int = 2
+) -> str | None:
     """
     Return what the reader can do about an error, in one line.
 
     :param reason_code: Hedra's reason code, used first.
     :param code: Hedra's error code, used second.
     :param status_code: The HTTP status, used last.
+    :param version: The version of Hedra's API that answered; 2 by default.
     :return: None if none of them is known.
     """
-    known = _REASON_REMEDIES.get(reason_code or "") or _CODE_REMEDIES.get(code or "")
+    of_version = V3_REMEDIES if version == 3 else {}
+    known = (
+        _REASON_REMEDIES.get(reason_code or "")
+        or of_version.get(code or "")
+        or _CODE_REMEDIES.get(code or "")
+        or of_version.get(status_code or "")
+    )
     if known or status_code is None:
         return known
     # A status without a remedy of its own has that of 400 or 500.

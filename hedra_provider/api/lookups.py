@@ -11,7 +11,7 @@ from hedra_provider.api.errors import HedraNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 T = TypeVar("T")
 

@@ -146,19 +146,28 @@ def hide_key(text: str, key: str) -> str:
     """
     Return the text without the key, whether plain, broken over lines, URL-encoded, in hex or in base64.
 
+    Of a v3 key, both parts are removed too: the key id and the secret.
+
     :param text: The text.
     :param key: The API key.
     """
-    return text if len(key) < SHORTEST_KEY else _key_pattern(key).sub(_HIDDEN, text)
+    for part in _parts(key):
+        text = _key_pattern(part).sub(_HIDDEN, text)
+    return text
 
 
 def hide_key_in_bytes(content: bytes, key: str) -> bytes:
     """Return the body of an answer without the key, before it is parsed."""
-    if len(key) < SHORTEST_KEY:
-        return content
-    for form in {key, *_encoded(key)}:
-        content = content.replace(form.encode("utf-8", "replace"), _HIDDEN.encode())
+    for part in _parts(key):
+        for form in {part, *_encoded(part)}:
+            content = content.replace(form.encode("utf-8", "replace"), _HIDDEN.encode())
     return content
+
+
+def _parts(key: str) -> list[str]:
+    """Return what is secret in a key, the longest first: the whole, and the two parts of a v3 key."""
+    parts = {HiddenText(part) for part in (key, *key.split(":", 1))}
+    return sorted((part for part in parts if len(part) >= SHORTEST_KEY), key=len, reverse=True)
 
 
 @lru_cache(maxsize=16)

@@ -6,8 +6,6 @@ are sent unchanged, so that newer fields of Hedra's can be used.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.redaction import clean, shown
+from hedra_provider.api.values import is_uuid, require_json
 
 if TYPE_CHECKING:
     from hedra_provider.api.responses import Model
@@ -39,9 +38,6 @@ KNOWN_MODELS: Mapping[str, KnownModel] = {
     "omnia": KnownModel("ab372b84-432f-44f5-bacc-c2542465f712", None),
     "character-3": KnownModel("d1dd37a3-e39a-4854-a298-6510289f9cf2", "together/hedra-character-3"),
 }
-
-
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
 
 def _uuid_text(value: Any) -> str:
@@ -100,11 +96,6 @@ class VideoRequest(_Body):
     audio_start_ms: int | None = None
     workspace_id: str | None = None
     generated_video_inputs: VideoInputs
-
-
-def is_uuid(value: str) -> bool:
-    """Return whether a text is a UUID in its form of 36 characters."""
-    return _UUID.fullmatch(value) is not None
 
 
 def model_fields(model: str, catalogue: Iterable[Model] = ()) -> dict[str, str]:
@@ -356,58 +347,6 @@ def validate(kind: type[_Body], body: Mapping[str, Any]) -> dict[str, Any]:
             violations=problems,
             remedy="Nothing was sent.",
         ) from None
-
-
-def require_json(value: Any, param: str, *, depth: int = 20) -> None:
-    """
-    Reject a value that can't be sent as JSON.
-
-    :param value: The value to send.
-    :param param: The parameter that it comes from, for messages.
-    :param depth: Levels of nesting that are allowed, 20 by default.
-    :raises HedraValueError: If it, or a value in it, has no JSON form; the error names the field.
-    """
-    wrong = None
-    if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in ("" if value.isascii() else value)):
-            wrong = "holds a lone surrogate, which UTF-8 can't encode"
-    elif isinstance(value, float):
-        wrong = None if math.isfinite(value) else "is not a number that JSON can express"
-    elif isinstance(value, (Mapping, list, tuple)) and not depth:
-        wrong = "is nested too deeply"
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            if not isinstance(name, str):
-                raise HedraValueError(
-                    f"{param}: the name of the field {shown(name)} is not a text.", param=param
-                )
-            require_json(name, f"{param}: a field's name", depth=depth)
-            require_json(item, clean(name, max_length=100), depth=depth - 1)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            require_json(item, param, depth=depth - 1)
-    elif value is not None and not isinstance(value, int):
-        wrong = f"is of type {type(value).__name__}, which JSON does not have"
-    if wrong:
-        raise HedraValueError(f"{param} {wrong}: {shown(value)}.", param=param, remedy="Nothing was sent.")
-
-
-def require_id(value: Any, param: str) -> str:
-    """
-    Return the id of a generation or an asset, stripped of white space.
-
-    :param value: The value of a parameter.
-    :param param: The name of the parameter, for messages.
-    :raises HedraValueError: If it is not a UUID.
-    """
-    text = str(value).strip()
-    if not is_uuid(text):
-        raise HedraValueError(
-            f"{param}: {shown(value)} is not a UUID.",
-            param=param,
-            remedy="Give an id from Hedra or from the output of a task.",
-        )
-    return text
 
 
 def check_against_model(body: Mapping[str, Any], model: Model, *, has_audio: bool = False) -> None:

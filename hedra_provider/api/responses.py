@@ -18,14 +18,10 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from hedra_provider import records
 from hedra_provider.api.redaction import clean_code
 
 T = TypeVar("T")
-
-COMPLETE = "complete"
-ERROR = "error"
-RUNNING_STATUSES = frozenset({"queued", "processing", "finalizing"})
-"""The statuses of a running generation (documented)."""
 
 
 class _OrNone:
@@ -98,6 +94,11 @@ class Voice(Asset):
         pairs = (self.asset.labels if self.asset else None) or []
         return {str(pair.get("name")): str(pair.get("value")) for pair in pairs if pair.get("name")}
 
+    def record(self) -> records.Voice:
+        """Return the voice as the provider's own record."""
+        preview_url = self.asset.preview_url if self.asset else None
+        return records.Voice(id=self.id, name=self.name, labels=self.labels, preview_url=preview_url)
+
 
 class CreatedAsset(Answer):
     """The answer to ``POST /assets``. Only a video has an ``upload_url``, a signed URL for an HTTP PUT."""
@@ -114,24 +115,23 @@ class Variation(Answer):
     status: Lenient[str] = None
     error: Any = None
 
-    def as_generation(self, generation_id: str, generation_type: str | None) -> Generation:
+    def record(self, generation_id: str, generation_type: str | None) -> records.Generation:
         """
-        Return the variation as a generation.
+        Return the variation as a record.
 
         :param generation_id: The id that the submit chose, used if the variation has none.
         :param generation_type: The type of the batch, e.g. ``video``.
         """
         facts = self.model_dump() | {"id": self.id or generation_id, "type": generation_type}
-        return Generation.model_validate(facts)
+        return Generation.model_validate(facts).record()
 
 
 class Generation(Answer):
     """
     A generation, as a submit, the status endpoint or the list returns it.
 
-    Documented statuses are queued, processing, finalizing, complete and error. An unknown status counts as
-    running; with an error in the answer, it counts as ``error``. Fields that an endpoint lacks are None: only
-    the list has ``input`` and ``credit_cost``.
+    Documented statuses are queued, processing, finalizing, complete and error. Fields that an endpoint lacks
+    are None: only the list has ``input`` and ``credit_cost``.
     """
 
     id: ShownId
@@ -151,44 +151,41 @@ class Generation(Answer):
     asset: Lenient[Asset] = None
     batch_results: Lenient[list[Variation]] = None
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether its status is ``complete``."""
-        return self.status == COMPLETE
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its status is a documented running one."""
-        return self.status in RUNNING_STATUSES
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether it ended in an error: status ``error``, or an unknown status that comes with an error."""
-        if self.status == ERROR:
-            return True
-        return not (self.is_complete or self.is_running) and self._has_error
-
-    @property
-    def _has_error(self) -> bool:
-        """Whether the answer has an error; an object whose fields are all empty is none."""
-        error = self.error
-        return bool(any(error.values()) if isinstance(error, dict) else error) or bool(self.error_message)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it is complete or failed."""
-        return self.is_complete or self.is_failed
-
-    @property
-    def file_url(self) -> str | None:
-        """The URL of the result; None if there is none, which was seen with ``complete`` too."""
-        return self.download_url or self.url or (self.asset.file_url if self.asset else None)
+    def record(self) -> records.Generation:
+        """Return the generation as a record: what the rest of the provider reads, on both versions."""
+        media = self.asset.asset if self.asset else None
+        return records.Generation(
+            id=self.id,
+            status=self.status,
+            type=self.type,
+            progress=self.progress,
+            eta_sec=self.eta_sec,
+            created_at=self.created_at,
+            # The list has it inside `asset` only.
+            asset_id=self.asset_id or (self.asset.id if self.asset else None),
+            error=self.error,
+            error_message=self.error_message,
+            # A complete generation without a URL was seen too.
+            file_url=self.download_url or self.url or (self.asset.file_url if self.asset else None),
+            workspace_id=self.workspace_id,
+            cost=self.credit_cost,
+            currency=records.CREDITS,
+            width=media.width if media else None,
+            height=media.height if media else None,
+            duration_ms=media.duration_ms if media else None,
+            request=self.input,
+        )
 
 
 class Page(Answer):
     """A page of ``GET /generations``. ``data`` is required: an answer without it is not an empty page."""
 
     data: list[Generation]
+
+
+GRACE_SECONDS = 1
+"""How far an audio may exceed a model's maximum. Hedra's schema names such a tolerance
+(``DURATION_MAX_TOLERANCE_MS``) but not its size. Such an audio is accepted and may be billed in full."""
 
 
 class Slot(Answer):
@@ -202,6 +199,11 @@ class Slot(Answer):
     max_dimension_px: Lenient[int] = None
     min_duration_ms: Lenient[int] = None
     max_duration_ms: Lenient[int] = None
+
+    @property
+    def longest_ms(self) -> int | None:
+        """The longest file that is accepted, in milliseconds; None if none is too long."""
+        return self.max_duration_ms + GRACE_SECONDS * 1000 if self.max_duration_ms else None
 
 
 class InputMode(Answer):
@@ -273,3 +275,12 @@ class Credits(Answer):
             return self.remaining
         pool = (self.workspace_credit_pool or {}).get(workspace_id)
         return pool.available if pool else None
+
+    def record(self, workspace_id: str | None) -> records.Balance:
+        """
+        Return the credits that a request can spend as the provider's own record.
+
+        :param workspace_id: The workspace that pays; None for the key's default pool.
+        """
+        pool = "the key's default pool" if workspace_id is None else f"workspace {workspace_id}"
+        return records.Balance(available=self.available(workspace_id), currency=records.CREDITS, pool=pool)

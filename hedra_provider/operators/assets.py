@@ -171,6 +171,7 @@ class HedraDownloadOperator(HedraOperator):
             with self.hook.get_conn() as client:
                 stored = store_result(
                     client,
+                    self.hook.service,
                     self.destination,
                     generation_id=self.generation_id,
                     asset_id=self.asset_id,

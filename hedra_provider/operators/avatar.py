@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hedra_provider.api.requests import (
-    batch_size,
-    check_against_model,
-    find_model,
-    is_uuid,
-    not_in_catalogue,
-    require_one_voice,
-    require_voice,
-)
+from hedra_provider.api.values import is_uuid
 from hedra_provider.arguments import Argument, flag, read_argument
 from hedra_provider.hooks import HedraHook
-from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS, AvatarRequest
-from hedra_provider.operators.draft import Draft
+from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS
 from hedra_provider.operators.generation import (
     DEFAULT_DEFERRABLE,
     POLL_INTERVAL_SECONDS,
     TIMEOUT_SECONDS,
     GeneratingOperator,
 )
+from hedra_provider.service.avatar import AvatarRequest
 from hedra_provider.storage.source import open_media
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
     from datetime import timedelta
     from typing import Literal
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.responses import Model
     from hedra_provider.operators.task_run import TaskRun
+    from hedra_provider.service.protocol import CheckedAvatar, Draft
     from hedra_provider.storage.source import SourceFile
-    from hedra_provider.submission.pricing import Span
 
 
 class HedraAvatarVideoOperator(GeneratingOperator):
@@ -80,6 +71,10 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     :param destination: The place to store the result: a local path or a URI that ObjectStoragePath opens. A
         path that ends in ``/`` is a folder, as a batch needs. None: the file stays at Hedra, whose URLs
         expire. Default: ``None``.
+    :param generation_id: A generation to adopt in place of a submit: its id, or any dict with
+        ``generation_id``. For mapped tasks a dict of these by map index, e.g. ``{3: "..."}``; a task whose
+        index is not in it submits. Nothing is submitted and no source is read for a generation that is
+        adopted. Default: ``None``.
     :param idempotency_key: The purpose of the generation, e.g. ``"shop/{{ task.name }}"``. Runs and tasks
         with the same key share one generation and pay once, unless their requests differ. White space around
         it does not count. None, or a template that renders nothing: each task run has its own key.
@@ -138,6 +133,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         extra_request: Mapping[str, Any] | str | None = AvatarRequest.extra_request,
         reuse: bool | None = True,
         destination: str | None = None,
+        generation_id: str | Mapping[Any, Any] | None = None,
         idempotency_key: str | None = None,
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
@@ -152,6 +148,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     ) -> None:
         super().__init__(
             destination=destination,
+            generation_id=generation_id,
             idempotency_key=idempotency_key,
             on_clear=on_clear,
             max_credits=max_credits,
@@ -184,69 +181,46 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         # partial() may pass an explicit None, which means "not given".
         self.reuse = read_argument(Argument(flag, default=True), reuse, "reuse")
 
-    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun, files: ExitStack) -> Draft:
         """
-        Check everything that can be checked, then upload what is a file, and return what to submit.
+        Check everything that can be checked before a file is sent, and return what to submit.
 
         :raises HedraValueError: If something is wrong; nothing was uploaded or spent then.
         """
-        from hedra_provider.api import calls
-
-        image, audio = self.image, self.audio
-        require_one_voice(audio, self.text, self.voice_id)
-        # Checked without the account first: a wrong argument needs no key and no request.
-        request = AvatarRequest(**{name: getattr(self, name) for name in REQUEST_ARGUMENTS})
-        draft = request.draft(workspace_id=self.paying_workspace)
-        require_voice(draft.body)
-        catalogue: list[Model] = []
-        model = None
-        if self.validate:
-            # Inline speech costs extra: its models are asked for along with those of videos.
-            types = ["video"] if audio else ["video", "text_to_speech"]
-            catalogue = client.run(calls.list_models(types))
-            model = find_model(self.model, catalogue)
-            if model is None:
-                raise not_in_catalogue(self.model, catalogue)
-            check_against_model(draft.body, model, has_audio=bool(audio))
+        hedra = self.hook.service
+        checked = client.run(
+            hedra.check_avatar(
+                AvatarRequest(**{name: getattr(self, name) for name in REQUEST_ARGUMENTS}),
+                audio=self.audio,
+                workspace_id=self.paying_workspace,
+                validate=self.validate,
+            )
+        )
+        # Both are read before either is sent.
+        image = self._open(files, self.image, "image", checked)
+        audio = self._open(files, self.audio, "audio", checked) if self.audio else None
         only_for = None if self.reuse else run.key
-        with ExitStack() as files:
-            # Both are read before either is sent.
-            portrait = self._open(files, image, "image", model)
-            voice = self._open(files, audio, "audio", model) if audio else None
-            image_id = self.store_file(client, portrait, only_for=only_for).asset_id if portrait else image
-            audio_id, seconds = audio, None
-            if voice:
-                audio_id = self.store_file(client, voice, only_for=only_for).asset_id
-                seconds = _seconds_of(voice)
-        body = draft.fill(catalogue=catalogue, image_id=image_id, audio_id=audio_id)
-        # extra_request may name another audio, which has another length and another price.
-        is_measured = audio_id is not None and body.get("audio_id") == audio_id.lower()
-        return Draft(body, catalogue, seconds if is_measured else None)
+        draft = hedra.draft_avatar(
+            checked, image=image, audio=audio, only_for=only_for, upload=self.reported_upload
+        )
+        return client.run(draft)
 
     def variations(self) -> int | None:
         """Return the ``batch_size`` of ``extra_request``."""
-        return batch_size(self.extra_request) if isinstance(self.extra_request, Mapping) else 1
+        extra = self.extra_request if isinstance(self.extra_request, Mapping) else None
+        return self.hook.service.variations(extra)
 
     def sources(self) -> Sequence[str]:
         """Return the portrait and the voice, where they are files."""
         return [value for value in (self.image, self.audio) if value and not is_uuid(value)]
 
-    def _open(self, files: ExitStack, value: str, kind: str, model: Model | None) -> SourceFile | None:
-        """Open what is to be uploaded; None for what is an asset already."""
+    def _open(self, files: ExitStack, value: str, kind: str, checked: CheckedAvatar) -> SourceFile | str:
+        """Open what is a file; an asset stays its id."""
         if is_uuid(value):
-            return None
+            return value
         cropped = self.duration_ms is not None or bool(self.audio_start_ms)
-        slot = model.slot(kind) if model else None
+        slot = checked.limits(kind)
         return files.enter_context(open_media(value, param=kind, asset_type=kind, slot=slot, cropped=cropped))
 
     def _name(self) -> str | None:
         return self.name or None
-
-
-def _seconds_of(voice: SourceFile) -> Span:
-    """Return how long the voice is. What Hedra states of an upload is not asked: its unit is not sure."""
-    from hedra_provider.submission.pricing import UNKNOWN_SECONDS, measured_seconds
-
-    if voice.duration_ms is None or voice.at_most_ms is None:
-        return UNKNOWN_SECONDS
-    return measured_seconds(voice.duration_ms, voice.at_most_ms)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.api.errors import HedraError
+    from hedra_provider.service.protocol import Call
     from hedra_provider.storage.source import SourceFile
     from hedra_provider.transfer.upload import StoredAsset
 
@@ -112,8 +113,21 @@ class HedraOperator(BaseOperator):
         :raises HedraError: If it could not be uploaded. Where Hedra rejects the file, the error names the
             parameter and the file.
         """
+        upload = self.hook.service.upload(source, workspace_id=self.paying_workspace, only_for=only_for)
+        return client.run(self.reported_upload(source, upload, param=param))
+
+    def reported_upload(
+        self, source: SourceFile, upload: Call[StoredAsset], *, param: str | None = None
+    ) -> Call[StoredAsset]:
+        """
+        Return a call that runs an upload, logs it, and reports the file to lineage.
+
+        :param source: The file.
+        :param upload: Its upload, of :class:`hedra_provider.service.protocol.Hedra`.
+        :param param: As for :meth:`store_file`.
+        """
         try:
-            stored = self.hook.store_source(client, source, self.paying_workspace, only_for=only_for)
+            stored = yield from upload
         except HedraBadRequestError as error:
             _name_file(error, source, param or source.asset_type)
             raise

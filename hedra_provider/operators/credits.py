@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.api.errors import HedraValueError
-from hedra_provider.api.redaction import shown
-from hedra_provider.api.requests import batch_size, is_uuid, require_one_voice
 from hedra_provider.arguments import (
     Argument,
     read_argument,
@@ -18,15 +16,15 @@ from hedra_provider.arguments import (
 )
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.hooks import HedraHook
-from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS, AvatarRequest
+from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS
 from hedra_provider.operators.base import HedraOperator
+from hedra_provider.service.avatar import AvatarRequest, PricedRequest
 from hedra_provider.xcom import outputs
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from hedra_provider.api.responses import Model
-    from hedra_provider.submission.pricing import Estimate
+    from hedra_provider.service.protocol import Estimate
 
 _PRICED = (
     "text",
@@ -82,37 +80,35 @@ class HedraCreditsCheckOperator(HedraOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Add up, and compare."""
-        from hedra_provider.api import calls
-        from hedra_provider.submission.budget import estimate_requests, require_available, require_within
-        from hedra_provider.submission.pricing import total
+        from hedra_provider.service.protocol import Limits
 
         with as_airflow_errors(context):
             self.read_arguments()
+            requests = [_priced(index, row) for index, row in enumerate(self.requests)]
+            hedra = self.hook.service
             with self.hook.get_conn() as client:
-                models = client.run(calls.list_models())
-                bodies = [_body(index, row, models) for index, row in enumerate(self.requests)]
-                estimates = client.run(estimate_requests(bodies, catalogue=models))
-                found = total([_known(index, one) for index, one in enumerate(estimates)])
+                estimates = client.run(hedra.estimate_all(requests, param="requests"))
+                found = hedra.total([_known(index, one) for index, one in enumerate(estimates)])
                 workspace_id = self.paying_workspace
-                available = client.run(calls.get_credits()).available(workspace_id)
-                many = f"{len(bodies)} request{'' if len(bodies) == 1 else 's'}"
-                self.log.info("%s: %s. The balance is %s credits.", many, found, available)
+                balance = client.run(hedra.balance(workspace_id))
+                many = f"{len(requests)} request{'' if len(requests) == 1 else 's'}"
+                self.log.info(
+                    "%s: %s. The balance is %s %s.", many, found, balance.available, balance.currency
+                )
                 if self.max_credits is not None:
-                    together = f"{many} together" if len(bodies) != 1 else many
-                    require_within(found, self.max_credits, together)
-                require_available(found, available, workspace_id)
-        result = {"requests": len(bodies), "low": found.low, "high": found.high, "available": available}
-        return outputs(context, result | {"workspace_id": workspace_id})
+                    together = f"{many} together" if len(requests) != 1 else many
+                    hedra.require_within(found, Limits(max_credits=self.max_credits), together)
+                hedra.require_available(found, balance)
+        facts = {"low": found.low, "high": found.high, "available": balance.available}
+        return outputs(context, {"requests": len(requests), **facts, "workspace_id": workspace_id})
 
 
-def _body(index: int, row: Any, models: Sequence[Model]) -> Mapping[str, Any]:
+def _priced(index: int, row: Any) -> PricedRequest:
     where = f"requests[{index}]"
     if not isinstance(row, Mapping):
         raise HedraValueError(f"{where} is {type(row).__name__}, not a dict.", param="requests")
     try:
-        body = request_body(row, "request") if "type" in row else _avatar_body(row, models)
-        # A template may have made it a text.
-        return {**body, "batch_size": batch_size(body)}
+        return PricedRequest(body=request_body(row, "request")) if "type" in row else _avatar(row)
     except HedraValueError as error:
         error.message = f"{where}: {error.message}"
         raise
@@ -129,22 +125,9 @@ def _known(index: int, found: Estimate | None) -> Estimate:
     return found
 
 
-def _avatar_body(row: Mapping[str, Any], models: Sequence[Model]) -> dict[str, Any]:
-    """Return the body of the avatar video that these arguments ask for, as far as it makes the price."""
+def _avatar(row: Mapping[str, Any]) -> PricedRequest:
+    """Return the avatar video that these arguments ask for, as far as it makes the price."""
     request = AvatarRequest(**read_arguments({name: REQUEST_ARGUMENTS[name] for name in _PRICED}, row))
     audio = read_argument(FILE_ARGUMENTS["audio"], row.get("audio"), "audio")
-    if audio:
-        require_one_voice(audio, request.text, None)
     # The portrait and the voice's id have no price: they need not be known yet.
-    audio_id = audio if audio and is_uuid(audio) else None
-    body = request.draft().fill(catalogue=models, audio_id=audio_id)
-    if request.text or "audio_id" in body or "duration_ms" in body["generated_video_inputs"]:
-        return body
-    # The length of the audio is not known from here, and no length is given.
-    raise HedraValueError(
-        f"how long {shown(audio)} is can't be measured from here."
-        if audio
-        else "it has neither audio, text nor duration_ms.",
-        param="requests",
-        remedy="Give duration_ms, or upload it first and give its asset id." if audio else None,
-    )
+    return PricedRequest(avatar=request, audio=audio)

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hedra_provider.api.errors import HedraValueError
-from hedra_provider.api.requests import (
-    batch_size,
-    check_against_model,
-    find_model,
-    not_in_catalogue,
-    reject_ids,
-    require_json,
-)
 from hedra_provider.arguments import Argument, is_given, request_body
 from hedra_provider.hooks import HedraHook
-from hedra_provider.operators.draft import Draft
 from hedra_provider.operators.generation import (
     DEFAULT_DEFERRABLE,
     POLL_INTERVAL_SECONDS,
@@ -26,11 +16,13 @@ from hedra_provider.operators.generation import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
     from datetime import timedelta
     from typing import Literal
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.operators.task_run import TaskRun
+    from hedra_provider.service.protocol import Draft
 
 
 class HedraGenerateOperator(GeneratingOperator):
@@ -46,6 +38,10 @@ class HedraGenerateOperator(GeneratingOperator):
     :param destination: The place to store the result: a local path or a URI that ObjectStoragePath opens. A
         path that ends in ``/`` is a folder, as a batch needs. None: the file stays at Hedra, whose URLs
         expire. Default: ``None``.
+    :param generation_id: A generation to adopt in place of a submit: its id, or any dict with
+        ``generation_id``. For mapped tasks a dict of these by map index, e.g. ``{3: "..."}``; a task whose
+        index is not in it submits. Nothing is submitted and no source is read for a generation that is
+        adopted. Default: ``None``.
     :param idempotency_key: The purpose of the generation, e.g. ``"shop/{{ task.name }}"``. Runs and tasks
         with the same key share one generation and pay once, unless their requests differ. White space around
         it does not count. None, or a template that renders nothing: each task run has its own key.
@@ -85,6 +81,7 @@ class HedraGenerateOperator(GeneratingOperator):
         *,
         request: Mapping[str, Any] | str,
         destination: str | None = None,
+        generation_id: str | Mapping[Any, Any] | None = None,
         idempotency_key: str | None = None,
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
@@ -99,6 +96,7 @@ class HedraGenerateOperator(GeneratingOperator):
     ) -> None:
         super().__init__(
             destination=destination,
+            generation_id=generation_id,
             idempotency_key=idempotency_key,
             on_clear=on_clear,
             max_credits=max_credits,
@@ -114,39 +112,25 @@ class HedraGenerateOperator(GeneratingOperator):
         # Any, until read_arguments() makes it what it means.
         self.request: Any = request
 
-    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun, files: ExitStack) -> Draft:
         """
         Check the body; where it is a video that names its model, against that model's limits too.
 
         :raises HedraValueError: If the request is wrong.
         """
-        from hedra_provider.api import calls
-
-        require_json(self.request, "request")
-        body = dict(self.request)
-        if not isinstance(body.get("type"), str):
-            raise HedraValueError(
-                "request: its type is missing.", param="type", remedy="Give e.g. 'type': 'video'."
-            )
-        reject_ids(body)
-        batch_size(body)
-        own_workspace = body.get("workspace_id") if is_given(body.get("workspace_id")) else None
-        workspace_id = self.workspace_id or own_workspace or self.hook.settings.workspace_id
-        if workspace_id:
-            body["workspace_id"] = workspace_id
-        named = body.get("model_slug") or body.get("ai_model_id")
-        if not (self.validate and named and body["type"] == "video"):
-            return Draft(body)
-        catalogue = client.run(calls.list_models(["video", "text_to_speech"]))
-        model = find_model(str(named), catalogue)
-        if model is None:
-            raise not_in_catalogue(str(named), catalogue)
-        check_against_model(body, model)
-        return Draft(body, catalogue)
+        own = self.request.get("workspace_id")
+        draft = self.hook.service.draft_body(
+            self.request,
+            workspace_id=self.workspace_id
+            or (own if is_given(own) else None)
+            or self.hook.settings.workspace_id,
+            validate=self.validate,
+        )
+        return client.run(draft)
 
     def variations(self) -> int | None:
         """Return the ``batch_size`` of the request."""
-        return batch_size(self.request) if isinstance(self.request, Mapping) else None
+        return self.hook.service.variations(self.request) if isinstance(self.request, Mapping) else None
 
     def _name(self) -> str | None:
         name: str | None = self.request.get("name")

@@ -2,59 +2,51 @@
 
 from __future__ import annotations
 
-import json
-import random
 import time
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import conf
 
-from hedra_provider.api.errors import HedraRateLimitError, HedraValueError, join_sentences
+from hedra_provider.api.errors import HedraRateLimitError, HedraValueError
 from hedra_provider.api.redaction import shown
-from hedra_provider.api.requests import batch_size, reject_ids
 from hedra_provider.arguments import (
     Argument,
     Reader,
     file,
     flag,
+    generation_to_adopt,
     is_given,
     key,
     read_argument,
     seconds,
     whole_credits,
 )
-from hedra_provider.deferral import defer_until, time_limit, wait_seconds
-from hedra_provider.events import generation_ids_of, read_event, read_retry_slot_event
+from hedra_provider.deferral import wait_seconds
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator
-from hedra_provider.operators.draft import Draft, resume_state
-from hedra_provider.operators.task_run import TaskRun
+from hedra_provider.operators.resuming import ResumingOperator
 from hedra_provider.storage import check_destination
-from hedra_provider.storage.lineage import report_input
-from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
-from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from contextlib import AbstractContextManager
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
     from hedra_provider.operators.paid_step import PaidStep
     from hedra_provider.operators.result_step import ResultStep
-    from hedra_provider.submission.submit import Submission
+    from hedra_provider.operators.task_run import TaskRun
+    from hedra_provider.service.protocol import Draft, Submission
 
 POLL_INTERVAL_SECONDS = 15.0
 TIMEOUT_SECONDS = 21_600.0
 DEFAULT_DEFERRABLE = conf.getboolean("operators", "default_deferrable", fallback=False)
 
 
-class GeneratingOperator(HedraOperator):
+class GeneratingOperator(ResumingOperator):
     """
     The base of the operators that cost credits.
 
@@ -76,12 +68,14 @@ class GeneratingOperator(HedraOperator):
 
     template_fields: Sequence[str] = (
         "destination",
+        "generation_id",
         "idempotency_key",
         "max_credits",
         *HedraOperator.template_fields,
     )
     arguments: ClassVar[Mapping[str, Argument]] = {
         "destination": Argument(file),
+        "generation_id": Argument(generation_to_adopt),
         # "None" is no key: all runs whose template found nothing would share one video.
         "idempotency_key": Argument(key),
         "max_credits": Argument(whole_credits),
@@ -92,6 +86,7 @@ class GeneratingOperator(HedraOperator):
         self,
         *,
         destination: str | None = None,
+        generation_id: str | Mapping[Any, Any] | None = None,
         idempotency_key: str | None = None,
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
@@ -114,6 +109,8 @@ class GeneratingOperator(HedraOperator):
         if is_given(destination) and not wait_for_completion:
             raise ValueError("destination needs wait_for_completion; else fetch with HedraDownloadOperator.")
         self.destination = destination
+        # Any, until read_arguments() makes it what it means.
+        self.generation_id: Any = generation_id
         self.idempotency_key = idempotency_key
         # partial() may pass an explicit None, which means "not given".
         self.on_clear = on_clear or "adopt"
@@ -125,10 +122,11 @@ class GeneratingOperator(HedraOperator):
         self.validate = _with_default(flag, True, validate, "validate")
         self._paid: PaidStep | None = None
 
-    def draft_request(self, client: HedraClient, run: TaskRun) -> Draft:
+    def draft_request(self, client: HedraClient, run: TaskRun, files: ExitStack) -> Draft:
         """
-        Return what to submit, checked and without ids.
+        Return what to submit, checked and without ids. ``self.hook.service`` drafts it.
 
+        :param files: Closes the sources after the submit.
         :raises HedraValueError: If the request is wrong.
         """
         raise NotImplementedError
@@ -137,9 +135,9 @@ class GeneratingOperator(HedraOperator):
         """Return how many generations the request makes, None where only a draft has the number."""
         return 1
 
-    def sources(self) -> Sequence[str]:
-        """Return the files that the request is made from, as paths and URIs; assets are none."""
-        return ()
+    def _name(self) -> str | None:
+        """Return the name that the request gives the result."""
+        return None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit once, and wait: here, in the triggerer, or not at all."""
@@ -147,62 +145,6 @@ class GeneratingOperator(HedraOperator):
             self.read_arguments()
             with self.hook.get_conn() as client:
                 return self._generate(context, client, self._task_run(context))
-
-    def execute_turn(
-        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
-    ) -> dict[str, Any]:
-        """Continue at the submit, after the trigger gave this task a retry slot."""
-        with as_airflow_errors(context):
-            self.read_arguments()
-            with self.hook.get_conn() as client:
-                run = self._task_run(context)
-                left = read_retry_slot_event(event, run.first_id)
-                draft = Draft(json.loads(left["request"]), cost=left["cost"]) if left.get("request") else None
-                since, unknown = left.get("refused_since"), left.get("in_doubt", True)
-                if since is None and end_time:
-                    # An event that is not this task's gives it no new time.
-                    since = end_time - wait_seconds(self)
-                if draft:
-                    self._report_sources()
-                run = replace(run, is_resumed=True)
-                return self._generate(
-                    context, client, run, draft=draft, refused_since=since, outcome_unknown=unknown
-                )
-
-    def execute_complete(
-        self, context: Context, event: Mapping[str, Any] | None = None, end_time: float | None = None
-    ) -> dict[str, Any]:
-        """Continue after the trigger fired: store what is complete, or fail with the generation's error."""
-        from hedra_provider.operators.payment import with_id_of
-
-        event_ids, mine = generation_ids_of(event), self._submitted_ids(context, event)
-        with as_airflow_errors(context), with_id_of(mine or event_ids):
-            self.read_arguments()
-        if mine and event_ids != [one.lower() for one in mine]:
-            # SQLite gives a new trigger the id of a deleted one, whose event then comes here (seen on 3.3.2).
-            self.log.warning("Ignored an event about generation %s; still waiting for %s.", event_ids, mine)
-            self._defer_for(mine, end_time or time.time() + wait_seconds(self))
-        self._report_sources()
-        with as_airflow_errors(context), with_id_of(event_ids):
-            run = self._task_run(context)
-        with as_airflow_errors(context), self._naming_paid(run, event_ids):
-            generations = read_event(event)
-            adopted = self._pulled(context, XCOM_ADOPTED) or {}
-            with self.hook.get_conn() as client:
-                return self._result_step(context, client, adopted).finish(generations)
-
-    def _task_run(self, context: Context) -> TaskRun:
-        return TaskRun.of(
-            context,
-            self.hook.settings.namespace,
-            idempotency_key=self.idempotency_key,
-            on_clear=self.on_clear,
-        )
-
-    def _naming_paid(self, run: TaskRun, generation_ids: Sequence[str]) -> AbstractContextManager[None]:
-        from hedra_provider.operators.payment import naming_paid
-
-        return naming_paid(run, generation_ids, clear_adopts=self.on_clear == "adopt")
 
     def _generate(
         self,
@@ -222,25 +164,27 @@ class GeneratingOperator(HedraOperator):
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         """
         from hedra_provider.operators.paid_step import PaidStep
-        from hedra_provider.submission.submit import RETRY_IN_PLACE_SECONDS
 
-        self._paid = paid = PaidStep(client, run, context["ti"], self.log, on_clear=self.on_clear)
-        try:
-            submissions = self._adopt(paid) if run.began_elsewhere and draft is None else None
-            if submissions is None:
-                draft = draft or self._checked_draft(paid)
-                if self.deferrable and self.wait_for_completion:
-                    self.hook.check_async_reading()
-                submissions = paid.submit(
-                    draft,
-                    max_credits=self.max_credits,
-                    retry_in_place_seconds=0.0 if refused_since else RETRY_IN_PLACE_SECONDS,
-                    outcome_unknown=outcome_unknown,
-                )
-        except HedraRateLimitError as error:
-            error.outcome_unknown |= outcome_unknown
-            self._defer_for_retry_slot(context, run, error, draft, refused_since or time.time())
-            raise
+        hedra = self.hook.service
+        self._paid = paid = PaidStep(client, hedra, run, context["ti"], self.log, on_clear=self.on_clear)
+        # Open until the submit: an upload may belong to it.
+        with ExitStack() as files:
+            try:
+                submissions = self._adopt(paid) if draft is None else None
+                if submissions is None:
+                    draft = draft or self._checked_draft(paid, files)
+                    if self.deferrable and self.wait_for_completion:
+                        self.hook.check_async_reading()
+                    submissions = paid.submit(
+                        draft,
+                        max_credits=self.max_credits,
+                        retry_in_place=not refused_since,
+                        outcome_unknown=outcome_unknown,
+                    )
+            except HedraRateLimitError as error:
+                error.outcome_unknown |= outcome_unknown
+                self._defer_for_retry_slot(context, run, error, draft, refused_since or time.time())
+                raise
         generations = [submission.generation for submission in submissions]
         ids = [generation.id for generation in generations]
         with self._naming_paid(run, ids):
@@ -253,7 +197,39 @@ class GeneratingOperator(HedraOperator):
                 self._defer_for(ids, end_time)
             waited = {one: self._wait_here(client, one, end_time) for one in running}
             generations = [waited.get(generation.id, generation) for generation in generations]
-            return results.finish(generations)
+            if self._is_last(run, generations):
+                return results.finish(generations)
+        return self._generate(context, client, replace(run, is_resumed=True))
+
+    def _adopt(self, paid: PaidStep) -> list[Submission] | None:
+        """
+        Adopt what the user names, or what earlier tries of this attempt group paid for.
+
+        It needs nothing that this worker may lack.
+
+        :return: None where something is missing: the request must be drafted.
+        """
+        found: list[Submission] | None = None
+        if paid.run.named:
+            found = paid.named(paid.run.named)
+        elif paid.run.began_elsewhere and (count := self.variations()):
+            found = paid.find(count)
+        if found is None:
+            return None
+        with paid.left_to_other_workers(len(found)):
+            _check_destination(self.destination, len(found))
+        if not paid.run.named:
+            self._report_sources()
+        paid.adopt(found)
+        return found
+
+    def _checked_draft(self, paid: PaidStep, files: ExitStack) -> Draft:
+        with paid.left_to_other_workers(self.variations() or 1):
+            # Before anything is spent; a folder that can't be written to is found later all the same.
+            _check_destination(self.destination)
+            draft = self.draft_request(paid.client, paid.run, files)
+            _require_folder(self.destination, draft.variations)
+            return draft
 
     def _result_step(self, context: Context, client: HedraClient, adopted: Mapping[str, bool]) -> ResultStep:
         from hedra_provider.operators.result_step import ResultStep
@@ -269,116 +245,12 @@ class GeneratingOperator(HedraOperator):
             adopted=adopted,
         )
 
-    def _adopt(self, paid: PaidStep) -> list[Submission] | None:
-        """
-        Adopt what earlier tries of this attempt group paid for. It needs nothing that this worker may lack.
-
-        :return: None where something is missing: the request must be drafted.
-        """
-        count = self.variations()
-        plans = paid.find(count) if count else None
-        if plans is None:
-            return None
-        with paid.left_to_other_workers(len(plans)):
-            _check_destination(self.destination, len(plans))
-        self._report_sources()
-        return paid.adopt(plans)
-
-    def _checked_draft(self, paid: PaidStep) -> Draft:
-        with paid.left_to_other_workers(self.variations() or 1):
-            # Before anything is spent; a folder that can't be written to is found later all the same.
-            _check_destination(self.destination)
-            draft = self.draft_request(paid.client, paid.run)
-            reject_ids(draft.body)
-            _require_folder(self.destination, batch_size(draft.body))
-            return draft
-
-    def _defer_for_retry_slot(
-        self,
-        context: Context,
-        run: TaskRun,
-        error: HedraError,
-        draft: Draft | None,
-        refused_since: float,
-    ) -> None:
-        """Wait in the triggerer for a retry slot, unless the time for that is over."""
-        from hedra_provider.polling.rate_limit import retry_slot_delay_seconds
-
-        now = time.time()
-        jitter = random.random()  # noqa: S311
-        delay = retry_slot_delay_seconds(
-            waited=now - refused_since, retry_after=error.retry_after, jitter=jitter
-        )
-        end_time = refused_since + wait_seconds(self)
-        if not (self.deferrable and error.retryable) or now + delay > end_time:
-            return
-        waiting = f"Waiting in the triggerer for a retry slot, for at least {delay:.0f} s"
-        self.log.info("%s", join_sentences(error.message, waiting))
-        trigger = HedraTurnTrigger(
-            resume_at=now + delay,
-            end_time=end_time,
-            refused_since=refused_since,
-            first_id=run.first_id,
-            in_doubt=error.outcome_unknown,
-            hedra_conn_id=self.hedra_conn_id,
-            **resume_state(draft, self._paid.cost if self._paid else None),
-        )
-        defer_until(self, trigger, end_time=end_time, method_name="execute_turn")
-
-    def _defer_for(self, generation_ids: Sequence[str], end_time: float) -> NoReturn:
-        trigger = HedraGenerationTrigger(
-            generation_ids=generation_ids,
-            end_time=end_time,
-            hedra_conn_id=self.hedra_conn_id,
-            poll_interval=self.poll_interval,
-            cost=self._paid.cost if self._paid else None,
-            time_limit=time_limit(self),
-        )
-        defer_until(self, trigger, end_time=end_time)
-
-    def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
-        """Return the generations that this try submitted or adopted, from its own XCom."""
-        first = self._pulled(context, XCOM_ID)
-        if not isinstance(first, str):
-            return []
-        if generation_ids_of(event) == [first.lower()]:
-            return [first]
-        return list(self._pulled(context, XCOM_IDS) or [first])
-
-    @staticmethod
-    def _pulled(context: Context, key: str) -> Any:
-        """Return an XCom of this try."""
-        ti = context["ti"]
-        return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
-
     def on_kill(self) -> None:
         """Log what runs on, and that nothing is lost: Hedra has no cancel, and Airflow gives no reason."""
         if self._paid and self._paid.generation_ids:
             self._paid.log_stopped()
         else:
             self.log.warning("Airflow stops this try. It has submitted nothing.")
-
-    def _report_sources(self) -> None:
-        """Report the uploads of an earlier process of this try to lineage: its own report ended with it."""
-        for source in self.sources():
-            report_input(self.hook, source)
-
-    def _wait_here(self, client: HedraClient, generation_id: str, end_time: float) -> Generation:
-        from hedra_provider.polling.blocking import wait_until_finished
-
-        wait = wait_until_finished(
-            generation_id,
-            deadline=end_time,
-            poll_interval=self.poll_interval,
-            log=self.log.info,
-            warn=self.log.warning,
-            time_limit=time_limit(self),
-        )
-        return client.run(wait)
-
-    def _name(self) -> str | None:
-        """Return the name that the request gives the result."""
-        return None
 
 
 def _with_default(read: Reader, default: Any, value: Any, name: str) -> Any:

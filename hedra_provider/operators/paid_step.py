@@ -7,29 +7,25 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import (
     HedraError,
-    HedraInsufficientCreditsError,
     HedraRateLimitError,
     join_sentences,
 )
-from hedra_provider.api.requests import batch_size, reject_ids
 from hedra_provider.exceptions import leave_to_other_workers
 from hedra_provider.operators.payment import adopted_sentence, estimate_cost, log_plan, log_submission
-from hedra_provider.submission.budget import pool_name
-from hedra_provider.submission.plan import find_existing, plan_batch
-from hedra_provider.submission.submit import Submission, execute_plan
+from hedra_provider.service.protocol import Rule
 from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ESTIMATE, XCOM_ID, XCOM_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.operators.draft import Draft
     from hedra_provider.operators.task_run import TaskRun
-    from hedra_provider.submission.plan import Plan
+    from hedra_provider.service.protocol import Draft, Hedra, PaidOnce, Plan, Submission
 
 
 @dataclass
@@ -38,6 +34,7 @@ class PaidStep:
     One try of the step, and what it leaves in XCom.
 
     :param client: Of the operator's connection.
+    :param hedra: The service of that connection.
     :param run: The task run that pays.
     :param ti: Its task instance.
     :param log: The task's log.
@@ -48,6 +45,7 @@ class PaidStep:
     """
 
     client: HedraClient
+    hedra: Hedra
     run: TaskRun
     ti: Any
     log: Any
@@ -56,62 +54,58 @@ class PaidStep:
     cost: str | None = None
     adopted: dict[str, bool] = field(default_factory=dict)
 
-    def find(self, variations: int) -> list[Plan] | None:
+    @cached_property
+    def paid_once(self) -> PaidOnce:
+        """What pays once for this task run."""
+        return self.hedra.paid_once(self.run)
+
+    def find(self, variations: int) -> list[Submission] | None:
         """
-        Find what earlier tries of this attempt group paid for, by its ids alone.
+        Find what earlier tries of this attempt group paid for, without the request.
 
         :param variations: How many generations the request makes.
         :return: None where one of them is missing.
         """
-        plans = self._existing(variations, search=False)
-        return plans if all(plan.found and plan.paid_here for plan in plans) else None
+        return self.client.run(self.paid_once.find(variations))
 
-    def adopt(self, plans: Sequence[Plan]) -> list[Submission]:
-        """Adopt what :meth:`find` found."""
-        for plan in plans:
-            log_plan(plan, is_shared=self.run.is_shared, log=self.log)
-        found = [Submission(plan.found, plan, answered=False) for plan in plans if plan.found]
+    def named(self, generation_id: str) -> list[Submission]:
+        """
+        Return the generation that the user names, to be adopted.
+
+        :raises HedraError: If there is none. Nothing is submitted then.
+        """
+        return [self.client.run(self.paid_once.named(generation_id))]
+
+    def adopt(self, found: Sequence[Submission]) -> None:
+        """Adopt what :meth:`find` or :meth:`named` found."""
+        for submission in found:
+            log_plan(submission.plan, is_shared=self.run.is_shared, log=self.log)
         self._remember([submission.generation.id for submission in found])
         self._remember_adopted(found)
-        return found
 
     def submit(
-        self,
-        draft: Draft,
-        *,
-        max_credits: int | None,
-        retry_in_place_seconds: float,
-        outcome_unknown: bool,
+        self, draft: Draft, *, max_credits: int | None, retry_in_place: bool, outcome_unknown: bool
     ) -> list[Submission]:
         """
         Submit once, or adopt what exists.
 
         :param max_credits: Limit of this submit, in credits; None: no limit.
-        :param retry_in_place_seconds: How long a rate-limited submit is repeated in place.
+        :param retry_in_place: Whether a rate-limited submit is repeated in place for a while.
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         :return: The generation to wait for, or those of a batch.
         :raises HedraError: If it may not or could not be submitted.
         """
-        body, models = draft.body, draft.catalogue
-        reject_ids(body)
-        ids_of_each = [self.run.ids(variation) for variation in range(batch_size(body))]
-        search = outcome_unknown or self.run.is_retry
-        plans = self.client.run(plan_batch(body, ids_of_each, models=models, search=search))
+        plans = self.client.run(self.paid_once.plan(draft, outcome_unknown=outcome_unknown))
         for plan in plans:
             log_plan(plan, is_shared=self.run.is_shared, log=self.log)
         self.cost = draft.cost or self._estimate(draft, plans, max_credits)
         self._remember([plan.generation_id for plan in plans])
-        call = execute_plan(
-            body, plans, models=models, retry_in_place_seconds=retry_in_place_seconds, notify=self.log.warning
-        )
-        try:
-            submissions = self.client.run(call)
-        except HedraInsufficientCreditsError as error:
-            error.message = f"{error.message.rstrip('.')}. {pool_name(body.get('workspace_id'))} was to pay."
-            raise
+        call = self.paid_once.submit(draft, plans, retry_in_place=retry_in_place, notify=self.log.warning)
+        submissions = self.client.run(call)
         for submission in submissions:
             log_submission(submission, self.log)
-        if any(submission.id_mismatch for submission in submissions):
+        is_new = not all(plan.generation_id for plan in plans)
+        if is_new or any(submission.id_mismatch for submission in submissions):
             self._remember([submission.generation.id for submission in submissions])
         self._remember_adopted(submissions)
         return submissions
@@ -153,16 +147,16 @@ class PaidStep:
         """Say which generations earlier tries may have paid for; None where Hedra knows none."""
         adopted = adopted_sentence(clear_adopts=self.on_clear == "adopt")
         try:
-            plans = self._existing(variations, search=True)
+            found = self.client.run(self.paid_once.may_be_paid(variations))
         except HedraError:
             return f"Generation {self.run.first_id} may be paid for. {adopted}"
-        found = [plan.found.id for plan in plans if plan.found]
         return f"Generation {', '.join(found)} exists and may be paid for. {adopted}" if found else None
 
     def _estimate(self, draft: Draft, plans: Sequence[Plan], max_credits: int | None) -> str | None:
         """Return in words what a submit costs, None where no estimate is possible."""
         found = estimate_cost(
             self.client,
+            self.hedra,
             draft,
             sum(plan.must_submit for plan in plans),
             max_credits=max_credits,
@@ -174,12 +168,14 @@ class PaidStep:
         self.ti.xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
         return str(found)
 
-    def _existing(self, variations: int, *, search: bool) -> list[Plan]:
-        ids_of_each = [self.run.ids(variation) for variation in range(variations)]
-        return self.client.run(find_existing(ids_of_each, search=search))
-
     def _remember(self, generation_ids: Sequence[str]) -> None:
-        """Leave the ids in XCom, before the submit: what is paid for can be found whatever happens next."""
+        """
+        Leave the ids in XCom: what is paid for can be found whatever happens next.
+
+        :param generation_ids: Of all generations. Before the submit, one is empty where Hedra will choose it.
+        """
+        if not all(generation_ids):
+            return
         self.generation_ids = tuple(generation_ids)
         self.ti.xcom_push(key=XCOM_ID, value=generation_ids[0])
         if len(generation_ids) > 1:
@@ -189,7 +185,7 @@ class PaidStep:
         """Leave in XCom what was adopted, and whether this task run paid: a deferral keeps XComs only."""
         shared = self.run.is_shared
         self.adopted = {
-            one.generation.id: one.paid_here or not shared
+            one.generation.id: one.paid_here or not (shared or one.plan.rule is Rule.NAMED)
             for one in submissions
             if not one.plan.must_submit or (shared and not one.paid_here)
         }

@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from hedra_provider.api import calls
 from hedra_provider.api.errors import (
     HedraError,
     HedraGenerationError,
@@ -16,22 +15,24 @@ from hedra_provider.api.errors import (
     HedraWaitTimeoutError,
     join_sentences,
 )
-from hedra_provider.submission.budget import estimate_request, pool_name, require_within
-from hedra_provider.submission.plan import Rule
+from hedra_provider.service.protocol import Limits, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.operators.draft import Draft
-    from hedra_provider.operators.task_run import TaskRun
-    from hedra_provider.submission.plan import Plan
-    from hedra_provider.submission.pricing import Estimate
-    from hedra_provider.submission.submit import Submission
+    from hedra_provider.service.protocol import Draft, Estimate, Hedra, PaidOnce, Plan, Submission
 
 
 def estimate_cost(
-    client: HedraClient, draft: Draft, generations: int, *, max_credits: int | None, task_id: str, log: Any
+    client: HedraClient,
+    hedra: Hedra,
+    draft: Draft,
+    generations: int,
+    *,
+    max_credits: int | None,
+    task_id: str,
+    log: Any,
 ) -> Estimate | None:
     """
     Estimate what a submit costs, and reject it where that is more than it may.
@@ -44,10 +45,9 @@ def estimate_cost(
     :return: None where no estimate is possible.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
-    if not generations or (max_credits is None and not draft.catalogue):
+    if not generations:
         return None
-    body = {**draft.body, "batch_size": generations}
-    call = estimate_request(body, catalogue=draft.catalogue, audio_seconds=draft.audio_seconds)
+    call = hedra.estimate(draft, generations, required=max_credits is not None)
     if max_credits is None:
         try:
             found = client.run(call)
@@ -58,8 +58,8 @@ def estimate_cost(
         return found
     found = client.run(call)
     _log_estimate(found, log)
-    require_within(found, max_credits, f"Task {task_id}")
-    _warn_of_low_balance(client, found, draft.body.get("workspace_id"), log)
+    hedra.require_within(found, Limits(max_credits=max_credits), f"Task {task_id}")
+    _warn_of_low_balance(client, hedra, found, draft.workspace_id, log)
     return found
 
 
@@ -69,16 +69,17 @@ def _log_estimate(found: Estimate | None, log: Any) -> None:
 
 
 def _warn_of_low_balance(
-    client: HedraClient, found: Estimate | None, workspace_id: str | None, log: Any
+    client: HedraClient, hedra: Hedra, found: Estimate | None, workspace_id: str | None, log: Any
 ) -> None:
     try:
-        available = client.run(calls.get_credits()).available(workspace_id)
+        balance = client.run(hedra.balance(workspace_id))
     except HedraError as error:
         # It is worth a warning, no more: Hedra itself rejects a submit that the balance does not cover.
         log.warning("The balance could not be read: %s", error)
         return
+    available = balance.available
     if found and available is not None and available < found.high:
-        log.warning("%s has %d credits; this may cost %s.", pool_name(workspace_id), available, found)
+        log.warning("%s has %s %s; this may cost %s.", balance.pool, available, balance.currency, found)
 
 
 @contextmanager
@@ -96,25 +97,35 @@ def with_id_of(generation_ids: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bool) -> Iterator[None]:
+def naming_paid(
+    paid_once: PaidOnce, generation_ids: Sequence[str], *, clear_adopts: bool, is_named: bool = False
+) -> Iterator[None]:
     """
     Add the ids of paid generations to a HedraError of the block.
 
     The error becomes not retryable if a retry would not find them and would pay again.
 
+    :param paid_once: What paid for them.
     :param generation_ids: What is paid for: one, or one for each variation.
     :param clear_adopts: Whether a clear adopts them, too: ``on_clear`` is ``adopt``.
+    :param is_named: Whether the operator's ``generation_id`` names them, so that a retry finds them again.
+        Default: False.
     """
     try:
         yield
-    except HedraGenerationError:
+    except HedraGenerationError as error:
         # It ended: there is nothing to lose, and a retry makes another.
+        if is_named:
+            error.retryable = False
+            error.remedy = "generation_id names it: clear the task without generation_id to pay for another."
         raise
     except HedraError as error:
         concerned = (error.generation_id or "").lower()
         if isinstance(error, HedraNotFoundError) and concerned in [one.lower() for one in generation_ids]:
             # Hedra does not know the generation itself: it is unknown whether it is paid for.
-            again = "asks for it again, and submits the same id only if Hedra still does not know it"
+            again = "asks for it again"
+            if not is_named:
+                again += ", and submits the same id only if Hedra still does not know it"
             error.remedy = join_sentences(
                 error.remedy, f"{'A retry or a clear' if clear_adopts else 'A retry'} of this task {again}"
             )
@@ -122,7 +133,7 @@ def naming_paid(run: TaskRun, generation_ids: Sequence[str], *, clear_adopts: bo
             error.remedy = join_sentences(
                 error.remedy, paid_sentence(generation_ids), adopted_sentence(clear_adopts=clear_adopts)
             )
-        lost = run.not_found_again(generation_ids) if error.retryable else []
+        lost = paid_once.not_found_again(generation_ids) if error.retryable and not is_named else []
         if lost:
             error.retryable = False
             error.message = join_sentences(
@@ -157,7 +168,9 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
     another = "Another idempotency_key" if is_shared else 'A clear with on_clear="new"'
     fields = ", ".join(plan.differing)
     adopting = f"Adopting generation {plan.generation_id} ({plan.found.status if plan.found else None})"
-    if plan.rule is Rule.SAME:
+    if plan.rule is Rule.NAMED:
+        log.info("%s: generation_id names it. Nothing is submitted.", adopting)
+    elif plan.rule is Rule.SAME:
         log.info("%s: it has this request and is paid for. %s pays for a new one.", adopting, another)
     elif plan.rule is Rule.PAID_BY_US and not fields:
         log.info(

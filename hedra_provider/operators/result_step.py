@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.error_bodies import failures_error
-from hedra_provider.api.responses import COMPLETE
 from hedra_provider.operators.payment import log_result
+from hedra_provider.records import COMPLETE
 from hedra_provider.storage import worker_of
 from hedra_provider.storage.lineage import report_output
 from hedra_provider.storage.result import store_result
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.responses import Generation
     from hedra_provider.hooks import HedraHook
+    from hedra_provider.records import Generation
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,16 @@ class ResultStep:
         :return: The facts about the first generation that is complete.
         :raises HedraError: If a generation failed, or a file could not be fetched or stored.
         """
-        rows = read_rows(self.client, [generation.id for generation in generations], self.log)
+        rows = read_rows(
+            self.client, self.hook.service, [generation.id for generation in generations], self.log
+        )
         results = self._facts(generations, rows)
         try:
             for generation, result in zip(generations, results, strict=True):
                 if self.destination and generation.is_complete:
                     stored = store_result(
                         self.client,
+                        self.hook.service,
                         self.destination,
                         generation_id=generation.id,
                         known=rows.get(generation.id),
@@ -83,11 +86,17 @@ class ResultStep:
 
     def end_without_waiting(self, generations: Sequence[Generation]) -> dict[str, Any]:
         """Leave the facts in XCom right after the submit; what it costs is known by then."""
-        rows = read_rows(self.client, [generation.id for generation in generations], self.log)
+        rows = read_rows(
+            self.client, self.hook.service, [generation.id for generation in generations], self.log
+        )
         results = self._facts(generations, rows)
         for result in results:
             log_result(result, waited=False, log=self.log)
         return self._push(results)
+
+    def _rows(self, generations: Sequence[Generation]) -> dict[str, Generation]:
+        ids = [generation.id for generation in generations]
+        return read_rows(self.client, self.hook.service, ids, self.log)
 
     def _facts(
         self, generations: Sequence[Generation], rows: Mapping[str, Generation]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import HedraWaitTimeoutError
 from hedra_provider.polling import pacing
 from hedra_provider.polling.wait import Decision, Failed, Finished, PollAgain, Wait
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 class BalanceWait(Wait):
@@ -22,14 +25,16 @@ class BalanceWait(Wait):
     def __init__(self, minimum: int, **facts: Any) -> None:
         super().__init__(**facts)
         self.minimum = minimum
-        self._available: int | None = None
+        self._available: Decimal | int | None = None
 
     @property
     def subject(self) -> str:
         """The subject of messages."""
         return "the balance"
 
-    def on_balance(self, available: int | None, *, polled_at: float, now: float, jitter: float) -> Decision:
+    def on_balance(
+        self, available: Decimal | int | None, *, polled_at: float, now: float, jitter: float
+    ) -> Decision:
         """
         Decide after an answer.
 
@@ -48,7 +53,7 @@ class BalanceWait(Wait):
         pause = self.poll_interval * (1.0 - pacing.JITTER * jitter)
         return PollAgain(pause, is_update=was_wrong or available != last)
 
-    def describe(self, available: int | None) -> str:
+    def describe(self, available: Decimal | int | None) -> str:
         """Return the line for a log about a balance that is too low; ``available`` in credits."""
         return f"Waiting for {_credits(self.minimum)}; available: {_credits(available)}."
 
@@ -63,7 +68,7 @@ class BalanceWait(Wait):
         )
 
 
-def _credits(number: int | None) -> str:
+def _credits(number: Decimal | int | None) -> str:
     if number is None:
         return "an unknown number of credits"
     return "1 credit" if number == 1 else f"{number} credits"

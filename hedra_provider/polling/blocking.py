@@ -30,7 +30,7 @@ from hedra_provider.polling.wait import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.responses import Credits, Generation
+    from hedra_provider.records import Balance, Generation
 
 T = TypeVar("T")
 
@@ -44,6 +44,7 @@ def wait_until_finished(
     warn: Callable[[str], None],
     first_poll_after: float = 0.0,
     time_limit: str | None = None,
+    poll: Callable[[str], Call[Generation | None]] = calls.get_status,
     clock: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
 ) -> Call[Generation]:
@@ -57,6 +58,8 @@ def wait_until_finished(
     :param warn: Receives a line for each failure after which the wait goes on.
     :param first_poll_after: Seconds until the first poll, 0 by default.
     :param time_limit: What set the deadline, for messages: ``"timeout"`` by default.
+    :param poll: Makes the call of one poll; None from it means that Hedra does not know the generation. The
+        status endpoint of v2 by default; :func:`poll_job` for v3.
     :param clock: Returns epoch seconds.
     :param jitter: Returns random numbers in [0, 1).
     :return: The finished generation: its status is ``complete`` or ``error``.
@@ -82,14 +85,33 @@ def wait_until_finished(
         return decision
 
     finished: Generation = yield from _drive(
-        wait, lambda: calls.get_status(generation_id), on_answer, warn=warn, clock=clock, jitter=jitter
+        wait, lambda: poll(generation_id), on_answer, warn=warn, clock=clock, jitter=jitter
     )
     return finished
 
 
+def poll_job(job_id: str) -> Call[Generation | None]:
+    """
+    Poll a job of the v3 API: by its status, and once it has ended by its result.
+
+    The result is also requested if this version does not know the status: only the result shows an error.
+
+    :param job_id: The job.
+    :return: The generation; None if Hedra does not know the job.
+    """
+    from hedra_provider.polling.job_poll import JobPoll, JobPollKind
+
+    rows: list[Generation] = []
+    for kind in (JobPollKind.STATUS, JobPollKind.RESULT):
+        rows = (yield from JobPoll(kind, (job_id,), 0.0).call()).rows
+        if not rows or rows[0].is_running:
+            break
+    return rows[0] if rows else None
+
+
 def wait_for_credits(
     minimum: int,
-    workspace_id: str | None,
+    read_balance: Callable[[], Call[Balance]],
     *,
     deadline: float,
     poll_interval: float,
@@ -103,7 +125,7 @@ def wait_for_credits(
     Poll the balance until it is high enough.
 
     :param minimum: The credits to wait for.
-    :param workspace_id: Whose balance; None: the key's default pool.
+    :param read_balance: Returns the call that reads the balance.
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
     :param log: Receives a line for each balance that differs from the one before.
@@ -119,14 +141,14 @@ def wait_for_credits(
         minimum, began=clock(), deadline=deadline, poll_interval=poll_interval, time_limit=time_limit
     )
 
-    def on_answer(balance: Credits, polled_at: float, now: float) -> Decision:
-        available = balance.available(workspace_id)
+    def on_answer(balance: Balance, polled_at: float, now: float) -> Decision:
+        available = balance.available
         decision = wait.on_balance(available, polled_at=polled_at, now=now, jitter=jitter())
         if isinstance(decision, PollAgain) and decision.is_update:
             log(wait.describe(available))
         return decision
 
-    enough: int = yield from _drive(wait, calls.get_credits, on_answer, warn=warn, clock=clock, jitter=jitter)
+    enough: int = yield from _drive(wait, read_balance, on_answer, warn=warn, clock=clock, jitter=jitter)
     return enough
 
 

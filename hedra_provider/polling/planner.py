@@ -1,8 +1,7 @@
 """Decide, without I/O, when to poll which of many generations, and which ones share a request.
 
-A driver (:mod:`hedra_provider.poller`, or a simulated clock) gets the next request from
-:meth:`Planner.next_poll`, and passes the outcome to :meth:`Planner.on_answer` or :meth:`Planner.on_error`.
-:mod:`hedra_provider.polling.wait` decides what an answer means for a wait. Time is always an argument.
+This is the planner of the v2 API; :mod:`hedra_provider.polling.base_planner` has what it shares with that of
+v3.
 
 One generation that is due is polled by the status endpoint, several by one ``GET /generations?ids=``. If the
 API does not honour ``ids`` (:mod:`hedra_provider.polling.batches`), the newest pages of the list are read as
@@ -16,7 +15,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.errors import HedraError, HedraProtocolError
+from hedra_provider.api.errors import HedraProtocolError
+from hedra_provider.polling.base_planner import BasePlanner
 from hedra_provider.polling.batches import (
     BATCH_SIZES,
     LIST_REST_SECONDS,
@@ -25,34 +25,17 @@ from hedra_provider.polling.batches import (
     batches,
     created_after,
 )
-from hedra_provider.polling.due_queue import DueQueue
 from hedra_provider.polling.pacing import FLOOR_SECONDS
 from hedra_provider.polling.poll import PAGE_ROWS, Poll, PollKind
 from hedra_provider.polling.rate_limit import REQUESTS_PER_SECOND, RequestRate
-from hedra_provider.polling.tracked import (
-    Ended,
-    PollState,
-    Progressed,
-    Subscription,
-    TrackedGeneration,
-    Warned,
-    for_one,
-    keys,
-    with_asset_id,
-)
-from hedra_provider.polling.wait import (
-    UNKNOWN_GRACE_SECONDS,
-    Decision,
-    Failed,
-    Finished,
-    PollAgain,
-    is_rate_limit,
-)
+from hedra_provider.polling.tracked import PollState, TrackedGeneration, keys
+from hedra_provider.polling.wait import UNKNOWN_GRACE_SECONDS, is_rate_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.api.errors import HedraError
+    from hedra_provider.records import Generation
 
 STATUS_QUEUE_PER_SECOND = 5.0
 """The status requests per second for generations that can't share requests."""
@@ -69,7 +52,7 @@ PAGE_WORTH = 3
 _ROUND_OF_PAGES = 1000
 
 
-class Planner:
+class Planner(BasePlanner):
     """
     All polls of one driver.
 
@@ -77,47 +60,35 @@ class Planner:
     """
 
     def __init__(self, jitter: Callable[[], float]) -> None:
-        self._jitter = jitter
-        self._queue = DueQueue()
+        super().__init__(jitter)
         self._ready: deque[Poll] = deque()
         self._rate = RequestRate(REQUESTS_PER_SECOND)
         self._together_at = self._status_at = -math.inf
         self._pace, self._pace_at = 0.0, -math.inf
         self._list = ListCapabilities()
+        self._noticed = self._list.strategy
         self._probe: TrackedGeneration | None = None
         self._reads_pages = self._status_was_last = False
-
-    def __len__(self) -> int:
-        """Return how many generations are tracked."""
-        return len(self._queue)
 
     @property
     def strategy(self) -> BatchStrategy:
         """How many generations are polled together."""
         return self._list.strategy
 
-    def add(self, subscription: Subscription, now: float, first_poll_after: float = 0.0) -> None:
-        """
-        Add a subscription.
-
-        :param subscription: The subscription.
-        :param now: The time.
-        :param first_poll_after: Seconds until the first poll, 0 by default.
-        """
-        tracked = self._queue.subscribe(subscription)
-        due = min(now + max(first_poll_after, 0.0), max(subscription.deadline, now))
-        if due < tracked.due and tracked.state is PollState.SCHEDULED:
-            self._queue.schedule(tracked, due, due - now)
-
-    def drop(self, subscription: Subscription) -> None:
-        """Remove a subscription without an update."""
-        self._queue.unsubscribe(subscription)
-
     def fail_all(self, error: BaseException) -> None:
         """End all waits with an error."""
         self._reads_pages = False
-        for tracked in self._queue.all():
-            self._end(tracked, error)
+        super().fail_all(error)
+
+    def take_notice(self) -> str | None:
+        """Return a line for the triggerer's log when batches are given up, once; else None."""
+        last, self._noticed = self._noticed, self.strategy
+        if last is self.strategy or self.strategy is BatchStrategy.BATCHES:
+            return None
+        return (
+            "Hedra's list of generations does not honour `ids`. For ten minutes the newest pages of the list "
+            f"are read instead; generations that no page shows are polled one by one. Waiting: {len(self)}."
+        )
 
     # What to send
 
@@ -297,7 +268,6 @@ class Planner:
         if is_status:
             self._confirmed(tracked, now)
         if row.is_finished:
-            row = with_asset_id(row)
             is_whole = is_status or not (row.is_complete and row.asset_id is None)
         else:
             is_whole = is_status or poll.sent_at < tracked.deadline
@@ -408,53 +378,6 @@ class Planner:
         if isinstance(error, HedraProtocolError) or error.status_code == 500:
             # One row that the API can't return must not fail the waits for the others of its batch.
             tracked.max_batch = max(1, min(tracked.max_batch, len(poll.ids)) // 4)
-        decisions = [
-            (
-                one,
-                one.on_error(
-                    for_one(error, one.generation_id), polled_at=poll.sent_at, now=now, jitter=self._jitter()
-                ),
-            )
-            for one in tracked.subscriptions
-        ]
-        pause = self._apply(decisions)
+        pause = self._apply(self._failure_decisions(tracked, poll.sent_at, error, now))
         if pause is not None:
             self._queue.schedule(tracked, now + pause, pause)
-
-    # Decisions of waits
-
-    def _apply(
-        self, decisions: list[tuple[Subscription, Decision]], row: Generation | None = None
-    ) -> float | None:
-        """
-        Execute the decisions of the waits for one generation: end them, or notify their subscriptions.
-
-        :param row: The generation; None if the poll did not show it.
-        :return: Seconds until the next poll, as the most urgent wait needs it; None if all are over.
-        """
-        going_on: list[tuple[Subscription, PollAgain]] = []
-        for subscription, decision in decisions:
-            if isinstance(decision, Finished):
-                self._end_one(subscription, decision.result)
-            elif isinstance(decision, Failed):
-                self._end_one(subscription, decision.error)
-            else:
-                going_on.append((subscription, decision))
-        if not going_on:
-            return None
-        pause = min(decision.after_seconds for _, decision in going_on)
-        for subscription, decision in going_on:
-            if decision.is_update and row is not None:
-                subscription.notify(Progressed(row, pause))
-            if decision.warning is not None:
-                subscription.notify(Warned(decision.warning))
-        return pause
-
-    def _end(self, tracked: TrackedGeneration, error: BaseException) -> None:
-        for one in list(tracked.subscriptions):
-            own = for_one(error, one.generation_id) if isinstance(error, HedraError) else error
-            self._end_one(one, own)
-
-    def _end_one(self, subscription: Subscription, result: Generation | BaseException) -> None:
-        self._queue.unsubscribe(subscription)
-        subscription.notify(Ended(result))

@@ -10,7 +10,7 @@ from hedra_provider.api import calls
 from hedra_provider.api.calls import Call
 
 if TYPE_CHECKING:
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 PAGE_ROWS = 100
 """The rows of a page without ``limit`` (documented)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hedra_provider.api.redaction import clean
-from hedra_provider.api.responses import RUNNING_STATUSES
+from hedra_provider.records import RUNNING_STATUSES
 
 if TYPE_CHECKING:
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 
 class State(NamedTuple):

@@ -73,6 +73,18 @@ class RequestRate:
         recovered = (now - self._limited_at) / self.RECOVERY_SECONDS
         return min(self._most, self._limited_rate + self._most * recovered)
 
+    def allow(self, most: float) -> None:
+        """
+        Change the rate without a 429.
+
+        :param most: Requests per second.
+        """
+        self._most = most
+
+    def pause_until(self, time: float) -> None:
+        """Send no request before a time."""
+        self.free_at = max(self.free_at, time)
+
     def sent(self, now: float) -> None:
         """Note a request."""
         self._recent.append(now)

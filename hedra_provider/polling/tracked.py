@@ -1,21 +1,27 @@
-"""A generation in the planner: its subscriptions, and the state of its polling.
+"""A generation in a planner: its subscriptions, and the state of its polling.
 
 A :class:`TrackedGeneration` is in one state at a time:
 
-=============  ============================================  ==========================================
-State          Meaning                                       Next states
-=============  ============================================  ==========================================
-SCHEDULED      In the due queue, until its next poll.        REQUESTED, STATUS_QUEUED, ENDED, and itself
-               A page for others may show it before
-REQUESTED      Part of a poll that is planned or sent        SCHEDULED, STATUS_QUEUED, UNCONFIRMED, ENDED
-STATUS_QUEUED  Waits for a status request of its own         REQUESTED, ENDED
-UNCONFIRMED    The list did not show it. Waits for the       CONFIRMING, ENDED
-               status request that says whether it exists
-CONFIRMING     That status request is sent                   SCHEDULED, ENDED
-ENDED          No subscription is left                       (none)
-=============  ============================================  ==========================================
+================  ==============================  ============================================================
+State             Meaning                         Next states
+================  ==============================  ============================================================
+SCHEDULED         In the due queue. A page for    REQUESTED, STATUS_QUEUED, RESULT_QUEUED, ENDED, and itself
+                  others may show it before
+REQUESTED         Part of a poll that is planned  SCHEDULED, STATUS_QUEUED, UNCONFIRMED, RESULT_QUEUED, ENDED
+                  or sent
+STATUS_QUEUED     Waits for its own status        REQUESTED, SCHEDULED, RESULT_QUEUED, ENDED
+                  request. v3: or for a page
+UNCONFIRMED       The list lacks it. Waits for    CONFIRMING, ENDED
+                  its own status request
+CONFIRMING        That status request is sent     SCHEDULED, ENDED
+RESULT_QUEUED     It has ended. Waits for the     RESULT_REQUESTED, ENDED
+                  request for its result
+RESULT_REQUESTED  That request is sent            SCHEDULED, ENDED
+ENDED             No subscription is left         (none)
+================  ==============================  ============================================================
 
-:data:`TRANSITIONS` is the same table; a test compares every step of the planner with it.
+:data:`TRANSITIONS` is the same table; a test compares every step of both planners with it. Only that of v2
+uses UNCONFIRMED and CONFIRMING, only that of v3 the two states of a result.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ from hedra_provider.polling.wait import GenerationWait
 
 if TYPE_CHECKING:
     from hedra_provider.api.errors import HedraError
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 LARGEST_BATCH = 200
 """Ids in one request. 200 of them make a URL of 7,900 characters: 8,192 is a common limit."""
@@ -92,19 +98,37 @@ class PollState(Enum):
     STATUS_QUEUED = "status queued"
     UNCONFIRMED = "unconfirmed"
     CONFIRMING = "confirming"
+    RESULT_QUEUED = "result queued"
+    RESULT_REQUESTED = "result requested"
     ENDED = "ended"
 
 
 TRANSITIONS: dict[PollState, frozenset[PollState]] = {
     PollState.SCHEDULED: frozenset(
-        {PollState.SCHEDULED, PollState.REQUESTED, PollState.STATUS_QUEUED, PollState.ENDED}
+        {
+            PollState.SCHEDULED,
+            PollState.REQUESTED,
+            PollState.STATUS_QUEUED,
+            PollState.RESULT_QUEUED,
+            PollState.ENDED,
+        }
     ),
     PollState.REQUESTED: frozenset(
-        {PollState.SCHEDULED, PollState.STATUS_QUEUED, PollState.UNCONFIRMED, PollState.ENDED}
+        {
+            PollState.SCHEDULED,
+            PollState.STATUS_QUEUED,
+            PollState.UNCONFIRMED,
+            PollState.RESULT_QUEUED,
+            PollState.ENDED,
+        }
     ),
-    PollState.STATUS_QUEUED: frozenset({PollState.REQUESTED, PollState.ENDED}),
+    PollState.STATUS_QUEUED: frozenset(
+        {PollState.REQUESTED, PollState.SCHEDULED, PollState.RESULT_QUEUED, PollState.ENDED}
+    ),
     PollState.UNCONFIRMED: frozenset({PollState.CONFIRMING, PollState.ENDED}),
     PollState.CONFIRMING: frozenset({PollState.SCHEDULED, PollState.ENDED}),
+    PollState.RESULT_QUEUED: frozenset({PollState.RESULT_REQUESTED, PollState.ENDED}),
+    PollState.RESULT_REQUESTED: frozenset({PollState.SCHEDULED, PollState.ENDED}),
     PollState.ENDED: frozenset(),
 }
 """State -> the states that may follow it."""
@@ -125,6 +149,9 @@ class TrackedGeneration:
     :param status_only_until: Until when only the status endpoint is used, because the list does not show it.
     :param status_polled_at: When the status endpoint was last used for it.
     :param created_at: When Hedra created it; None if not known.
+    :param progress: The progress that the status endpoint showed; pages of v3 have none.
+    :param ended: The row that showed its end, while its result is missing (v3).
+    :param checked_status: The unknown status for which its result was requested (v3).
     :param is_listable: Whether its id may be put into a batch.
     """
 
@@ -138,6 +165,9 @@ class TrackedGeneration:
     status_only_until: float = float("-inf")
     status_polled_at: float = float("-inf")
     created_at: datetime | None = None
+    progress: float | None = None
+    ended: Generation | None = None
+    checked_status: str | None = ""
     is_listable: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -196,10 +226,3 @@ def for_one(error: HedraError, generation_id: str) -> HedraError:
 def keys(tracked: Iterable[TrackedGeneration]) -> tuple[str, ...]:
     """Return the keys of generations."""
     return tuple(one.key for one in tracked)
-
-
-def with_asset_id(row: Generation) -> Generation:
-    """Return a row of the list with ``asset_id``, which the list has inside ``asset`` only."""
-    if row.asset_id is not None or row.asset is None:
-        return row
-    return row.model_copy(update={"asset_id": row.asset.id})

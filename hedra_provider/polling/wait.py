@@ -1,8 +1,8 @@
 """The one wait: decide, without I/O, what each answer to a poll means.
 
-A driver polls, hands the answer to a wait, and executes its decision. There are two drivers:
-:mod:`hedra_provider.polling.blocking` for a task on its worker, :mod:`hedra_provider.polling.planner` for all
-triggers of a triggerer. Times are seconds on the clock of the driver.
+A driver polls, hands the answer to a wait, and executes its decision. The drivers are
+:mod:`hedra_provider.polling.blocking` for a task on its worker, and for all triggers of a triggerer the
+planners of v2 and v3 (:mod:`hedra_provider.polling.planners`). Times are seconds on the clock of the driver.
 
 ========================  ==================================================================================
 Answer to the poll        Decision of the wait
@@ -32,7 +32,7 @@ from hedra_provider.polling import pacing
 from hedra_provider.polling.progress import State, describe_state, state_of
 
 if TYPE_CHECKING:
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
 
 MAX_FAILURES = 8
 """After so many failed polls in a row, the wait fails with the error of the last."""
@@ -135,6 +135,10 @@ class Wait:
         """Build the error of a wait that reached its deadline."""
         raise NotImplementedError
 
+    def on_deadline(self, now: float) -> Finished | Failed:
+        """Decide when no other poll may follow: the wait is over."""
+        return Failed(self.timed_out(now))
+
     def on_error(self, error: HedraError, *, polled_at: float, now: float, jitter: float) -> Decision:
         """
         Decide after a poll that failed.
@@ -160,7 +164,7 @@ class Wait:
         )
         self._trouble = _Trouble("failure", _sentence(f"The last poll failed: {error.message}"), now)
         if polled_at >= self.deadline:
-            return Failed(self.timed_out(now))
+            return self.on_deadline(now)
         return PollAgain(
             pause,
             f"Poll of {self.subject} failed (failure {self._failures} of {MAX_FAILURES} in a row), next poll "
@@ -189,7 +193,7 @@ class Wait:
             now,
         )
         if now >= self.gives_up_at:
-            return Failed(self.timed_out(now))
+            return self.on_deadline(now)
         return PollAgain(after, warning)
 
     def _report(self, kind: str, sentence: str, warning: str, now: float) -> str | None:
@@ -213,7 +217,7 @@ class GenerationWait(Wait):
     :param facts: ``began``, ``deadline``, ``poll_interval`` and ``time_limit`` of :class:`Wait`.
     """
 
-    __slots__ = ("_estimate", "_known_at", "_state", "generation_id")
+    __slots__ = ("_ended", "_estimate", "_known_at", "_state", "generation_id")
 
     def __init__(self, generation_id: str, **facts: Any) -> None:
         super().__init__(**facts)
@@ -221,6 +225,7 @@ class GenerationWait(Wait):
         self._known_at = self.began
         self._estimate: pacing.Estimate | None = None
         self._state: State | None = None
+        self._ended: Generation | None = None
 
     @property
     def subject(self) -> str:
@@ -241,13 +246,13 @@ class GenerationWait(Wait):
         :param now: The time.
         :param jitter: A random number in [0, 1): waits that began together must not poll together.
         """
-        self._known_at = now
+        self._known_at, self._ended = now, None
         state, last, was_wrong = state_of(generation), self._state, self._recovered()
         self._state = state
         if generation.is_finished:
             return Finished(generation)
         if polled_at >= self.deadline:
-            return Failed(self.timed_out(now))
+            return self.on_deadline(now)
         if self._estimate is None:
             self._estimate = pacing.Estimate()
         pause = self._estimate.pause_seconds(
@@ -266,6 +271,20 @@ class GenerationWait(Wait):
                 f"until {self.time_limit} is over. If it does not end, check it in Hedra's web app."
             )
         return PollAgain(pause, warning, is_update=was_wrong or state != last)
+
+    def on_end(self, generation: Generation, *, now: float) -> None:
+        """
+        Note that a poll showed the end, but not the result, which is requested next (v3).
+
+        :param generation: The generation, as that poll showed it.
+        :param now: The time.
+        """
+        self._ended, self._known_at = generation, now
+        self._recovered()
+
+    def on_deadline(self, now: float) -> Finished | Failed:
+        """Decide when no other poll may follow. A generation that has ended does not time out."""
+        return super().on_deadline(now) if self._ended is None else Finished(self._ended)
 
     def on_unknown(self, *, polled_at: float, now: float, is_certain: bool = True) -> Decision:
         """
@@ -291,7 +310,7 @@ class GenerationWait(Wait):
             now,
         )
         if is_certain and polled_at >= self.deadline:
-            return Failed(self.timed_out(now))
+            return self.on_deadline(now)
         return PollAgain(pause, warning)
 
     def timed_out(self, now: float) -> HedraWaitTimeoutError:

@@ -10,7 +10,8 @@ from hedra_provider.storage.paths import this_worker
 
 if TYPE_CHECKING:
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
+    from hedra_provider.service.protocol import Hedra
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class StoredResult:
 
 def store_result(
     client: HedraClient,
+    hedra: Hedra,
     destination: str,
     *,
     generation_id: str | None = None,
@@ -42,6 +44,7 @@ def store_result(
     Download the file of a generation or an asset, and store it whole.
 
     :param client: The client to download with.
+    :param hedra: The service of its connection.
     :param destination: A local path, or a URI that ObjectStoragePath opens. If it ends with ``/``, it is a
         folder, and the file is named after its id.
     :param generation_id: The generation. Either this or ``asset_id``.
@@ -55,15 +58,14 @@ def store_result(
     :raises HedraError: If it could not be downloaded or stored.
     """
     from hedra_provider.api.errors import HedraError, HedraNotFoundError, HedraTransferError
-    from hedra_provider.api.lookups import retry_unknown
     from hedra_provider.api.redaction import clean, fit_cause, words_of
-    from hedra_provider.transfer.download import RemoteFile, asset_file, download, generation_file
+    from hedra_provider.transfer.download import RemoteFile, download
 
     def request_file() -> RemoteFile:
         if not generation_id:
-            return client.run(retry_unknown(lambda: asset_file(str(asset_id), str(asset_type))))
+            return client.run(hedra.file_of_asset(str(asset_id), str(asset_type)))
         try:
-            return client.run(retry_unknown(lambda: generation_file(generation_id)))
+            return client.run(hedra.file_of(generation_id))
         except HedraNotFoundError as error:
             error.retryable = error.retryable or seen_complete
             raise

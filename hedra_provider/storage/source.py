@@ -106,7 +106,7 @@ def open_media(
 
 def _require_name(name: str | None) -> None:
     from hedra_provider.api.redaction import shown
-    from hedra_provider.api.requests import require_json
+    from hedra_provider.api.values import require_json
 
     require_json(name, "name")
     if name and len(name) > MAX_NAME_LENGTH:
@@ -123,7 +123,6 @@ def _check_limits(
 ) -> None:
     """Compare a file with the limits of the model."""
     from hedra_provider.api.redaction import shown
-    from hedra_provider.submission.pricing import GRACE_SECONDS
 
     if slot.max_file_size_bytes and size > slot.max_file_size_bytes:
         raise _rejected(
@@ -138,8 +137,7 @@ def _check_limits(
             f"{shown(source)} plays {length.at_most_ms} ms; "
             f"the model accepts at least {slot.min_duration_ms} ms",
         )
-    grace_ms = GRACE_SECONDS * 1000
-    if slot.max_duration_ms and not cropped and length.played_ms > slot.max_duration_ms + grace_ms:
+    if slot.longest_ms and not cropped and length.played_ms > slot.longest_ms:
         raise _rejected(
             param,
             f"{shown(source)} plays {length.played_ms} ms; "

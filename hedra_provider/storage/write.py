@@ -152,7 +152,7 @@ def named_destination(destination: str, file_id: str, asset_type: str | None) ->
     :raises HedraValueError: If ``file_id`` is not a UUID.
     """
     from hedra_provider.api.errors import HedraValueError
-    from hedra_provider.api.requests import is_uuid
+    from hedra_provider.api.values import is_uuid
 
     if not destination.endswith("/"):
         return destination

@@ -5,7 +5,9 @@ A credit is spent once: ids, plans, submits, prices. Knows no Airflow.
 - ``plan``: decides for each id whether its generation is adopted, skipped or submitted.
 - ``submit``: executes plans. After a submit whose outcome is unknown it polls before it submits again.
 - ``compare``: whether an existing generation has the same request.
-- ``pricing``: what a request may cost. ``budget``: whether ``max_credits`` and the balance allow it.
+- ``pricing``: what a request may cost. ``rates``: the prices of v3, which its catalogue lacks. ``budget``:
+  whether the limits and the balance allow it, and whether the bill agrees with the estimate.
+- ``v3``: the same on API v3, where only Hedra knows the id of a job before its submit is answered.
 
 ==================================================  =========================================================
 Generation under the id                             Action

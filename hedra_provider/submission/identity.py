@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -101,3 +102,44 @@ def asset_id(
     """
     name = f"asset\0{SCHEME}\0{workspace_id or ''}\0{asset_type}\0{sha256}"
     return str(uuid.uuid5(namespace, name if only_for is None else f"{name}\0{only_for}"))
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """
+    The identity of a task run that generates, the same in all its attempts and on every worker.
+
+    :param namespace: The account's, of :func:`account_namespace`.
+    :param key: What the generation is for: the task run, or what ``idempotency_key`` says. It makes the ids
+        of generations.
+    :param attempt_group: The tries since the last clear. It is hashed into the asset id, so an asset with
+        that id proves that this group paid.
+    :param is_shared: Whether other task runs may have the same key: it is the user's ``idempotency_key``.
+    :param is_retry: Whether an earlier try may have submitted.
+    :param is_resumed: Whether this try was deferred before its submit.
+    """
+
+    namespace: uuid.UUID
+    key: str
+    attempt_group: str
+    is_shared: bool
+    is_retry: bool
+    is_resumed: bool = False
+
+    @property
+    def began_elsewhere(self) -> bool:
+        """Whether another worker may have begun, which had the files that this one may lack."""
+        return self.is_retry or self.is_resumed
+
+    def ids(self, variation: int = 0) -> Callable[[int], tuple[str, str]]:
+        """
+        Return the function that gives the n-th ids: of a generation, and of the asset that it makes.
+
+        :param variation: Which one of a batch.
+        """
+        return generation_ids(self.namespace, self.key, variation, attempt_group=self.attempt_group)
+
+    @property
+    def first_id(self) -> str:
+        """The id of the first generation of this key. It identifies the key, on every version."""
+        return self.ids()(0)[0]

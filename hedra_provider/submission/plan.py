@@ -19,7 +19,8 @@ from hedra_provider.submission.compare import differing_fields
 
 if TYPE_CHECKING:
     from hedra_provider.api.calls import Call
-    from hedra_provider.api.responses import Generation, Model
+    from hedra_provider.api.responses import Model
+    from hedra_provider.records import Generation
 
 MAX_GENERATIONS_PER_KEY = 100
 _SEARCHED_PAGES = 3
@@ -46,6 +47,9 @@ class Rule(StrEnum):
 
     PAID_BY_US = "paid_by_us"
     """This attempt group paid for the generation: adopt, even if the request has changed."""
+
+    NAMED = "named"
+    """The user names the generation: adopt."""
 
     NOT_COMPARABLE = "not_comparable"
     """Hedra does not show the generation's request: adopt, because submitting again could pay twice."""
@@ -158,7 +162,7 @@ def _existing(ids_of: IdsOf, search: bool, taken: Collection[str]) -> Call[Plan]
         paid_here = same_id(found.asset_id or "", asset_id)
         if not paid_here:
             row = yield from _row_of(found)
-            paid_here = _paid_by(asset_id, found, row.input if row else None)
+            paid_here = _paid_by(asset_id, found, row.request if row else None)
         plan = Plan(generation_id, asset_id, found, Rule.PAID_BY_US, seen=seen, paid_here=True)
         if paid_here:
             return plan
@@ -211,7 +215,7 @@ def rule_for(
     :raises HedraError: If Hedra could not be asked.
     """
     row = yield from _row_of(found)
-    asked = row.input if row else None
+    asked = row.request if row else None
     paid_here = _paid_by(asset_id, found, asked)
     if asked is None:
         return (Rule.PAID_BY_US if paid_here else Rule.NOT_COMPARABLE), (), paid_here
@@ -256,7 +260,7 @@ def asked_for(generation_id: str, asset_id: str, taken: Collection[str] = ()) ->
             return False
         if same_id(row.id, generation_id) or same_id(row.asset_id or "", asset_id):
             return True
-        asked = row.input or {}
+        asked = row.request or {}
         ids, assets = _named(asked, "generation_id"), _named(asked, "reserved_asset_id")
         # Rows of one batch name all its ids. A row with one of them is that variation, not this one.
         return row.id.lower() not in ids and (generation_id.lower() in ids or asset_id.lower() in assets)

@@ -1,10 +1,12 @@
-"""What a request will cost, from what ``GET /models`` publishes.
+"""What a request will cost. On v2: in credits, from what ``GET /models`` publishes.
 
 Hedra's formula (v2 schema, Pricing) in exact arithmetic::
 
     ceil((base_cost + credits_per_second * seconds) * product(modifiers))
 
 Hedra may bill more than it publishes: 3.5 credits per second were measured where 3 were published.
+
+On v3 the catalogue has no prices: :mod:`hedra_provider.submission.rates` has them, in US dollars.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
+
+from hedra_provider.api.responses import GRACE_SECONDS
+from hedra_provider.records import CREDITS
 
 if TYPE_CHECKING:
     from hedra_provider.api.responses import Model
@@ -28,12 +33,10 @@ SPOKEN_SYLLABLES_PER_SECOND = (3, 7)
 
 _LARGEST_EXPONENT = 308
 
+_CENT = Decimal("0.01")
+
 LONGEST_SECONDS = Fraction(600)
 """The longest audio that Hedra documents for any model."""
-
-GRACE_SECONDS = Fraction(1)
-"""How far an audio may exceed a model's maximum. Hedra's schema names such a tolerance
-(``DURATION_MAX_TOLERANCE_MS``) but not its size. Such an audio is accepted and may be billed in full."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,65 @@ Hedra states is not used, because the unit of that number is uncertain."""
 @dataclass(frozen=True)
 class Estimate:
     """
-    Credits that a request will cost.
+    What a request will cost.
 
-    :param low: The lower bound, in credits.
-    :param high: The upper bound, in credits; limits are compared with it.
+    :param low: The lower bound, in ``currency``.
+    :param high: The upper bound, in ``currency``; limits are compared with it.
+    :param currency: ``credits`` (whole numbers) or ``USD`` (Decimal). Default: ``credits``.
     """
 
-    low: int
-    high: int
+    low: Decimal | int
+    high: Decimal | int
+    currency: str = CREDITS
 
     def __str__(self) -> str:
-        return f"{self.high} credits" if self.low == self.high else f"{self.low} to {self.high} credits"
+        low, high = (
+            _bound(self.low, ROUND_FLOOR, self.currency),
+            _bound(self.high, ROUND_CEILING, self.currency),
+        )
+        is_one = self.low == self.high or low == high
+        return f"{high} {self.currency}" if is_one else f"{low} to {high} {self.currency}"
 
     def __add__(self, other: Estimate) -> Estimate:
-        return Estimate(self.low + other.low, self.high + other.high)
+        """
+        Return the sum.
+
+        :raises ValueError: If the currencies differ.
+        """
+        if self.currency != other.currency:
+            raise ValueError(f"{self} and {other} can't be added: their currencies differ.")
+        return Estimate(self.low + other.low, self.high + other.high, self.currency)
+
+
+def amount_text(amount: Decimal | int | Fraction, currency: str) -> str:
+    """
+    Return an amount in full for a message: ``30 credits``, ``0.50 USD``, ``0.4125 USD``.
+
+    :param amount: The amount; US dollars are shown with two decimals or more, never rounded below 1e-6.
+    :param currency: ``credits`` or ``USD``.
+    """
+    if currency == CREDITS:
+        return f"{amount} {currency}"
+    exact = usd(Fraction(amount), ROUND_CEILING)
+    cents = exact.quantize(_CENT)
+    return f"{cents if cents == exact else exact.normalize():f} {currency}"
+
+
+def usd(amount: Fraction, rounding: str) -> Decimal:
+    """
+    Return an amount of US dollars as a Decimal with six decimals.
+
+    :param amount: The exact amount. A third of a dollar has no exact Decimal.
+    :param rounding: ``ROUND_CEILING`` for an upper bound, ``ROUND_FLOOR`` for a lower one.
+    """
+    micros = amount * 1_000_000
+    whole = math.ceil(micros) if rounding == ROUND_CEILING else math.floor(micros)
+    return Decimal(whole).scaleb(-6)
+
+
+def _bound(amount: Decimal | int, rounding: str, currency: str) -> Decimal | int:
+    """Round a bound in US dollars to the cent, away from the other bound; credits are whole."""
+    return amount if currency == CREDITS else Decimal(amount).quantize(_CENT, rounding)
 
 
 def price(pricing: Mapping[str, Any], seconds: Fraction, choices: Mapping[str, Any]) -> int | None:
@@ -132,7 +180,7 @@ def estimate(
         total = total + extra if total and extra else None
     batch = body.get("batch_size")
     times = batch if isinstance(batch, int) and batch > 1 else 1
-    return Estimate(total.low * times, total.high * times) if total else None
+    return Estimate(total.low * times, total.high * times, total.currency) if total else None
 
 
 def spoken_seconds(text: str, speed: Fraction | None = None) -> Span:
@@ -184,9 +232,15 @@ def measured_seconds(played_ms: int, at_most_ms: int) -> Span:
     return Span(Fraction(played_ms, 1000), Fraction(at_most_ms, 1000))
 
 
-def total(estimates: Iterable[Estimate]) -> Estimate:
-    """Return the sum of estimates; 0 credits without any."""
-    return sum(estimates, Estimate(0, 0))
+def total(estimates: Iterable[Estimate], currency: str = CREDITS) -> Estimate:
+    """
+    Return the sum of estimates; 0 without any.
+
+    :param estimates: Estimates in one currency.
+    :param currency: Their currency. Default: ``credits``.
+    :raises ValueError: If an estimate has another currency.
+    """
+    return sum(estimates, Estimate(0, 0, currency))
 
 
 def _from(audio: Span | None, start_ms: Fraction | None) -> Span | None:

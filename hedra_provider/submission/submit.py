@@ -39,7 +39,9 @@ from hedra_provider.submission.plan import (
 )
 
 if TYPE_CHECKING:
-    from hedra_provider.api.responses import Generation, Model
+    from hedra_provider.api.responses import Generation as GenerationAnswer
+    from hedra_provider.api.responses import Model
+    from hedra_provider.records import Generation
 
 OUTCOME_POLL_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Pauses between status requests while the outcome is unknown. Then the same id is submitted again."""
@@ -187,14 +189,14 @@ def _with_ids(body: Mapping[str, Any], plans: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
-def _match_variations(made: Generation, plans: Sequence[Plan]) -> list[tuple[Plan, Generation]]:
+def _match_variations(made: GenerationAnswer, plans: Sequence[Plan]) -> list[tuple[Plan, Generation]]:
     """
     Match the generations of a submit's answer with the plans: by id, else by position.
 
     :raises HedraProtocolError: If the answer lacks a generation.
     """
     if len(plans) == 1:
-        return [(plans[0], made)]
+        return [(plans[0], made.record())]
     results = list(made.batch_results or [])
     if len(results) != len(plans):
         raise HedraProtocolError(
@@ -209,7 +211,7 @@ def _match_variations(made: Generation, plans: Sequence[Plan]) -> list[tuple[Pla
         result = by_id.get(plan.generation_id.lower()) or (rest.pop(0) if rest else None)
         if result is None:
             raise HedraProtocolError("Hedra's answer to a batch lists one generation twice.")
-        submitted.append((plan, result.as_generation(plan.generation_id, made.type)))
+        submitted.append((plan, result.record(plan.generation_id, made.type)))
     return submitted
 
 

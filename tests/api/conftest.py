@@ -24,21 +24,21 @@ class Driver:
         self.pauses: list[float] = []
         self.requests: list[httpx.Request] = []
 
-    def run(self, call: Any, handler: Handler, **settings: Any) -> Any:
+    def run(self, call: Any, handler: Handler, key: str = "the-key", **settings: Any) -> Any:
         def seen(request: httpx.Request) -> httpx.Response:
             self.requests.append(request)
             return handler(request)
 
         transport = httpx.MockTransport(seen)
         if self.kind == "sync":
-            with HedraClient("the-key", transport=transport, sleep=self.pauses.append, **settings) as client:
+            with HedraClient(key, transport=transport, sleep=self.pauses.append, **settings) as client:
                 return client.run(call)
 
         async def sleep(seconds: float) -> None:
             self.pauses.append(seconds)
 
         async def go() -> Any:
-            async with AsyncHedraClient("the-key", transport=transport, sleep=sleep, **settings) as client:
+            async with AsyncHedraClient(key, transport=transport, sleep=sleep, **settings) as client:
                 return await client.run(call)
 
         return asyncio.run(go())

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 
-from hedra_provider.api import client as client_module
+from hedra_provider.api import answer as answer_module
 from hedra_provider.api.errors import HedraError, HedraProtocolError, HedraTransportError
 from tests.fuzz.flows import FLOWS, KEY, SYNC_NAMES, Canned, run_both, run_sync
 from tests.fuzz.seeds import ASSET, DOCUMENTS, MODEL, SIGNED
@@ -143,6 +143,8 @@ HEADERS = st.lists(
                 b"Content-Range",
                 b"ETag",
                 b"Transfer-Encoding",
+                b"X-RateLimit-Reset",
+                b"X-Trace-Id",
                 b"X-Any",
             ]
         ),
@@ -271,8 +273,8 @@ def test_an_answer_may_be_compressed(loop: asyncio.AbstractEventLoop):
 def test_a_bomb_is_given_up_before_it_fills_the_memory(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", client_module.MAX_ANSWER_BYTES // 16)
-    bomb = gzipped(1, 2 * client_module.MAX_ANSWER_BYTES)
+    monkeypatch.setattr(answer_module, "MAX_ANSWER_BYTES", answer_module.MAX_ANSWER_BYTES // 16)
+    bomb = gzipped(1, 2 * answer_module.MAX_ANSWER_BYTES)
     assert len(bomb) < 10_000
     error = run_both("get_status", [Canned(200, ((b"Content-Encoding", b"gzip"),), bomb)], loop)
     assert isinstance(error, HedraProtocolError)
@@ -282,7 +284,7 @@ def test_a_bomb_is_given_up_before_it_fills_the_memory(
 def test_an_answer_that_trickles_for_ever_is_given_up(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(client_module, "MAX_ANSWER_SECONDS", -1.0)
+    monkeypatch.setattr(answer_module, "MAX_ANSWER_SECONDS", -1.0)
     error = run_both("get_credits", [Canned(200, (), b'{"used": 3}')], loop)
     assert isinstance(error, HedraTransportError)
     assert "not whole after" in str(error)
@@ -309,6 +311,9 @@ def test_every_call_is_here():
     import inspect
 
     from hedra_provider.api import calls
+    from hedra_provider.api.v3 import calls as v3_calls
 
-    public = {name for name, made in vars(calls).items() if inspect.isgeneratorfunction(made)}
-    assert {name for name in public if not name.startswith("_")} <= {*FLOWS, *SYNC_NAMES}
+    for module, prefix in ((calls, ""), (v3_calls, "v3.")):
+        own = {name: made for name, made in vars(module).items() if inspect.isgeneratorfunction(made)}
+        public = {name for name, made in own.items() if made.__module__ == module.__name__}
+        assert {prefix + name for name in public if not name.startswith("_")} <= {*FLOWS, *SYNC_NAMES}

@@ -15,6 +15,7 @@ import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -23,14 +24,20 @@ import pydantic
 from hedra_provider.api import calls
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import MAX_ERROR_LENGTH, HedraError
-from hedra_provider.api.responses import Generation
 from hedra_provider.api.sized_file import SizedFile
+from hedra_provider.api.v3 import calls as v3
+from hedra_provider.api.v3 import responses as v3_responses
 from hedra_provider.polling import blocking
+from hedra_provider.records import Generation
+from hedra_provider.service.v2 import HedraV2
 from hedra_provider.submission import budget, identity
 from hedra_provider.submission.submit import submit_once
 from hedra_provider.transfer import download, upload
 
 KEY = "sekret-key-0123456789"
+V3_KEY = "sekret-key-id-0123456789:sekret-0123456789"
+JOB = "job_11111111-1111-4111-8111-111111111111"
+ACCOUNT: Any = SimpleNamespace(api_key=KEY, namespace=uuid.UUID(int=7), workspace_id=None)
 ID = "11111111-1111-4111-8111-111111111111"
 MAX_REQUESTS = 400
 BODY = {
@@ -85,10 +92,11 @@ class TooManyRequests(Exception):
 class World:
     """Time that passes by pauses, and answers in order, the last one repeated."""
 
-    def __init__(self, answers: Sequence[Canned]) -> None:
+    def __init__(self, answers: Sequence[Canned], key: str = KEY) -> None:
         self.now = 1_800_000_000.0
         self.requests: list[httpx.Request] = []
         self.sent_the_key = False
+        self.key = key
         self._answers = itertools.chain(answers, itertools.repeat(answers[-1]))
 
     def clock(self) -> float:
@@ -105,7 +113,7 @@ class World:
         self.requests.append(request)
         if len(self.requests) > MAX_REQUESTS:
             raise TooManyRequests
-        if "X-API-Key" in request.headers:
+        if {"x-api-key", "authorization"} & set(request.headers):
             self.sent_the_key = True
             assert request.url.host == "api.hedra.com", request.url
         return next(self._answers).response(request)
@@ -134,7 +142,7 @@ def _wait(world: World) -> Any:
 def _credits(world: World) -> Any:
     return blocking.wait_for_credits(
         10,
-        None,
+        lambda: HedraV2(ACCOUNT).balance(None),
         deadline=world.now + 3_600,
         poll_interval=60,
         log=str,
@@ -174,7 +182,24 @@ FLOWS: dict[str, Callable[[World], Any]] = {
     "estimate_request": lambda world: budget.estimate_request(BODY),
     "estimate_speech": lambda world: budget.estimate_request(SPOKEN),
 }
+V3_FLOWS: dict[str, Callable[[World], Any]] = {
+    "v3.submit_job": lambda world: v3.submit_job("m", b"{}", idempotency_key="k"),
+    "v3.get_status": lambda world: v3.get_status(JOB),
+    "v3.get_job": lambda world: v3.get_job(JOB),
+    "v3.list_jobs": lambda world: v3.list_jobs(),
+    "v3.get_balance": lambda world: v3.get_balance(),
+    "v3.get_usage": lambda world: v3.get_usage(),
+    "v3.estimate": lambda world: v3.estimate("m", {}),
+    "v3.list_models": lambda world: v3.list_models(),
+    "v3.get_model": lambda world: v3.get_model("m"),
+    "v3.list_voices": lambda world: v3.list_voices("m"),
+    "v3.list_deliveries": lambda world: v3.list_deliveries(),
+    "v3.redeliver": lambda world: v3.redeliver(JOB),
+    "v3.get_public_key": lambda world: v3.get_public_key(),
+}
+FLOWS |= V3_FLOWS
 SYNC_FLOWS: dict[str, Callable[[World], Any]] = {
+    "v3.upload_file": lambda world: v3.upload_file(_file("a.wav")),
     "upload_file": lambda world: calls.upload_file(ID, _file("a.wav")),
     "put_file": lambda world: calls.put_file("https://files.example/a?X-Amz-Signature=s", _file("a.mp4")),
     "store_asset": lambda world: upload.store_asset(_file("a.wav"), "audio", reserved_asset_id=ID),
@@ -184,11 +209,15 @@ DOWNLOAD = "download"
 SYNC_NAMES = (*FLOWS, *SYNC_FLOWS, DOWNLOAD)
 
 
+def _key_for(name: str) -> str:
+    return V3_KEY if name.startswith("v3.") else KEY
+
+
 def run_sync(name: str, answers: Sequence[Canned]) -> Any:
     """Drive a flow by the client of a worker; return what came of it, an error too."""
-    world = World(answers)
+    world = World(answers, _key_for(name))
     options: dict[str, Any] = {"transport": httpx.MockTransport(world.answer), "sleep": world.sleep}
-    with HedraClient(KEY, **options) as client:
+    with HedraClient(_key_for(name), **options) as client:
         try:
             if name == DOWNLOAD:
                 return _checked(_download(client, world), world)
@@ -199,9 +228,9 @@ def run_sync(name: str, answers: Sequence[Canned]) -> Any:
 
 async def run_async(name: str, answers: Sequence[Canned]) -> Any:
     """Drive a flow by the client of a triggerer; return what came of it, an error too."""
-    world = World(answers)
+    world = World(answers, _key_for(name))
     options: dict[str, Any] = {"transport": httpx.MockTransport(world.answer), "sleep": world.async_sleep}
-    async with AsyncHedraClient(KEY, **options) as client:
+    async with AsyncHedraClient(_key_for(name), **options) as client:
         try:
             return _checked(await client.run(FLOWS[name](world)), world)
         except HedraError as error:
@@ -226,13 +255,15 @@ def _checked(result: Any, world: World) -> Any:
         for text in (str(result), str(airflow_error(result)), repr(result)):
             assert len(text) <= MAX_ERROR_LENGTH + 500, len(text)
             # A storage that never saw the key can't repeat it, only invent it.
-            assert KEY not in text or not world.sent_the_key, text
+            assert world.key not in text or not world.sent_the_key, text
             assert not _SIGNED.search(text), text
             text.encode()
         assert len(str(result).splitlines()) == 1
         _require_json(failed(result))
         return result
-    for found in result if isinstance(result, list) else [result]:
+    for found in _parts(result):
+        if hasattr(found, "record") and type(found).__module__ == v3_responses.__name__:
+            _check_record(found.record())
         found = getattr(found, "generation", found)
         if isinstance(found, Generation):
             _require_json(generation_facts(found))
@@ -240,6 +271,23 @@ def _checked(result: Any, world: World) -> Any:
         if isinstance(found, pydantic.BaseModel):
             repr(found)
     return result
+
+
+def _parts(result: Any) -> list[Any]:
+    rows = getattr(result, "data", None)
+    return rows if isinstance(rows, list) else result if isinstance(result, list) else [result]
+
+
+def _check_record(record: Any) -> None:
+    """Require that a record of the provider's own holds no number and no text that a database rejects."""
+    facts = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    amount = facts.pop("cost", None) or facts.pop("available", None)
+    assert amount is None or amount.is_finite(), amount
+    assert len(str(amount)) < 60, amount
+    facts.pop("error", None)
+    facts.pop("available", None)
+    repr(record)
+    json.dumps({name: value for name, value in facts.items() if name != "labels"}, allow_nan=False)
 
 
 def _require_json(value: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.fuzz.flows import ID, KEY
+from tests.fuzz.flows import ID, JOB, KEY
 
 SIGNED = "https://files.example/a.mp4?X-Amz-Signature=s&X-Amz-Expires=3600"
 
@@ -48,7 +48,22 @@ MODEL = {
 }
 SPEECH = MODEL | {"type": "text_to_speech", "slug": "speech"}
 POOL = {"used": 1, "allocated": 2, "available": 1}
+OUTPUT = {"status": "COMPLETED", "asset_id": "a", "url": SIGNED, "content_type": "video/mp4", "width": 3,
+          "duration_ms": 1000, "expires_at": "2026-11-29T12:00:00Z"}  # fmt: skip
+V3_ERROR = {"code": "INVALID_ARGUMENT", "message": "no luck", "retryable": False, "retry_after": 3,
+            "param": "input.a", "details": [{"field": "input.a", "message": "b", "reason": "expired",
+            "allowed": ["c"]}], "replaced_by": "m",
+            "billing": {"balance": 0.5, "required": 1, "currency": "USD", "funding_url": SIGNED}}  # fmt: skip
+JOB_ANSWER = {"job_id": JOB, "model": "m", "status": "COMPLETED", "created_at": "2026-11-28T12:00:00Z",
+              "progress": 0.5, "estimated_completion_at": "2026-11-28T12:00:00Z", "outputs": [OUTPUT],
+              "error": V3_ERROR, "cost": 0.42, "currency": "USD"}  # fmt: skip
+V3_ROWS = [JOB_ANSWER, {"id": "voice_1", "name": "a", "labels": {"language": "en"}, "preview_url": SIGNED}]
 DOCUMENTS: list[Any] = [
+    JOB_ANSWER,
+    {"data": V3_ROWS, "next_cursor": "c"},
+    {"balance": 12.5, "spent": None, "currency": "USD"},
+    {"error": V3_ERROR, "trace_id": "ab12"},
+    {"url": SIGNED, "content_type": "image/png", "expires_at": "2026-11-28T13:00:00Z"},
     GENERATION,
     {"data": [GENERATION, GENERATION], "page_info": {}},
     [ASSET],

@@ -150,8 +150,8 @@ def test_no_credits_says_what_was_needed(hedra_sandbox: Sandbox, portrait: str, 
     ("password", "says"),
     [
         ("wrong-key", "401.*API key"),
-        ("id:secret", "v3 key"),
-        ("", "API key .v2.. is empty"),
+        ("id:", "not <id>:<secret>"),
+        ("", "API key. is empty"),
         ("a b", "no key has"),
     ],
 )

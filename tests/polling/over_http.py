@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
     from hedra_provider.testing import Sandbox
 
 STATUS = "/generations/{id}/status"
@@ -34,6 +34,7 @@ class MovedClock(poller.Clock):
 
     def __init__(self, sandbox: Sandbox, patch: pytest.MonkeyPatch) -> None:
         self._now = 1000.0
+        self._epoch = time.time() - self._now
         self._sandbox = sandbox
         self.announced = self.come = 0
         self.moves_when: Callable[[], bool] = lambda: self.come >= self.announced
@@ -48,6 +49,9 @@ class MovedClock(poller.Clock):
 
     def now(self) -> float:
         return self._now
+
+    def epoch(self) -> float:
+        return self._epoch + self._now
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         if seconds == float("inf"):

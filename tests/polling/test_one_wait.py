@@ -1,4 +1,4 @@
-"""The wait is one: whatever Hedra answers, a task on its worker and a trigger do and log the same."""
+"""The wait is one: whatever Hedra answers, a worker and a trigger do and log the same, on v2 and on v3."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.polling.drivers import ID, Outcome, triggerer, worker
+from hedra_provider.api.errors import HedraAuthenticationError
+from tests.polling.drivers import DRIVERS, ID, WORDS, Outcome, in_v2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DRIVERS = {"worker": worker, "triggerer": triggerer}
 
 
 def status(name: str | None, **fields: Any) -> httpx.Response:
@@ -82,16 +81,33 @@ def play(script: Any, driver: str, timeout: float = 3600.0, poll_interval: float
     return DRIVERS[driver](script, timeout=timeout, poll_interval=poll_interval)
 
 
+LATER = 2.5
+"""Seconds by which the request for a result, which only v3 needs, may delay the end of a wait."""
+
+
+def text_of(result: Any) -> str:
+    if isinstance(result, HedraAuthenticationError):
+        # The remedy says where a key of that version comes from.
+        return in_v2(result.message)
+    return in_v2(str(result)) if isinstance(result, BaseException) else f"{result.id} {result.status}"
+
+
+def without_duration(lines: list[str]) -> list[str]:
+    """Return the lines without the seconds after which the wait ended."""
+    return [*lines[:-1], lines[-1].partition(", after ")[0]] if lines else []
+
+
+@pytest.mark.parametrize("driver", list(DRIVERS)[1:])
 @pytest.mark.parametrize("name", list(SCRIPTS))
-def test_worker_and_triggerer_poll_log_and_end_the_same(name: str):
+def test_all_drivers_poll_log_and_end_the_same(name: str, driver: str):
     script, expected = SCRIPTS[name]
-    on_worker, in_triggerer = (play(script, driver) for driver in DRIVERS)
+    on_worker, other = play(script, "worker"), play(script, driver)
     assert type(on_worker.result).__name__ == expected
-    assert type(in_triggerer.result).__name__ == expected
-    assert str(on_worker.result) == str(in_triggerer.result)
-    assert on_worker.polls == pytest.approx(in_triggerer.polls)
-    assert on_worker.ended == pytest.approx(in_triggerer.ended)
-    assert on_worker.lines == in_triggerer.lines
+    assert type(other.result).__name__ == expected
+    assert text_of(on_worker.result) == text_of(other.result)
+    assert on_worker.polls == pytest.approx(other.polls, abs=0.1)
+    assert on_worker.ended == pytest.approx(other.ended, abs=LATER if driver == "triggerer on v3" else 1e-6)
+    assert without_duration(on_worker.lines) == without_duration(other.lines)
 
 
 @pytest.mark.parametrize("retry_after", [None, 5, 60])
@@ -186,10 +202,12 @@ def test_a_time_out_in_the_middle_of_404s_does_not_say_that_it_is_paid_for(drive
 @pytest.mark.parametrize("name", ["failed", "canceled", "moderated", "FAILED", "", None, "pending"])
 @pytest.mark.parametrize("driver", list(DRIVERS))
 def test_an_unknown_status_is_warned_of_at_once_and_named_by_the_time_out(driver: str, name: str | None):
+    if "v3" in driver and name in WORDS.values():
+        pytest.skip("a word of v3")
     outcome = play(lambda now: status(name), driver, timeout=100)
     warnings = [line for line in outcome.lines if "does not know" in line]
     assert len(warnings) == 1
-    assert outcome.logged[outcome.lines.index(warnings[0])] == 0
+    assert outcome.logged[outcome.lines.index(warnings[0])] < 0.1
     for text in (warnings[0], str(outcome.result)):
         assert (name or "no status") in text
     assert outcome.result.retryable

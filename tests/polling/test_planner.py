@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,10 @@ from hedra_provider.api.errors import (
     HedraNotFoundError,
     HedraWaitTimeoutError,
 )
-from hedra_provider.api.responses import Generation
 from hedra_provider.polling.batches import BatchStrategy
 from hedra_provider.polling.poll import Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Progressed, Subscription, Warned
+from hedra_provider.records import Generation
 from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, many, polls_of
 
@@ -46,7 +47,7 @@ def test_progress_gives_an_estimate_of_the_end():
     world = World(latency=0.0)
     one = world.make(0, seconds=40)
     plain = world.row
-    world.row = lambda id_: plain(id_).model_copy(update={"progress": min(world.now / 40, 1.0)})  # type: ignore[method-assign]
+    world.row = lambda id_: replace(plain(id_), progress=min(world.now / 40, 1.0))  # type: ignore[method-assign]
     world.wait(one, poll_interval=15, begin=1)
     world.run()
     assert polls_of(world, one) == [1, 16, 31, 40]
@@ -194,12 +195,10 @@ def test_a_deadline_that_has_passed_leaves_one_poll():
 
 def test_the_status_endpoint_decides_against_an_outdated_list():
     world = World()
-    old = {"status": "processing", "asset": None}
+    old = {"status": "processing", "asset_id": None}
     answers(
         world,
-        lambda poll, rows: (
-            rows if poll.kind is PollKind.STATUS else [row.model_copy(update=old) for row in rows]
-        ),
+        lambda poll, rows: rows if poll.kind is PollKind.STATUS else [replace(row, **old) for row in rows],
     )
     for number in range(3):
         world.wait(world.make(number, seconds=100), poll_interval=15, deadline=3600)
@@ -338,8 +337,8 @@ def test_a_finished_row_without_its_asset_is_confirmed_by_the_status_endpoint():
     def rows(poll: Poll) -> list[Generation]:
         if poll.kind is PollKind.STATUS:
             asked.extend(poll.ids)
-            return [row.model_copy(update={"asset": None, "asset_id": "a"}) for row in plain(poll)]
-        return [row.model_copy(update={"asset": None}) for row in plain(poll)]
+            return [replace(row, asset_id="a") for row in plain(poll)]
+        return [replace(row, asset_id=None) for row in plain(poll)]
 
     world._rows = rows  # type: ignore[method-assign]
     world.run()

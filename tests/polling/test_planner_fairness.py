@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hedra_provider.api.responses import Generation
 from hedra_provider.polling.batches import BatchStrategy
+from hedra_provider.records import Generation
 from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, polls_of
 

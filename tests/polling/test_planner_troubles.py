@@ -17,12 +17,12 @@ from hedra_provider.api.errors import (
     HedraServerError,
     HedraTransportError,
 )
-from hedra_provider.api.responses import Generation
 from hedra_provider.polling.batches import BatchStrategy
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import Poll, PollKind
 from hedra_provider.polling.tracked import Ended, Subscription, Warned
 from hedra_provider.polling.wait import MAX_FAILURES
+from hedra_provider.records import Generation
 from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, many, polls_of
 

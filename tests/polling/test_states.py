@@ -1,18 +1,21 @@
-"""The states of a tracked generation: the planner makes the steps of the table, all of them and no other."""
+"""The states of a tracked generation: the planners make the steps of the table, all of them and no other."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hedra_provider.api.errors import HedraServerError
-from hedra_provider.api.responses import Generation
 from hedra_provider.polling import tracked
+from hedra_provider.polling.job_poll import JobPollKind
 from hedra_provider.polling.planner import Planner
 from hedra_provider.polling.poll import PollKind
 from hedra_provider.polling.tracked import TRANSITIONS, PollState, Subscription, TrackedGeneration
+from hedra_provider.records import Generation
+from testbed.job_simulation import JobWorld
 from testbed.simulation import World, generation_id
 from tests.polling.worlds import answers, many
 
@@ -59,7 +62,7 @@ def without_assets(world: World) -> None:
     answers(
         world,
         lambda poll, rows: (
-            rows if poll.kind is PollKind.STATUS else [row.model_copy(update={"asset": None}) for row in rows]
+            rows if poll.kind is PollKind.STATUS else [replace(row, asset_id=None) for row in rows]
         ),
     )
 
@@ -109,18 +112,64 @@ def leaving_while_unconfirmed(world: World) -> None:
         world.at(3.0, lambda one=subscription: world.planner.drop(one))  # type: ignore[misc]
 
 
+def many_jobs(world: World) -> None:
+    """Deadlines pass during a round of pages, a status is unknown, and results fail."""
+    world.latency = 2.0
+    down = HedraServerError("down", status_code=503, retryable=True)
+    world.trouble = lambda poll: down if world.chance() < 0.1 else None
+    world.shows = lambda one: int(one[-1], 16) % 5 != 0
+    for number in range(250):
+        one = world.make(number, seconds=60 + number, status="odd" if number % 7 == 0 else "complete")
+        world.wait(one, poll_interval=15, first_poll_after=number % 9, deadline=100 + 3 * number)
+        if number % 3 == 0:
+            # Another wait for the same job leaves at once, or later.
+            subscription = Subscription(one, lambda update: None, began=0.0, deadline=9e9, poll_interval=1.0)
+            world.at(number / 2, lambda one=subscription: world.planner.add(one, world.now))  # type: ignore[misc]
+            world.at(number + 1.0, lambda one=subscription: world.planner.drop(one))  # type: ignore[misc]
+
+
+def a_list_that_recovers(world: World) -> None:
+    """Jobs wait for status requests when a page shows them again, some of them at their end."""
+    down = HedraServerError("down", status_code=503, retryable=True)
+    world.trouble = lambda poll: down if poll.kind is JobPollKind.PAGE and world.now < 200 else None
+    for number in range(60):
+        world.wait(world.make(number, seconds=250 + number), poll_interval=15, deadline=900)
+
+
+def leaving_jobs(world: World) -> None:
+    for number in range(120):
+        one = world.make(number, seconds=30)
+        subscription = Subscription(one, lambda update: None, began=0.0, deadline=9e9, poll_interval=15.0)
+        world.at(0.0, lambda one=subscription: world.planner.add(one, world.now))  # type: ignore[misc]
+        world.at(number / 2, lambda one=subscription: world.planner.drop(one))  # type: ignore[misc]
+
+
+JOB_WORLDS: list[Callable[[World], None]] = [many_jobs, a_list_that_recovers, leaving_jobs]
+
+RESULT_STATES = {PollState.RESULT_QUEUED, PollState.RESULT_REQUESTED}
+
 WORLDS: list[Callable[[World], None]] = [
     plain, hidden, pages, without_assets, pages_without_assets, outages, limited, unknown, leaving,
     leaving_while_unconfirmed,
 ]  # fmt: skip
 
 
-def test_every_step_of_the_planner_is_in_the_table_and_every_step_of_the_table_is_made(steps: set[Step]):
+def test_every_step_of_the_planners_is_in_the_table_and_every_step_of_the_table_is_made(steps: set[Step]):
     for begin in WORLDS:
         world = World()
         begin(world)
         world.run()
         assert len(world.planner) == 0, begin
+    assert not RESULT_STATES & {state for step in steps for state in step}
+    of_v2 = set(steps)
+    steps.clear()
+    for begin in JOB_WORLDS:
+        world = JobWorld(requests_per_minute=40)
+        begin(world)
+        world.run()
+        assert len(world.planner) == 0, begin
+    assert not {PollState.UNCONFIRMED, PollState.CONFIRMING} & {state for step in steps for state in step}
+    steps |= of_v2
     table = {(state, following) for state, all_of_them in TRANSITIONS.items() for following in all_of_them}
     assert steps - table == set()
     assert table - steps == set()

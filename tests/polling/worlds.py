@@ -9,8 +9,8 @@ from testbed.simulation import World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hedra_provider.api.responses import Generation
     from hedra_provider.polling.poll import Poll
+    from hedra_provider.records import Generation
 
 
 def polls_of(world: World, id_: str) -> list[float]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from airflow.sdk import Connection
 
@@ -18,6 +19,7 @@ from hedra_provider.api import calls, responses
 from hedra_provider.api.client import AsyncHedraClient, HedraClient
 from hedra_provider.api.errors import HedraConfigurationError, HedraError
 from hedra_provider.api.sized_file import SizedFile
+from hedra_provider.api.v3 import responses as v3_responses
 from hedra_provider.connection_fields import parse_connection
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraAvatarVideoOperator, HedraDownloadOperator
@@ -204,14 +206,21 @@ def shown_objects() -> list[Any]:
         AsyncHedraClient(key),
         calls.Ask("PUT", signed, json={"k": key}),
         responses.Generation.model_validate(status),
+        responses.Generation.model_validate(status).record(),
         responses.CreatedAsset(id=ID, upload_url=signed),
         download.RemoteFile(signed, ID, "video"),
+        HedraClient(f"{key}:{key}"),
+        AsyncHedraClient(f"{key}:{key}"),
+        calls.Ask("POST", "/models/m", content=f'{{"url": "{signed}"}}'.encode(), headers={"k": key}),
+        v3_responses.FileHandle(url=signed),
+        v3_responses.Job.model_validate({"job_id": ID, "outputs": [{"url": signed}]}),
+        v3_responses.Delivery.model_validate({"job_id": ID, "webhook_url": signed}),
         HedraGenerationTrigger(generation_ids=[ID], end_time=0.0),
         HedraCreditsTrigger(minimum=1, end_time=0.0),
     ]
 
 
-@pytest.mark.parametrize("index", range(12))
+@pytest.mark.parametrize("index", range(19))
 def test_no_object_shows_or_pickles_the_key(index: int):
     one = shown_objects()[index]
     for text in (repr(one), str(one), repr([one]), f"{one}"):
@@ -275,3 +284,35 @@ def test_accounts_are_distinguished_although_their_keys_do_not_show():
     proxies = [{}, {"proxy": "http://u:one@p:1"}, {"proxy": "http://u:two@p:1"}]
     assert len({fingerprint(key, **extra) for key in ("one-key", "two-key") for extra in proxies}) == 6
     assert fingerprint("one-key") == fingerprint("one-key")
+
+
+def test_a_signed_url_gets_neither_header_of_a_key():
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200)
+
+    for key in ("sk_c4naryKeyThatNobodyShallSee", "key-id-4711:sekret-0815"):
+        with HedraClient(key, transport=httpx.MockTransport(answer)) as client:
+            client.run(calls.put_file("https://files.example/a?sig=s", file()))
+    assert len(requests) == 2
+    for request in requests:
+        assert not {"authorization", "x-api-key"} & set(request.headers)
+
+
+def test_no_frame_of_a_v3_client_shows_the_key(monkeypatch: pytest.MonkeyPatch):
+    """A header is built of hidden texts: an error tracker that logs locals shows neither part."""
+
+    def crash(*args: Any, **kwargs: Any) -> None:
+        raise MemoryError("the worker dies here")
+
+    for place in ("httpx.Client.build_request", "httpx.Client.send"):
+        with monkeypatch.context() as patch, HedraClient("key-id-4711:sekret-0815") as client:
+            patch.setattr(place, crash)
+            with pytest.raises(MemoryError) as raised:
+                client.get_balance()
+        text = with_locals(raised.value)
+        assert "hedra_provider/api/client.py" in text
+        assert "4711" not in text
+        assert "0815" not in text

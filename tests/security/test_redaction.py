@@ -124,6 +124,29 @@ def test_no_error_of_an_answer_holds_the_key(key: str, noise: str, status: int):
                 assert len(text) < 10 * MAX_MESSAGE_LENGTH
 
 
+@settings(deadline=None, max_examples=30)
+@given(KEYS, KEYS, ODD, st.sampled_from([400, 402, 410, 429, 500]))
+def test_no_error_of_v3_holds_a_part_of_the_key(key_id: str, secret: str, noise: str, status: int):
+    key = f"{key_id}:{secret}"
+    request = httpx.Request("POST", "https://api.hedra.com/v3/m", headers={"Authorization": f"Key {key}"})
+    for said in (noise + key, f"{noise} {key_id}", f"{noise} {secret}", f"https://b.example/?sig={SECRET}"):
+        field = {"field": said, "message": said, "reason": said, "allowed": [said]}
+        billing = {"balance": 1, "currency": said, "funding_url": said}
+        envelope = {"code": said, "message": said, "param": said, "details": [field], "billing": billing,
+                    "replaced_by": said}  # fmt: skip
+        body = {"error": envelope, "trace_id": said}
+        error = error_from_response(httpx.Response(status, request=request, json=body))
+        for text in (str(error), repr(error), repr(vars(error))):
+            assert not leaks_in(text.encode("utf-8", "replace"), [key_id, secret, SECRET], "error")
+
+
+def test_a_body_that_echoes_a_part_of_a_v3_key_is_read_without_it():
+    key = "key-id-4711:sekret-0815"
+    for part in (key, *key.split(":"), quote(key, safe="")):
+        content = b'{"message": "' + part.encode() + b'"}'
+        assert hide_key_in_bytes(content, key) == b'{"message": "***"}'
+
+
 @pytest.mark.parametrize("text", SIGNED_URLS)
 def test_no_error_of_a_generation_holds_a_signed_url(text: str):
     for error, message in (({"type": text, "message": text, "reason_code": text}, None), (None, text)):

@@ -256,3 +256,23 @@ def test_the_permission_to_read_the_bucket_is_not_needed_to_store(
     put(s3, in_face_png=png(), in_voice_wav=wav(1.0))
     asked.append(PermissionError("Forbidden"))
     assert run(avatar())["uri"] == "s3://storage@clips/out/clip.mp4"
+
+
+def test_records_of_submits_are_kept_on_s3(s3: Any):
+    from hedra_provider.storage.state_path import StatePathStore
+    from hedra_provider.submission.v3.record import TryRecord
+
+    job_id = "job_0f9d9d3c-7d0e-4b0c-9b51-6d1f1c4f2a90"
+    store, other = (StatePathStore("s3://storage@clips/hedra", key) for key in ("run", "another"))
+    assert store.read() == []
+    for number in (1, 2):
+        record = TryRecord(key="run", try_id=f"000{number}", attempt_group="group")
+        # As another worker does, whose writes this one's driver does not know of.
+        name = f"hedra/{store._digest}/000{number}.json"
+        s3.put_object(Bucket="clips", Key=name, Body=record.to_json().encode())
+        assert len(store.read()) == number
+    changed = TryRecord(key="run", try_id="0002", attempt_group="changed")
+    store.write(changed)
+    assert changed in store.read()
+    store.name_job(job_id)
+    assert (store.is_named_elsewhere(job_id), other.is_named_elsewhere(job_id)) == (False, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.api.responses import Generation
+    from hedra_provider.records import Generation
     from hedra_provider.testing import Sandbox
 
 
@@ -58,6 +59,7 @@ def test_a_url_that_is_known_spares_a_request(
     since = len(hedra_sandbox.ledger()["requests"])
     stored = store_result(
         client,
+        HedraHook().service,
         f"{tmp_path}/out/",
         generation_id=finished.id,
         known=finished if known else None,
@@ -72,14 +74,14 @@ def test_a_known_url_that_expired_is_replaced(
 ):
     hedra_sandbox.advance(7200)
     since = len(hedra_sandbox.ledger()["requests"])
-    store_result(client, str(tmp_path / "a.mp4"), generation_id=finished.id, known=finished)
+    store_result(
+        client, HedraHook().service, str(tmp_path / "a.mp4"), generation_id=finished.id, known=finished
+    )
     assert gets(hedra_sandbox, since) == [("files", 403), ("generations", 200), ("files", 200)]
     assert (tmp_path / "a.mp4").read_bytes()[4:8] == b"ftyp"
 
 
-@pytest.mark.parametrize(
-    "lacks", [{"url": None, "download_url": None, "asset": None}, {"status": "finalizing"}]
-)
+@pytest.mark.parametrize("lacks", [{"file_url": None}, {"status": "finalizing"}])
 def test_without_a_url_hedra_is_asked(
     hedra_sandbox: Sandbox,
     client: HedraClient,
@@ -88,6 +90,6 @@ def test_without_a_url_hedra_is_asked(
     lacks: dict[str, str | None],
 ):
     since = len(hedra_sandbox.ledger()["requests"])
-    known = finished.model_copy(update=lacks)
-    store_result(client, str(tmp_path / "a.mp4"), generation_id=finished.id, known=known)
+    known = replace(finished, **lacks)
+    store_result(client, HedraHook().service, str(tmp_path / "a.mp4"), generation_id=finished.id, known=known)
     assert gets(hedra_sandbox, since) == [("generations", 200), ("files", 200)]

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
+from hedra_provider.provider_info import CONNECTION_FIELDS
 from scripts.kept_sandbox import store_connection
 from testbed.local_airflow import LocalAirflow
 from testbed.sandbox_process import sandbox
@@ -204,9 +205,9 @@ def test_the_form_shows_the_connections_fields(house: House):
         pytest.skip("Airflow 3.0 shows a provider's fields only where FAB is installed")
     fields = hedra["extra_fields"] or {}
     names = {name.removeprefix("extra__hedra__") for name in fields}
-    assert names == {"workspace_id", "id_namespace", "timeout", "verify", "proxy"}
+    assert names == set(CONNECTION_FIELDS)
     standard = hedra["standard_fields"]
-    assert standard["password"]["title"] == "API key (v2)"
+    assert standard["password"]["title"] == "API key"
     assert standard["host"]["title"] == "Base URL"
     assert standard["login"]["hidden"] is True
 
