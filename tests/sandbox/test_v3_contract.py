@@ -113,7 +113,11 @@ def test_money_and_estimates(v3: ClientV3) -> None:
 def test_webhooks(v3: ClientV3) -> None:
     check(v3.get("/webhooks/public-key"), "get", "/webhooks/public-key")
     check(v3.get("/webhooks/default"), "get", "/webhooks/default")
-    check(v3.http.put("/webhooks/default", json={"url": "https://example.com/"}), "put", "/webhooks/default")
+    check(
+        v3.http.put("/webhooks/default", json={"url": "https://receiver.invalid/"}),
+        "put",
+        "/webhooks/default",
+    )
     check(v3.post("/webhooks/default/test"), "post", "/webhooks/default/test")
     job = v3.finish(v3.submit_speech())
     rows = []

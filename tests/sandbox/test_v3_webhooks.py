@@ -128,9 +128,9 @@ def test_the_default_webhook_takes_jobs_without_their_own(v3: ClientV3, receiver
 
 
 def test_other_machines_get_nothing(v3: ClientV3) -> None:
-    v3.submit_speech(webhook="https://example.com/hook?mark=abc")
+    v3.submit_speech(webhook="https://receiver.invalid/hook?mark=abc")
     row = delivery(v3, attempts=1, status="FAILED")
     assert (row["last_error"]["code"], row["webhook_url"]) == (
-        "FAILED_PRECONDITION", "https://example.com/hook?mark=abc",
+        "FAILED_PRECONDITION", "https://receiver.invalid/hook?mark=abc",
     )  # fmt: skip
     assert v3.submit_speech(webhook="not a url").status_code == 400
