@@ -78,6 +78,7 @@ class HedraV3:
 
     def __init__(self, account: Account) -> None:
         self.account = account
+        self.speech_model = account.speech_model
 
     def upload(
         self, source: Source, *, workspace_id: str | None, only_for: str | None = None
@@ -117,7 +118,7 @@ class HedraV3:
         speech = None
         if request.text:
             spoken = _spoken(request)
-            speech_model = self.account.speech_model
+            speech_model = self.speech_model
             if validate:
                 detail = yield from self._model(speech_model, "speech_model")
                 found = input_problems(
@@ -207,7 +208,8 @@ class HedraV3:
         duration_ms = int(duration) if duration else None
         prices, longest = self.account.prices, draft.longest_seconds
         if last.speech:
-            speech = yield from _quote(last.speech.model, last.speech.values)
+            spoken = yield from self._with_any_voice(last.speech.values)
+            speech = yield from _quote(last.speech.model, spoken)
             return rates.estimate_spoken_avatar(
                 speech,
                 last.model,
@@ -299,7 +301,7 @@ class HedraV3:
 
     def voices(self) -> Call[list[records.Voice]]:
         """Return the voices of the connection's speech model."""
-        return [one.record() for one in (yield from calls.list_voices(self.account.speech_model))]
+        return [one.record() for one in (yield from calls.list_voices(self.speech_model))]
 
     def models(self, types: Iterable[str] = ()) -> Call[list[ModelSummary]]:
         """Return the models; ``types`` are ``image``, ``video`` or ``audio``."""
@@ -329,6 +331,13 @@ class HedraV3:
         wanted = request.voice_id or request.voice or ""
         return find_voice(wanted, (yield from self.voices()), param=param).id
 
+    def _with_any_voice(self, values: Mapping[str, Any]) -> Call[Mapping[str, Any]]:
+        """Return the input of a speech with a voice: Hedra estimates none without, and all cost the same."""
+        if "voice_id" in values:
+            return values
+        voice = next(iter((yield from self.voices())), None)
+        return {**values, "voice_id": voice.id} if voice else values
+
     def _priced_draft(self, request: PricedRequest) -> StepsDraft:
         """Return a draft that has all that makes the price."""
         if request.avatar is None:
@@ -349,7 +358,7 @@ class HedraV3:
         )
         speech = None
         if avatar.text:
-            speech = StepRequest(step=SPEECH, model=self.account.speech_model, values=_spoken(avatar))
+            speech = StepRequest(step=SPEECH, model=self.speech_model, values=_spoken(avatar))
         last = StepRequest(step=AVATAR, model=model_name(avatar.model), values=values, speech=speech)
         return StepsDraft(last=last, upload=_no_upload)
 
