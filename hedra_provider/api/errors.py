@@ -29,6 +29,7 @@ field). MISSING_CREDITS is the older name of INSUFFICIENT_BALANCE.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -243,7 +244,8 @@ class HedraError(Exception):
         parts = [self.message, remedy if remedy and remedy not in self.message else None]
         text = join_sentences(*parts)
         ids = [*facts]
-        if self.status_code and str(self.status_code) not in text:
+        # "answered 404", "(404)": a number elsewhere may be part of a file's name.
+        if self.status_code and not re.search(rf"(?:answered |HTTP |\(){self.status_code}\b", text):
             ids.append(f"HTTP {self.status_code}")
         if self.generation_id and self.generation_id not in text:
             ids.append(f"generation {self.generation_id}")

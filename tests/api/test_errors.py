@@ -166,3 +166,10 @@ def test_messages_are_one_bounded_line(text: str):
     line = clean(text)
     assert len(line) <= MAX_MESSAGE_LENGTH
     assert len(line.splitlines()) <= 1
+
+
+def test_the_status_stands_in_the_message_once_whatever_a_file_is_called():
+    named = errors.HedraError("image: Hedra rejected 'photo-413.png': too large.", status_code=413)
+    assert str(named).endswith("(HTTP 413)")
+    for said in ("Hedra answered 413 to POST /assets.", "The storage rejected it (413)."):
+        assert str(errors.HedraError(said, status_code=413)) == said
