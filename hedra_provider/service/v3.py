@@ -32,6 +32,7 @@ from hedra_provider.service.job_request import (
     AVATAR_NAMES,
     JobRequest,
     avatar_input,
+    media_references,
     model_name,
     speech_input,
 )
@@ -170,8 +171,9 @@ class HedraV3:
         schema = None
         if validate:
             schema = (yield from self._model(request.model, "request.model")).input_schema
-        reject_problems(input_problems(request.values, schema, model=request.model))
-        return draft
+        values = media_references(request.values, schema)
+        reject_problems(input_problems(values, schema, model=request.model))
+        return replace(draft, last=replace(request, values=values))
 
     def plain_draft(self, body: Mapping[str, Any]) -> StepsDraft:
         """Return the request as a draft; only its form is checked."""
