@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -16,6 +17,7 @@ from hedra_provider.connection import (
     read_sync,
 )
 from hedra_provider.service import service_of
+from hedra_provider.service.submit_records import SubmitRecords
 from hedra_provider.submission.identity import RunIdentity
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.client import AsyncHedraClient, HedraClient
     from hedra_provider.api.responses import Credits, Model, Voice
     from hedra_provider.connection_fields import HedraSettings
-    from hedra_provider.records import Generation
+    from hedra_provider.records import Balance, Generation
     from hedra_provider.service.protocol import Hedra
     from hedra_provider.storage.result import StoredResult
     from hedra_provider.storage.source import SourceFile
@@ -158,12 +160,12 @@ class HedraHook(BaseHook):
 
     def list_voices(self) -> list[Voice]:
         """
-        Return the voices that can speak a text.
+        Return the voices that can speak a text; with a v3 key, those of the connection's ``speech_model``.
 
         :raises HedraError: If the request failed.
         """
         with self._open_client() as client:
-            return client.list_voices()
+            return client.list_voices(self.service.speech_model)
 
     def list_models(self, types: Iterable[str] = ()) -> list[Model]:
         """
@@ -183,6 +185,17 @@ class HedraHook(BaseHook):
         """
         with self._open_client() as client:
             return client.get_credits()
+
+    def get_balance(self, workspace_id: str | None = None) -> Balance:
+        """
+        Return what can be spent: credits with a v2 key, US dollars with a v3 key.
+
+        :param workspace_id: The workspace that pays (v2); the connection's by default.
+        :return: ``available`` (None if Hedra does not state it), ``currency`` and ``pool``.
+        :raises HedraValueError: If a workspace is given with a v3 key, which belongs to one workspace.
+        :raises HedraError: If the request failed.
+        """
+        return self.run(self.service.balance(workspace_id or self.settings.workspace_id))
 
     def get_generation(self, generation_id: str) -> Generation:
         """
@@ -307,9 +320,11 @@ class HedraHook(BaseHook):
         """
         Submit a generation, once for each pair of key and request. A second call adopts the first generation.
 
-        :param request: The body of ``POST /generations``, without ids.
+        :param request: The body of ``POST /generations``, without ids. With a v3 key
+            ``{"model": ..., "input": {...}}``, and the connection needs a ``state_path``.
         :param idempotency_key: What the generation is for, e.g. ``"shop/row-17"``.
         :return: The generation, not finished yet, and whether it was submitted or adopted.
+        :raises HedraConfigurationError: If the key is one of v3, and the connection has no ``state_path``.
         :raises HedraError: If the submit failed.
         """
         from hedra_provider.api.errors import HedraValueError
@@ -346,10 +361,22 @@ class HedraHook(BaseHook):
         return self.run(self._submit_once(run, body))
 
     def _submit_once(self, run: RunIdentity, body: Mapping[str, Any]) -> Call[list[Submission]]:
-        paid_once = self.service.paid_once(run)
+        paid_once = self.service.paid_once(run, records=self._records(run.key))
         draft = self.service.plain_draft(body)
         plans = yield from paid_once.plan(draft, outcome_unknown=False)
         return (yield from paid_once.submit(draft, plans, retry_in_place=True, notify=self.log.warning))
+
+    def _records(self, key: str) -> SubmitRecords | None:
+        """Return where a submit outside a task is recorded; None where Hedra's API needs no record (v2)."""
+        from hedra_provider.storage.state_path import require_state_path
+
+        if not self.service.needs_records:
+            return None
+        store = require_state_path(
+            self.settings.state_path, key, "HedraHook keeps its records in no other place"
+        )
+        try_id = f"0000-{secrets.token_hex(8)}"
+        return SubmitRecords(store=store, try_id=try_id, step="job", notify=self.log.warning)
 
     def test_connection(self) -> tuple[bool, str]:
         """

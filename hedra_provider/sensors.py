@@ -263,6 +263,7 @@ class HedraGenerationSensor(HedraSensor):
             # A rescheduled sensor has no memory of earlier polls: only the elapsed time excuses a 404.
             is_new = elapsed <= UNKNOWN_GRACE_SECONDS
             hedra = self.hook.service
+            hedra.require_own(self.generation_id)
             poll: Call[Generation | None] = (
                 hedra.poll(self.generation_id) if is_new else hedra.known(self.generation_id, repeat=True)
             )
@@ -303,7 +304,7 @@ class HedraGenerationSensor(HedraSensor):
         :param end_time: The deadline of the wait, in epoch seconds.
         """
         self.read_arguments()
-        if outcome_of(event) and generation_ids_of(event) != [self.generation_id]:
+        if outcome_of(event) and generation_ids_of(event) != [self.generation_id.lower()]:
             # SQLite reuses the id of a deleted trigger, so the event of another wait can arrive (seen on
             # 3.3.2).
             self.log.warning(

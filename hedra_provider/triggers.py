@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hedra_provider.connection_fields import HedraSettings
     from hedra_provider.polling.rate_limit import RetrySlots
     from hedra_provider.records import Generation
-    from hedra_provider.service.protocol import Call
+    from hedra_provider.service.protocol import Call, Hedra
 
 T = TypeVar("T")
 
@@ -97,7 +97,14 @@ class HedraGenerationTrigger(BaseTrigger):
             yield TriggerEvent(event | failure)
 
     async def _wait(self) -> list[Generation]:
-        """Wait for all of them together; the first error is that of all."""
+        """
+        Wait for all of them together; the first error is that of all.
+
+        :raises HedraValueError: If the connection has a key for another version of Hedra's API by now.
+        """
+        hedra = service_of(await read_connection(self.hedra_conn_id))
+        for generation_id in self.generation_ids:
+            _require_own(hedra, generation_id, self.hedra_conn_id)
         waits = [
             asyncio.create_task(
                 wait_for_generation(
@@ -294,6 +301,21 @@ class HedraTurnTrigger(BaseTrigger):
 _WHY_STOPPED = (
     "the task was cleared or marked, or another triggerer took it over (Airflow does not say which)."
 )
+
+
+def _require_own(hedra: Hedra, generation_id: str, hedra_conn_id: str) -> None:
+    """Reject a generation of another version of Hedra's API: the key was replaced during the wait."""
+    from hedra_provider.api.errors import HedraValueError
+
+    try:
+        hedra.require_own(generation_id)
+    except HedraValueError as error:
+        error.generation_id = generation_id
+        error.remedy = (
+            f"Put the key that submitted it back into the connection {hedra_conn_id}, and clear the task: it "
+            'adopts the generation, unless its on_clear is "new". Nothing was submitted with the other key.'
+        )
+        raise
 
 
 def _retry_slots(hedra_conn_id: str) -> RetrySlots:

@@ -295,6 +295,12 @@ class HedraTransferError(HedraError):
     default_remedy = TRY_AGAIN
 
 
+class HedraExpiredError(HedraTransferError):
+    """The file of a result is lost: Hedra keeps it for a time only (v3), and that is over."""
+
+    default_retryable = False
+
+
 class HedraStateError(HedraError):
     """
     The record of a v3 submit can't be written or read, or does not decide what is paid for.

@@ -27,7 +27,6 @@ from hedra_provider.deferral import wait_seconds
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator
 from hedra_provider.operators.resuming import ResumingOperator
-from hedra_provider.service.expiry import cap_deadline, expires_at
 from hedra_provider.storage import check_destination
 
 if TYPE_CHECKING:
@@ -165,6 +164,7 @@ class GeneratingOperator(ResumingOperator):
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         """
         from hedra_provider.operators.paid_step import PaidStep
+        from hedra_provider.service.expiry import cap_deadline, expires_at
 
         hedra = self.hook.service
         self._paid = paid = PaidStep(client, hedra, run, context["ti"], self.log, on_clear=self.on_clear)

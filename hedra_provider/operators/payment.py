@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import (
     HedraError,
+    HedraExpiredError,
     HedraGenerationError,
     HedraNotFoundError,
     HedraWaitTimeoutError,
@@ -124,12 +125,12 @@ def naming_paid(
         if isinstance(error, HedraNotFoundError) and concerned in [one.lower() for one in generation_ids]:
             # Hedra does not know the generation itself: it is unknown whether it is paid for.
             again = "asks for it again"
-            if not is_named:
+            if not is_named and paid_once.chooses_ids:
                 again += ", and submits the same id only if Hedra still does not know it"
             error.remedy = join_sentences(
                 error.remedy, f"{'A retry or a clear' if clear_adopts else 'A retry'} of this task {again}"
             )
-        elif generation_ids and not isinstance(error, HedraWaitTimeoutError):
+        elif generation_ids and not isinstance(error, (HedraWaitTimeoutError, HedraExpiredError)):
             error.remedy = join_sentences(
                 error.remedy, paid_sentence(generation_ids), adopted_sentence(clear_adopts=clear_adopts)
             )
@@ -192,7 +193,9 @@ def log_plan(plan: Plan, *, is_shared: bool, log: Any) -> None:
             another,
         )
     elif plan.rule is Rule.CHANGED:
-        log.info("The request changed in %s: another generation is submitted.", fields)
+        # v3 stores no requests, so there it is not known in which fields.
+        where = f" in {fields}" if fields else ""
+        log.info("The request changed%s: another generation is submitted.", where)
     elif plan.rule is Rule.FAILED_BEFORE:
         log.info("The generation before this one failed: another is submitted.")
 

@@ -7,7 +7,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from hedra_provider.api.error_bodies import failures_error
 from hedra_provider.api.errors import HedraStateError, join_sentences
 from hedra_provider.deferral import defer_until, time_limit, wait_seconds
 from hedra_provider.events import generation_ids_of, read_event, read_retry_slot_event
@@ -154,6 +153,8 @@ class ResumingOperator(HedraOperator):
 
         :raises HedraError: If one failed, or a file could not be fetched or stored.
         """
+        from hedra_provider.api.error_bodies import failures_error
+
         paid_once = self.hook.service.paid_once(run, records=run.records)
         try:
             paid_once.ended(generations)

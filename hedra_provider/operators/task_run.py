@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import HedraError
 from hedra_provider.operators.base import task_run
-from hedra_provider.operators.task_state import choose_store, find_store, new_try_id
-from hedra_provider.service.protocol import SubmitRecords
+from hedra_provider.service.submit_records import SubmitRecords
 from hedra_provider.submission.identity import RunIdentity
 
 if TYPE_CHECKING:
@@ -81,6 +80,9 @@ def open_records(
     :return: None if there is no place, and Hedra's API needs none (v2).
     :raises HedraConfigurationError: If there is no place, and Hedra's API needs one (v3).
     """
+    # Imported here: the parsing of a DAG file needs no cryptography.
+    from hedra_provider.operators.task_state import choose_store, find_store, new_try_id
+
     needed = hook.service.needs_records
     try:
         store = (choose_store if needed else find_store)(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.errors import HedraTransferError
+from hedra_provider.api.errors import HedraExpiredError
 from hedra_provider.records import version_of_id
 from hedra_provider.submission.pricing import amount_text
 
@@ -100,7 +100,7 @@ def short_time_sentence(expires_at: str | None, now: float) -> str | None:
     return f"{in_words(left)} left to fetch its file: Hedra erases it at {_minute(expires_at)}."
 
 
-def expired_error(generation: Generation, now: float) -> HedraTransferError:
+def expired_error(generation: Generation, now: float) -> HedraExpiredError:
     """
     Return the error of a download that comes too late. It is not retryable, because the file is lost.
 
@@ -116,10 +116,9 @@ def expired_error(generation: Generation, now: float) -> HedraTransferError:
         cost = "Hedra does not say what it cost."
     else:
         cost = f"It cost {amount_text(generation.cost, generation.currency)}."
-    return HedraTransferError(
+    return HedraExpiredError(
         f"The file of generation {generation.id} is no longer at Hedra: its download comes too late."
         f"{when} {cost}",
-        retryable=False,
         generation_id=generation.id,
         remedy='To pay for a new one, clear the task with on_clear="new", or give another idempotency_key. '
         "To be in time, store results with the task that generates them.",

@@ -140,6 +140,29 @@ def fill_media(values: Mapping[str, Any], handles: Media) -> dict[str, Any]:
     return {**filled, **values}
 
 
+def media_references(values: Mapping[str, Any], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """
+    Return an input in which a medium may be the id of an asset, or the output of a task that has one.
+
+    :param values: The input. Of a dict with ``asset_id`` and without ``source``, only the id is sent.
+    :param schema: The model's ``input_schema``, which names the media; None: a text is never an id.
+    """
+    known = (schema or {}).get("properties")
+    media = {
+        name for name, rule in (known or {}).items() if isinstance(rule, Mapping) and "media_type" in rule
+    }
+
+    def reference(value: Any, *, is_medium: bool) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [reference(one, is_medium=is_medium) for one in value]
+        held = value.get("asset_id") if isinstance(value, Mapping) and "source" not in value else value
+        if isinstance(held, str) and version_of_asset(held) == 3 and (is_medium or held is not value):
+            return _reference(held)
+        return value
+
+    return {name: reference(value, is_medium=name in media) for name, value in values.items()}
+
+
 def request_fingerprint(model: str, values: Mapping[str, Any], media: Media | None = None) -> str:
     """
     Return the fingerprint of a request: the same for the same model, fields and bytes of files.

@@ -143,6 +143,9 @@ class CheckedAvatar(Protocol):
 class PaidOnce(Protocol):
     """Pays once for one request of one task run, in all its attempts."""
 
+    chooses_ids: bool
+    """Whether a submit chooses the id of its generation, so that it is known before."""
+
     def find(self, variations: int) -> Call[list[Submission] | None]:
         """
         Find what earlier attempts of this attempt group paid for. It needs neither the request nor its files.
@@ -224,6 +227,10 @@ class Hedra(Protocol):
 
     currency: str
     """What the key pays with: ``credits`` or ``USD``."""
+
+    @property
+    def speech_model(self) -> str | None:
+        """The model that speaks texts; None where the account's voices belong to no model (v2)."""
 
     needs_records: bool
     """Whether nothing may be submitted without a durable record of it."""

@@ -55,6 +55,7 @@ class HedraV2:
     api_version: ApiVersion = 2
     currency = records.CREDITS
     needs_records = False
+    speech_model = None
 
     def __init__(self, account: Account) -> None:
         self.account = account

@@ -30,6 +30,8 @@ class PaidOnceV2:
     :param records: Where its submits are recorded, for a v3 key that replaces the v2 key. Default: None.
     """
 
+    chooses_ids = True
+
     def __init__(self, run: RunIdentity, records: SubmitRecords | None = None) -> None:
         self.run = run
         self.records = records

@@ -32,6 +32,7 @@ from hedra_provider.service.job_request import (
     AVATAR_NAMES,
     JobRequest,
     avatar_input,
+    media_references,
     model_name,
     speech_input,
 )
@@ -78,6 +79,7 @@ class HedraV3:
 
     def __init__(self, account: Account) -> None:
         self.account = account
+        self.speech_model = account.speech_model
 
     def upload(
         self, source: Source, *, workspace_id: str | None, only_for: str | None = None
@@ -117,7 +119,7 @@ class HedraV3:
         speech = None
         if request.text:
             spoken = _spoken(request)
-            speech_model = self.account.speech_model
+            speech_model = self.speech_model
             if validate:
                 detail = yield from self._model(speech_model, "speech_model")
                 found = input_problems(
@@ -169,8 +171,9 @@ class HedraV3:
         schema = None
         if validate:
             schema = (yield from self._model(request.model, "request.model")).input_schema
-        reject_problems(input_problems(request.values, schema, model=request.model))
-        return draft
+        values = media_references(request.values, schema)
+        reject_problems(input_problems(values, schema, model=request.model))
+        return replace(draft, last=replace(request, values=values))
 
     def plain_draft(self, body: Mapping[str, Any]) -> StepsDraft:
         """Return the request as a draft; only its form is checked."""
@@ -207,7 +210,8 @@ class HedraV3:
         duration_ms = int(duration) if duration else None
         prices, longest = self.account.prices, draft.longest_seconds
         if last.speech:
-            speech = yield from _quote(last.speech.model, last.speech.values)
+            spoken = yield from self._with_any_voice(last.speech.values)
+            speech = yield from _quote(last.speech.model, spoken)
             return rates.estimate_spoken_avatar(
                 speech,
                 last.model,
@@ -299,7 +303,7 @@ class HedraV3:
 
     def voices(self) -> Call[list[records.Voice]]:
         """Return the voices of the connection's speech model."""
-        return [one.record() for one in (yield from calls.list_voices(self.account.speech_model))]
+        return [one.record() for one in (yield from calls.list_voices(self.speech_model))]
 
     def models(self, types: Iterable[str] = ()) -> Call[list[ModelSummary]]:
         """Return the models; ``types`` are ``image``, ``video`` or ``audio``."""
@@ -329,6 +333,13 @@ class HedraV3:
         wanted = request.voice_id or request.voice or ""
         return find_voice(wanted, (yield from self.voices()), param=param).id
 
+    def _with_any_voice(self, values: Mapping[str, Any]) -> Call[Mapping[str, Any]]:
+        """Return the input of a speech with a voice: Hedra estimates none without, and all cost the same."""
+        if "voice_id" in values:
+            return values
+        voice = next(iter((yield from self.voices())), None)
+        return {**values, "voice_id": voice.id} if voice else values
+
     def _priced_draft(self, request: PricedRequest) -> StepsDraft:
         """Return a draft that has all that makes the price."""
         if request.avatar is None:
@@ -349,7 +360,7 @@ class HedraV3:
         )
         speech = None
         if avatar.text:
-            speech = StepRequest(step=SPEECH, model=self.account.speech_model, values=_spoken(avatar))
+            speech = StepRequest(step=SPEECH, model=self.speech_model, values=_spoken(avatar))
         last = StepRequest(step=AVATAR, model=model_name(avatar.model), values=values, speech=speech)
         return StepsDraft(last=last, upload=_no_upload)
 

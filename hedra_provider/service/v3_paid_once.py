@@ -45,6 +45,8 @@ class PaidOnceV3:
     :param records: Where its records are kept.
     """
 
+    chooses_ids = False
+
     def __init__(self, run: RunIdentity, account: Account, records: SubmitRecords | None) -> None:
         if records is None:
             raise HedraConfigurationError(

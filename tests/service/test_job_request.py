@@ -12,6 +12,7 @@ from hedra_provider.service.job_request import (
     avatar_input,
     fill_media,
     fingerprint_fields,
+    media_references,
     model_name,
     request_fingerprint,
     speech_input,
@@ -206,3 +207,19 @@ def test_all_that_is_wrong_with_a_request_stands_in_one_error():
     ]
     assert "give idempotency_key to the operator" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_a_medium_may_be_an_asset_id_or_the_output_of_a_task():
+    schema = {"properties": {"audio": {"media_type": "audio"}, "image": {"media_type": "image"}, "text": {}}}
+    reference = {"source": "asset", "asset_id": "asset_1"}
+    given = {
+        "audio": ["asset_1", {"asset_id": "asset_1", "cost": 1}],
+        "image": reference,
+        "text": "asset_1",
+    }
+    assert media_references(given, schema) == {
+        "audio": [reference, reference],
+        "image": reference,
+        "text": "asset_1",
+    }
+    assert media_references({"audio": "asset_1"}, None) == {"audio": "asset_1"}
