@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.errors import HedraError, HedraInsufficientCreditsError
+from hedra_provider.api.errors import HedraError, HedraInsufficientCreditsError, HedraStateError
 from hedra_provider.api.lookups import get_known_status, retry_unknown
 from hedra_provider.api.requests import reject_ids
 from hedra_provider.service.differences import reject_other_generation
@@ -37,7 +38,12 @@ class PaidOnceV2:
         self.records = records
 
     def find(self, variations: int) -> Call[list[Submission] | None]:
-        """Find the generations under the ids of this attempt group; on the first try there are none."""
+        """
+        Find the generations under the ids of this attempt group; on the first try there are none.
+
+        :raises HedraStateError: If this task run submitted with a v3 key.
+        """
+        self._require_no_v3()
         if not self.run.began_elsewhere:
             return None
         plans = yield from self._existing(variations, search=False)
@@ -118,6 +124,23 @@ class PaidOnceV2:
             self.records.notify(
                 f"Generation {', '.join(generation_ids)} could not be recorded: {error} Only after a change "
                 "from a v2 key to a v3 key would a retry need the record."
+            )
+
+    def _require_no_v3(self) -> None:
+        """Stop if a v2 key replaced the v3 key that this task run submitted with."""
+        if self.records is None:
+            return
+        # Imported here, as in _note().
+        from hedra_provider.submission.v3.submit import require_no_v3
+
+        try:
+            require_no_v3(self.records.store, now=time.time())
+        except HedraStateError as error:
+            if not error.retryable:
+                raise
+            self.records.notify(
+                f"The records of this task's submits could not be read: {error} Only after a change from a "
+                "v3 key to a v2 key would this task need them."
             )
 
     def _makes(self, generation_id: str, variation: int) -> bool:

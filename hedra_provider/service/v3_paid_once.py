@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.errors import HedraConfigurationError, HedraStateError
+from hedra_provider.api.errors import HedraConfigurationError, HedraProtocolError, HedraStateError
 from hedra_provider.api.v3 import calls
 from hedra_provider.records import ERROR, Generation, version_of_id
 from hedra_provider.service.differences import reject_other_generation
@@ -57,6 +57,8 @@ class PaidOnceV3:
         self.run = run
         self.account = account
         self.records = records
+        # By Hedra's clock, at its last answer about a finished job: a worker's clock may be wrong.
+        self._hedra_now = time.time()
 
     def find(self, variations: int) -> Call[list[Submission] | None]:
         """
@@ -169,8 +171,15 @@ class PaidOnceV3:
             generation = speech.generation
             if not generation.is_complete:
                 return speech
-            if generation.asset_id and not is_expired(generation, time.time()):
-                return speech
+            if not is_expired(generation, self._hedra_now):
+                if generation.asset_id:
+                    return speech
+                # Not paid for again: whatever hides the output of this speech may hide that of the next.
+                raise HedraProtocolError(
+                    f"The speech, job {generation.id}, is complete, but Hedra names no output of it.",
+                    generation_id=generation.id,
+                    remedy="A retry asks for it again, and does not pay for another speech.",
+                )
             self._set_aside(run, generation.id)
 
     def _unless_erased(
@@ -208,12 +217,13 @@ class PaidOnceV3:
         )
 
     def _submission(self, found: JobSubmission, run: JobRun) -> Call[Submission]:
-        """Return a job with what the operators need: its output where it ended, else when it began."""
+        """Return a job with what the operators need: when it was submitted, and its output where it ended."""
         generation = found.generation
         if generation.is_finished:
             job = yield from calls.get_job(generation.id)
             generation = job.record() if job else generation
-        elif generation.created_at is None:
+            self._hedra_now = (job.answered_at if job else None) or time.time()
+        if generation.created_at is None:
             generation = replace(generation, created_at=self._began_at(found, run))
         plan = Plan(
             generation.id,

@@ -150,6 +150,15 @@ def v2_connection(sandbox: Sandbox) -> str:
     return json.dumps({**fields, "extra": {**fields.get("extra", {}), "state_path": state_path}})
 
 
+def finished(sandbox: Sandbox, operator: Any) -> Any:
+    """Execute an operator whose generation takes a minute of the sandbox's clock."""
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(ti))
+    sandbox.advance(120)
+    return operator.execute_complete(context_of(ti), event=fire(deferred.value.trigger))
+
+
 def test_a_v3_key_after_a_v2_submit_pays_nothing(
     both: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -170,6 +179,40 @@ def test_a_v3_key_after_a_v2_submit_pays_nothing(
     both.advance(60)
     result = run(avatar(portrait, voice), TaskInstance(try_number=3))
     assert [row["generation_id"] for row in both.submissions] == [result["generation_id"]]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_v2_key_after_a_v3_submit_pays_nothing(
+    both: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch, no_pauses: None, lost: bool
+):
+    monkeypatch.setenv(CONNECTION_VARIABLE, both.connection_v3)
+    both.faults(*([{**LOST, "times": None}] if lost else []))
+    operator, first = avatar(portrait, voice, deferrable=True), AirflowException if lost else TaskDeferred
+    with pytest.raises(first):
+        operator.execute(context_of(TaskInstance()))
+    both.faults()
+    monkeypatch.setenv(CONNECTION_VARIABLE, v2_connection(both))
+    for ti in (TaskInstance(try_number=2), TaskInstance(try_number=3, max_tries=4)):
+        with pytest.raises(AirflowFailException, match="submitted with a v3 key"):
+            run(avatar(portrait, voice), ti)
+    assert both.submissions == []
+    monkeypatch.setenv(CONNECTION_VARIABLE, both.connection_v3)
+    both.advance(60)
+    result = run(avatar(portrait, voice), TaskInstance(try_number=4, max_tries=4))
+    assert charged(both) == [result["generation_id"]]
+
+
+def test_a_v3_job_that_failed_stops_no_v2_submit(
+    both: Sandbox, portrait: str, voice: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(CONNECTION_VARIABLE, both.connection_v3)
+    both.faults({"on": SUBMIT, "generation_error": {"error_message": "dark"}})
+    with pytest.raises(AirflowException, match="dark"):
+        finished(both, avatar(portrait, voice, deferrable=True))
+    monkeypatch.setenv(CONNECTION_VARIABLE, v2_connection(both))
+    with pytest.raises(TaskDeferred):
+        avatar(portrait, voice, deferrable=True).execute(context_of(TaskInstance(try_number=2)))
+    assert len(both.submissions) == 1
 
 
 @pytest.mark.hedra_sandbox(api="3", media=False, seconds=60)

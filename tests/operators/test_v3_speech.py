@@ -123,6 +123,17 @@ def test_a_speech_that_hedra_erased_is_paid_for_again(
     assert "The speech is submitted and paid for again" in logged()
 
 
+def test_a_complete_speech_without_an_output_is_paid_for_once(hedra_sandbox: Sandbox, portrait: str):
+    hedra_sandbox.faults({"on": "GET /v3/jobs/{id}", "patch": {"outputs": []}, "times": None})
+    for try_number in (1, 2):
+        with pytest.raises(AirflowException, match="is complete, but Hedra names no output of it"):
+            run(spoken(portrait), TaskInstance(try_number=try_number))
+    assert [row["model"] for row in hedra_sandbox.submissions_v3] == [SPEECH]
+    hedra_sandbox.faults()
+    run(spoken(portrait), TaskInstance(try_number=3))
+    assert [row["model"] for row in hedra_sandbox.submissions_v3] == [SPEECH, AVATAR]
+
+
 def test_a_task_that_does_not_wait_waits_for_the_speech_alone(hedra_sandbox: Sandbox, portrait: str):
     result = run(spoken(portrait, wait_for_completion=False), TaskInstance())
     _, video = hedra_sandbox.submissions_v3

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from hedra_provider.api.errors import HedraError, HedraNotFoundError, HedraStateError, HedraValueError
 from hedra_provider.api.v3 import calls
-from hedra_provider.records import Generation, version_of_id
+from hedra_provider.records import ERROR, Generation, version_of_id
 from hedra_provider.submission.plan import Rule
 from hedra_provider.submission.v3 import decide as deciding
 from hedra_provider.submission.v3.attempt import Attempt
 from hedra_provider.submission.v3.clock import utc
 from hedra_provider.submission.v3.journal import Journal
+from hedra_provider.submission.v3.merge import merge
 from hedra_provider.submission.v3.record import Intent, digest_of
 from hedra_provider.submission.v3.run import JobDraft, JobRun, JobSubmission, PreparedBody
 from hedra_provider.submission.v3.searching import search
@@ -40,6 +41,7 @@ __all__ = [
     "note_outcome",
     "note_v2_generation",
     "obtain_job",
+    "require_no_v3",
     "resume_job",
 ]
 
@@ -220,14 +222,41 @@ def _require_no_v2(records: Iterable[TryRecord]) -> None:
     if ids:
         raise HedraStateError(
             "This task run submitted with a v2 key, and the connection has a v3 key now. v3 does not find "
-            "what v2 "
-            "was paid for, so nothing more is submitted.",
+            "what v2 was paid for, so nothing more is submitted.",
             generation_id=ids[-1],
             retryable=False,
             remedy="Put the v2 key back until the task has ended, or fetch the result with "
-            "HedraDownloadOperator "
-            'and the v2 key. To pay on v3, set on_clear="new" and clear the task, or give it another '
-            "idempotency_key.",
+            'HedraDownloadOperator and the v2 key. To pay on v3, set on_clear="new" and clear the task, or '
+            "give it another idempotency_key.",
+        )
+
+
+def require_no_v3(store: RecordStore, *, now: float) -> None:
+    """
+    Stop a v2 submit of a task run that submitted with API v3 before its key was replaced.
+
+    :param store: Where the records of the task run are kept.
+    :param now: Epoch seconds.
+    :raises HedraStateError: If a record can't be read, or names a submit of v3 that did not fail.
+    """
+    records = store.read()
+    steps = {intent.step for record in records for intent in record.intents}
+    submits = [one for step in sorted(steps) for one in merge(records, step)]
+    open_ones = [
+        one
+        for one in submits
+        if (one.job_status != ERROR if one.job_id else one.is_outcome_unknown and not one.is_closed(now))
+    ]
+    if open_ones:
+        job_id = next((one.job_id for one in reversed(open_ones) if one.job_id), None)
+        raise HedraStateError(
+            "This task run submitted with a v3 key, and the connection has a v2 key now. v2 does not find "
+            "what v3 was paid for, so nothing more is submitted.",
+            generation_id=job_id,
+            retryable=False,
+            remedy="Put the v3 key back until the task has ended, or fetch the result with "
+            'HedraDownloadOperator and the v3 key. To pay on v2, set on_clear="new" and clear the task, or '
+            "give it another idempotency_key.",
         )
 
 
