@@ -47,7 +47,7 @@ BASELINE = "from airflow.sdk import DAG, BaseOperator, BaseSensorOperator"
 BOTH = "operators + sensors"
 CLIENT = "the API client, for later"
 
-CHEAP = frozenset(f"hedra_provider.api{name}" for name in ("", ".errors", ".redaction", ".requests"))
+CHEAP = frozenset(f"hedra_provider.api{name}" for name in ("", ".errors", ".redaction", ".values"))
 """What a DAG file may load of the API's package: no HTTP, no answers."""
 
 _PROBE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -159,6 +160,14 @@ def test_a_rotated_key_continues_with_the_recorded_key():
     first = world.attempt().finish()
     process = world.attempt(api_key="key_one:rotated").finish()
     assert process.result.job_id == first.result.job_id
+
+
+def test_a_resend_has_the_recorded_key_although_the_namespace_changed():
+    """``id_namespace`` was set in the connection between two attempts."""
+    world = World.of()
+    lost(world, arrived=True)
+    process = world.attempt(namespace=uuid.UUID(int=7)).finish()
+    assert (process.error, world.hedra.paid, len({key for key, _ in world.hedra.sent})) == (None, 1, 1)
 
 
 def test_hedras_clock_decides_and_not_the_workers():

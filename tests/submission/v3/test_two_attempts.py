@@ -107,6 +107,25 @@ def test_a_send_that_was_recorded_is_not_sent_after_another_attempt_closed_the_s
     assert len(world.hedra.sent) == 1
 
 
+def test_a_recorded_send_is_not_sent_after_another_attempt_got_the_job(monkeypatch):
+    """Within the replay window too: an API that ignores the key would take payment for it."""
+    world = World.of(reads_key_in="nothing")
+    frozen, other = world.attempt(), world.attempt()
+    original = Store.write
+
+    def freeze(store, record):
+        original(store, record)
+        if record.try_id == "try-0001" and any(intent.sends for intent in record.intents):
+            monkeypatch.setattr(Store, "write", original)
+            world.clock.move(MINUTE)
+            other.finish()
+
+    monkeypatch.setattr(Store, "write", freeze)
+    frozen.finish()
+    assert (frozen.error, frozen.result.job_id) == (None, other.result.job_id)
+    assert (world.hedra.paid, len(world.hedra.sent)) == (1, 1)
+
+
 def test_two_jobs_for_one_key_are_named():
     """What an API does that does not lock: the log says so, and both attempts continue with one of them."""
     world = World.of(at_once="another job")
