@@ -51,7 +51,8 @@ class Sandbox:
     listens on loopback.
 
     :param api: which API has a key: ``"2"``, ``"3"`` or ``"both"`` (default). With ``"3"``,
-        :attr:`connection`, :attr:`api_key` and :attr:`base_url` are those of API v3; with ``"both"``, those of API v2.
+        :attr:`connection`, :attr:`api_key` and :attr:`base_url` are those of API v3; with ``"both"``, those
+        of API v2.
     :param api_key: the only key that is accepted; default None: a new one.
     :param api_key_v3: the only key that API v3 accepts, ``<key_id>:<secret>``; default None: a new one.
     :param workspaces: credits of each workspace by its id; :attr:`connection` names the first one; default

@@ -26,6 +26,10 @@ class SandboxAddress:
     api_key: str
     connection: str
     """What AIRFLOW_CONN_HEDRA_DEFAULT takes."""
+    base_url_v3: str | None = None
+    """Base URL of API v3; None without it, as the two below."""
+    api_key_v3: str | None = None
+    connection_v3: str | None = None
 
     def back_door(self, path: str) -> Any:
         """Return what the sandbox's back door answers, e.g. to `ledger`."""
@@ -62,6 +66,9 @@ def sandbox(*arguments: str, log: Path | None = None) -> Iterator[SandboxAddress
                 base_url=said["base_url"],
                 api_key=said["api_key"],
                 connection=connection if isinstance(connection, str) else json.dumps(connection),
+                base_url_v3=said.get("base_url_v3"),
+                api_key_v3=said.get("api_key_v3"),
+                connection_v3=said.get("connection_v3"),
             )
         finally:
             stop([process])

@@ -59,8 +59,11 @@ def test_many_jobs_share_pages_within_the_budget(jobs: FakeJobs, clock: MovedClo
     ids = list(jobs.ends_at)
     results = wait_for(ids)
     assert [result.asset_id for result in results] == [f"asset_{one}" for one in ids]
-    assert all(result.created_at and result.expires_at for result in results)
     kinds = Counter(jobs.kinds())
+    # Only a row of a page has the time of the submit: a job whose end a status request showed lacks it.
+    on_pages = [result for result in results if result.created_at]
+    assert len(on_pages) >= len(results) - kinds["status"]
+    assert all(result.expires_at for result in on_pages)
     assert kinds["result"] == 110
     assert kinds["page"] < 60
     assert kinds["status"] < 20

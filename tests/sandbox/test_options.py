@@ -33,8 +33,9 @@ def test_the_sandbox_of_tests_hands_each_option_on(tmp_path: Path) -> None:
         "window_seconds": 12.0, "idempotency": "body", "key_hours": 13.0, "key_form": "uuid",
         "compare": "json", "burn_rejected_keys": True, "two_at_once": "wait", "submit_seconds": 14.0,
         "lapsed_replay": "expired", "workspaces": {"a": 1}, "credits": 2, "seconds": 3.0,
-        "queue_seconds": 4.0, "max_parallel": 5, "rate": 6.0, "duplicate_id": "return", "batch": False, "media": False,
-        "url_seconds": 7, "max_bytes": 8, "max_kept_bytes": 9, "state": tmp_path / "s", "port": 10,
+        "queue_seconds": 4.0, "max_parallel": 5, "rate": 6.0, "duplicate_id": "return", "batch": False,
+        "media": False, "url_seconds": 7, "max_bytes": 8, "max_kept_bytes": 9, "state": tmp_path / "s",
+        "port": 10,
     }  # fmt: skip
     assert Sandbox(**given)._options == Options(**given)  # type: ignore[arg-type]
     assert given.keys() | {"host"} == {option.name for option in fields(Options)}

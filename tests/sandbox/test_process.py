@@ -79,6 +79,23 @@ def test_prints_one_line_and_ends_cleanly(start, number: int) -> None:
     assert time.monotonic() - began < 3
 
 
+def test_the_line_names_the_connection_of_each_api(start) -> None:
+    started = [
+        start("--no-media", *options)
+        for options in ((), ("--api", "3", "--api-key", "me:secret"), ("--api", "2"))
+    ]
+    both, alone, v2_only = (process.ready for process in started)
+    assert {name for name in both if name.endswith("_v3")} == {"base_url_v3", "api_key_v3", "connection_v3"}
+    assert both["connection"] != both["connection_v3"]
+    assert json.loads(both["connection_v3"])["host"] == both["base_url_v3"]
+    assert (alone["api_key"], alone["connection"]) == ("me:secret", alone["connection_v3"])
+    assert set(v2_only) == {"base_url", "api_key", "connection"}
+    url = both["base_url_v3"] + "/balance"
+    answer = httpx.get(url, headers={"Authorization": f"Key {both['api_key_v3']}"}, **HERE)
+    assert answer.json()["balance"] == 100
+    assert [process.end() for process in started] == [0, 0, 0]
+
+
 def test_the_key_is_a_new_one_unless_given(start) -> None:
     processes = [start("--no-media"), start("--no-media")]
     first, second = (process.ready for process in processes)

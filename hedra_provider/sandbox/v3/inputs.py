@@ -26,7 +26,8 @@ _MAX_DETAILS = 20
 # pydantic's names of what is wrong, in Hedra's words.
 _REASONS = {
     "missing": "required", "literal_error": "enum", "extra_forbidden": "unknown",
-    "greater_than_equal": "minimum", "less_than_equal": "maximum", "string_pattern_mismatch": "pattern", "string_too_long": "max_length",
+    "greater_than_equal": "minimum",
+    "less_than_equal": "maximum", "string_pattern_mismatch": "pattern", "string_too_long": "max_length",
     "too_long": "max_items", "too_short": "min_items", "union_tag_invalid": "enum",
     "union_tag_not_found": "required",
 }  # fmt: skip

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hedra_provider.sandbox.v3.service import HedraV3
 
 _MAX_BODY_BYTES = 4 * 1024**2
+_VOICE_FILTERS = ("gender", "language")
 
 
 def api_v3(hedra: HedraV3) -> Starlette:
@@ -43,6 +44,7 @@ def api_v3(hedra: HedraV3) -> Starlette:
         ("POST", "/models/{model}", paths.submit),
         ("POST", "/models/{model}/estimate", paths.estimate),
         ("GET", "/models/{model}/voices", paths.voices),
+        ("GET", "/models/{model}/voices/search", paths.search_voices),
         ("GET", "/models/{model}/jobs", paths.jobs),
         ("GET", "/jobs", paths.jobs),
         ("GET", "/jobs/{id}", paths.job),
@@ -126,6 +128,25 @@ class _Paths:
         inputs.require_known(name)
         voices = list(models.VOICES) if name in models.SPEECH_MODELS else []
         return JSONResponse(listed(self._answers.voices(voices)))
+
+    async def search_voices(self, request: Request) -> Response:
+        """Return the voices whose name or labels have a word of ``q``, the best ones first."""
+        name, query = request.path_params["model"], request.query_params
+        inputs.require_known(name)
+        if not query.get("q", "").strip():
+            raise envelope.invalid("q", "Field required", "required")
+        page([], query)
+        wanted = set(query["q"].lower().split())
+        found = []
+        for voice in models.VOICES if name in models.SPEECH_MODELS else ():
+            labels = voice["labels"]
+            words = {word.lower() for word in (voice["name"], *labels.values())}
+            fits = all(query.get(key, labels[key]).lower() == labels[key].lower() for key in _VOICE_FILTERS)
+            if fits and wanted & words:
+                found.append((len(wanted & words), voice))
+        found.sort(key=lambda one: -one[0])
+        best = [voice for _, voice in found][: int(query.get("limit", 20))]
+        return JSONResponse(listed(self._answers.voices(best)))
 
     async def jobs(self, request: Request) -> Response:
         model = request.path_params.get("model")
