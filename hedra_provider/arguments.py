@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ Reader = Callable[[Any, str], Any]
 _NOT_GIVEN = ("", "None", "null")
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
+_V3_ASSET = re.compile(r"asset_[\w-]{1,80}", re.ASCII)
+_V3_IDS = {"asset_id": _V3_ASSET, "generation_id": re.compile(r"job_[\w-]{1,80}", re.ASCII)}
+"""The ids of v3. They are no UUIDs, and their case counts."""
+_V3_FORMS = {"asset_id": "asset_...", "generation_id": "job_..."}
 _A_FILE = "Give an asset id, a path, or a URI such as s3://bucket/key."
 
 
@@ -195,6 +200,21 @@ def file(value: Any, name: str) -> str:
     return value.strip()
 
 
+def voice(value: Any, name: str) -> str | Mapping[str, Any]:
+    """Read a voice: its name or its id, or a dict of labels, or the text of a JSON object."""
+    found = _from_json(value) if isinstance(value, str) and _is_json_like(value) else value
+    if isinstance(found, Mapping):
+        return dict(found)
+    return word(str(found) if isinstance(found, uuid.UUID) else found, name)
+
+
+def is_asset_id(value: str) -> bool:
+    """Return whether a text is the id of an asset: a UUID (v2), or ``asset_...`` (v3)."""
+    from hedra_provider.api.values import is_uuid
+
+    return is_uuid(value) or bool(_V3_ASSET.fullmatch(value))
+
+
 def asset_id(value: Any, name: str) -> str:
     """Read the id of an asset, or a dict that holds it as ``asset_id``, as an upload's output does."""
     return _id(value, name, "asset_id")
@@ -209,26 +229,16 @@ def generation_to_adopt(value: Any, name: str) -> str | dict[int, str]:
     """Read the id of a generation (v2, v3), a dict that holds it, or a dict of these by map index."""
     found = _from_json(value)
     if isinstance(found, Mapping) and found and all(str(key).isdecimal() for key in found):
-        return {int(key): _adopted_id(one, f"{name}[{key}]") for key, one in found.items() if is_given(one)}
-    return _adopted_id(found if isinstance(found, Mapping) else value, name)
-
-
-def _adopted_id(value: Any, name: str) -> str:
-    from hedra_provider.records import version_of_id
-
-    held = value.get("generation_id") if isinstance(value, Mapping) else value
-    job_id = held.strip() if isinstance(held, str) else ""
-    return job_id if version_of_id(job_id) == 3 else generation_id(value, name)
+        return {int(key): generation_id(one, f"{name}[{key}]") for key, one in found.items() if is_given(one)}
+    return generation_id(found if isinstance(found, Mapping) else value, name)
 
 
 def asset_or_file(value: Any, name: str) -> str:
     """Read an asset's id, in lower case, or a path or URI, or a dict that holds ``asset_id``."""
-    from hedra_provider.api.values import is_uuid
-
     if isinstance(value, (Mapping, uuid.UUID)) or (isinstance(value, str) and _is_json_like(value)):
         return asset_id(value, name)
     path = file(value, name)
-    return path.lower() if is_uuid(path) else path
+    return asset_id(path, name) if is_asset_id(path) else path
 
 
 def asset_ids(value: Any, name: str) -> list[str]:
@@ -338,12 +348,14 @@ def _id(value: Any, name: str, key: str) -> str:
     stripped = str(value).strip() if isinstance(value, (str, uuid.UUID)) else ""
     if is_uuid(stripped):
         return stripped.lower()
+    if _V3_IDS[key].fullmatch(stripped):
+        return stripped
     if _is_json_like(stripped):
         raise _wrong(value, name, "an id, but the text of a whole output", f'Give output["{key}"].')
     if isinstance(value, (list, tuple)):
         raise _wrong(value, name, "one id, but a list", f"Map the task over it: expand({name}=...).")
     raise _error(
-        f"{name}: {_shown(value)} is not a UUID.",
+        f"{name}: {_shown(value)} is not a UUID (API v2), nor {_V3_FORMS[key]} (API v3).",
         name,
         f'Give the id that Hedra gave, or that of an earlier task: output["{key}"].',
     )

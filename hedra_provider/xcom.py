@@ -21,6 +21,9 @@ XCOM_ID = "generation_id"
 XCOM_IDS = "generation_ids"
 """The same for a batch: the ids of all its variations."""
 
+XCOM_SPEECH_ID = "speech_generation_id"
+"""Pushed after the submit of the speech that an avatar is made from (v3)."""
+
 XCOM_ESTIMATE = "credit_estimate"
 """``{"low", "high"}`` in credits, pushed before a submit if there is an estimate."""
 
@@ -64,6 +67,7 @@ def generation_result(
     size: int | None = None,
     adopted: bool = True,
     paid_here: bool = False,
+    speech: Generation | None = None,
 ) -> dict[str, Any]:
     """
     Return the dict of a generation. It always has the same keys.
@@ -87,6 +91,8 @@ def generation_result(
     :param size: The file's size in bytes; None by default.
     :param adopted: Whether the generation was found, not submitted; True by default.
     :param paid_here: Whether this task run paid for it; False by default.
+    :param speech: The generation that an avatar speaks, where it was paid for by itself (v3); None by
+        default.
     """
     from hedra_provider.api.error_bodies import generation_error
     from hedra_provider.api.redaction import clean
@@ -115,6 +121,23 @@ def generation_result(
         "worker": None,
         "hedra_conn_id": hedra_conn_id,
         "workspace_id": generation.workspace_id or workspace_id,
+        "speech": speech_facts(speech) if speech else None,
+    }
+
+
+def speech_facts(speech: Generation) -> dict[str, Any]:
+    """
+    Return the facts about a speech that was paid for by itself. Money is a number: JSON has no Decimal.
+
+    :param speech: The speech.
+    """
+    return {
+        "generation_id": speech.id,
+        "asset_id": speech.asset_id,
+        "status": speech.status,
+        "cost": None if speech.cost is None else float(speech.cost),
+        "currency": speech.currency,
+        "duration_ms": speech.duration_ms,
     }
 
 

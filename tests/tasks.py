@@ -28,8 +28,23 @@ class TaskInstance(SimpleNamespace):
         self.pushed.append(key)
 
 
+class TaskState:
+    """Airflow's accessor of a task's state (3.3), without Airflow; tries and clears share it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self.values.get(key)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.values[key] = value
+
+
 def context_of(ti: TaskInstance) -> Any:
-    return {"ti": ti, "task_instance": ti}
+    context = {"ti": ti, "task_instance": ti}
+    state = getattr(ti, "task_state", None)
+    return context | ({"task_state_store": state} if state else {})
 
 
 def run(operator: Any, ti: TaskInstance | None = None) -> Any:

@@ -11,6 +11,7 @@ from hedra_provider.api.errors import HedraValueError
 from hedra_provider.api.redaction import clean, shown
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
+_V3_ID = re.compile(r"(?:job|asset)_[\w-]{1,80}", re.ASCII)
 
 
 def is_uuid(value: str) -> bool:
@@ -58,12 +59,12 @@ def require_id(value: Any, param: str) -> str:
 
     :param value: The value of a parameter.
     :param param: The name of the parameter, for messages.
-    :raises HedraValueError: If it is not a UUID.
+    :raises HedraValueError: If it is not a UUID (v2), nor ``job_...`` or ``asset_...`` (v3).
     """
     text = str(value).strip()
-    if not is_uuid(text):
+    if not (is_uuid(text) or _V3_ID.fullmatch(text)):
         raise HedraValueError(
-            f"{param}: {shown(value)} is not a UUID.",
+            f"{param}: {shown(value)} is not a UUID (API v2), nor job_... or asset_... (API v3).",
             param=param,
             remedy="Give an id from Hedra or from the output of a task.",
         )

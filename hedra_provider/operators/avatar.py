@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hedra_provider.api.values import is_uuid
-from hedra_provider.arguments import Argument, flag, read_argument
+from hedra_provider.arguments import Argument, flag, is_asset_id, read_argument
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS
 from hedra_provider.operators.generation import (
@@ -46,7 +45,9 @@ class HedraAvatarVideoOperator(GeneratingOperator):
     :param audio: The voice, in the same forms. The video is as long as its audio and is billed per second.
         Default: ``None``.
     :param text: The text to speak; Hedra makes the speech, which is billed on top. Default: ``None``.
-    :param voice_id: The voice that speaks ``text``: an id of ``GET /voices``. Default: ``None``.
+    :param voice: The voice that speaks ``text``: its name, its id, or its labels, e.g.
+        ``{"language": "German", "gender": "female"}``, which only one voice may have. Default: ``None``.
+    :param voice_id: The voice by its id alone; give it or ``voice``. Default: ``None``.
     :param language: Language of the speech, e.g. ``English``; ``auto`` recognises it.
         Default: ``'auto'``.
     :param speed: Speed of the speech as a factor, 0.7 to 1.2. Faster speech makes a shorter, cheaper video.
@@ -112,12 +113,15 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         **GeneratingOperator.arguments,
     }
 
+    paid_step = "avatar"
+
     def __init__(
         self,
         *,
         image: str | Mapping[str, Any],
         audio: str | Mapping[str, Any] | None = None,
         text: str | None = AvatarRequest.text,
+        voice: str | Mapping[str, Any] | None = AvatarRequest.voice,
         voice_id: str | None = AvatarRequest.voice_id,
         language: str = AvatarRequest.language,
         speed: float = AvatarRequest.speed,
@@ -165,6 +169,7 @@ class HedraAvatarVideoOperator(GeneratingOperator):
         self.image: Any = image
         self.audio: Any = audio
         self.text = text
+        self.voice: Any = voice
         self.voice_id = voice_id
         self.language = language
         self.speed = speed
@@ -212,11 +217,11 @@ class HedraAvatarVideoOperator(GeneratingOperator):
 
     def sources(self) -> Sequence[str]:
         """Return the portrait and the voice, where they are files."""
-        return [value for value in (self.image, self.audio) if value and not is_uuid(value)]
+        return [value for value in (self.image, self.audio) if value and not is_asset_id(value)]
 
     def _open(self, files: ExitStack, value: str, kind: str, checked: CheckedAvatar) -> SourceFile | str:
         """Open what is a file; an asset stays its id."""
-        if is_uuid(value):
+        if is_asset_id(value):
             return value
         cropped = self.duration_ms is not None or bool(self.audio_start_ms)
         slot = checked.limits(kind)

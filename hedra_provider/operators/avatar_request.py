@@ -13,6 +13,7 @@ from hedra_provider.arguments import (
     number,
     request_body,
     text,
+    voice,
     whole_number,
     word,
 )
@@ -23,6 +24,7 @@ _READERS: Mapping[str, Reader] = {
     **dict.fromkeys(("voice_id", "language", "model", "aspect_ratio", "resolution"), word),
     **dict.fromkeys(("speed", "stability"), number),
     **dict.fromkeys(("duration_ms", "audio_start_ms"), milliseconds),
+    "voice": voice,
     "seed": whole_number,
     "extra_request": request_body,
 }

@@ -131,10 +131,11 @@ class HedraOperator(BaseOperator):
         except HedraBadRequestError as error:
             _name_file(error, source, param or source.asset_type)
             raise
+        # v3 makes no asset of an upload.
+        what = f"{'Found' if stored.reused else 'Uploaded'} asset {stored.asset_id}:"
         self.log.info(
-            "%s %s: %s (%d bytes).",
-            "Found asset" if stored.reused else "Uploaded asset",
-            stored.asset_id,
+            "%s %s (%d bytes).",
+            what if stored.asset_id else "Uploaded",
             clean(source.source),
             source.size,
         )

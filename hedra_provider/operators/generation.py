@@ -27,6 +27,7 @@ from hedra_provider.deferral import wait_seconds
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator
 from hedra_provider.operators.resuming import ResumingOperator
+from hedra_provider.service.expiry import cap_deadline, expires_at
 from hedra_provider.storage import check_destination
 
 if TYPE_CHECKING:
@@ -188,17 +189,21 @@ class GeneratingOperator(ResumingOperator):
         generations = [submission.generation for submission in submissions]
         ids = [generation.id for generation in generations]
         with self._naming_paid(run, ids):
-            results = self._result_step(context, client, paid.adopted)
+            results = self._result_step(context, client, paid.adopted, run)
             end_time = time.time() + wait_seconds(self)
             running = [generation.id for generation in generations if not generation.is_finished]
-            if running and not self.wait_for_completion:
+            is_last = self._is_last(run, generations)
+            if running and is_last and not self.wait_for_completion:
                 return results.end_without_waiting(generations)
+            # A result lasts for a time (v3): a wait that ends later has nothing to fetch.
+            for generation in generations:
+                end_time = cap_deadline(end_time, expires_at(generation)) or end_time
             if running and self.deferrable:
                 self._defer_for(ids, end_time)
             waited = {one: self._wait_here(client, one, end_time) for one in running}
             generations = [waited.get(generation.id, generation) for generation in generations]
-            if self._is_last(run, generations):
-                return results.finish(generations)
+            if is_last or any(generation.is_failed for generation in generations):
+                return self._end(run, generations, results)
         return self._generate(context, client, replace(run, is_resumed=True))
 
     def _adopt(self, paid: PaidStep) -> list[Submission] | None:
@@ -212,13 +217,13 @@ class GeneratingOperator(ResumingOperator):
         found: list[Submission] | None = None
         if paid.run.named:
             found = paid.named(paid.run.named)
-        elif paid.run.began_elsewhere and (count := self.variations()):
+        elif count := self.variations():
             found = paid.find(count)
         if found is None:
             return None
         with paid.left_to_other_workers(len(found)):
             _check_destination(self.destination, len(found))
-        if not paid.run.named:
+        if paid.run.began_elsewhere and not paid.run.named:
             self._report_sources()
         paid.adopt(found)
         return found
@@ -231,7 +236,9 @@ class GeneratingOperator(ResumingOperator):
             _require_folder(self.destination, draft.variations)
             return draft
 
-    def _result_step(self, context: Context, client: HedraClient, adopted: Mapping[str, bool]) -> ResultStep:
+    def _result_step(
+        self, context: Context, client: HedraClient, adopted: Mapping[str, bool], run: TaskRun
+    ) -> ResultStep:
         from hedra_provider.operators.result_step import ResultStep
 
         return ResultStep(
@@ -243,11 +250,12 @@ class GeneratingOperator(ResumingOperator):
             name=self._name(),
             workspace_id=self.paying_workspace,
             adopted=adopted,
+            paid_once=self.hook.service.paid_once(run, records=run.records),
         )
 
     def on_kill(self) -> None:
         """Log what runs on, and that nothing is lost: Hedra has no cancel, and Airflow gives no reason."""
-        if self._paid and self._paid.generation_ids:
+        if self._paid and self._paid.may_have_submitted:
             self._paid.log_stopped()
         else:
             self.log.warning("Airflow stops this try. It has submitted nothing.")

@@ -18,7 +18,7 @@ from hedra_provider.api.errors import (
 from hedra_provider.exceptions import leave_to_other_workers
 from hedra_provider.operators.payment import adopted_sentence, estimate_cost, log_plan, log_submission
 from hedra_provider.service.protocol import Rule
-from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ESTIMATE, XCOM_ID, XCOM_IDS
+from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ESTIMATE, XCOM_ID, XCOM_IDS, XCOM_SPEECH_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +41,7 @@ class PaidStep:
     :param on_clear: Of the operator, for messages.
     :param generation_ids: What is about to be submitted, or was adopted: one, or all variations of a batch.
     :param cost: What it costs by the estimate, None where no estimate is possible.
+    :param may_have_submitted: Whether a generation may be paid for: for the log when Airflow stops this try.
     :param adopted: The generations that were found, not submitted; and whether this task run paid for them.
     """
 
@@ -53,11 +54,12 @@ class PaidStep:
     generation_ids: tuple[str, ...] = ()
     cost: str | None = None
     adopted: dict[str, bool] = field(default_factory=dict)
+    may_have_submitted: bool = False
 
     @cached_property
     def paid_once(self) -> PaidOnce:
         """What pays once for this task run."""
-        return self.hedra.paid_once(self.run)
+        return self.hedra.paid_once(self.run, records=self.run.records)
 
     def find(self, variations: int) -> list[Submission] | None:
         """
@@ -79,8 +81,12 @@ class PaidStep:
     def adopt(self, found: Sequence[Submission]) -> None:
         """Adopt what :meth:`find` or :meth:`named` found."""
         for submission in found:
-            log_plan(submission.plan, is_shared=self.run.is_shared, log=self.log)
-        self._remember([submission.generation.id for submission in found])
+            if submission.answered:
+                # The recorded bytes were sent again, and Hedra accepted them now.
+                log_submission(submission, self.log)
+            else:
+                log_plan(submission.plan, is_shared=self.run.is_shared, log=self.log)
+        self._remember_submitted(found)
         self._remember_adopted(found)
 
     def submit(
@@ -100,21 +106,24 @@ class PaidStep:
             log_plan(plan, is_shared=self.run.is_shared, log=self.log)
         self.cost = draft.cost or self._estimate(draft, plans, max_credits)
         self._remember([plan.generation_id for plan in plans])
+        self.may_have_submitted = True
         call = self.paid_once.submit(draft, plans, retry_in_place=retry_in_place, notify=self.log.warning)
         submissions = self.client.run(call)
         for submission in submissions:
             log_submission(submission, self.log)
         is_new = not all(plan.generation_id for plan in plans)
         if is_new or any(submission.id_mismatch for submission in submissions):
-            self._remember([submission.generation.id for submission in submissions])
+            self._remember_submitted(submissions)
         self._remember_adopted(submissions)
         return submissions
 
     def log_stopped(self) -> None:
         """Log what runs on when Airflow stops this try."""
+        # Hedra gives the id on v3, so it may not be known yet.
+        named = f"Generation {', '.join(self.generation_ids)}" if self.generation_ids else "The generation"
         self.log.warning(
-            "Airflow stops this try. Generation %s, if it was submitted, runs on at Hedra and costs %s. %s",
-            ", ".join(self.generation_ids),
+            "Airflow stops this try. %s, if it was submitted, runs on at Hedra and costs %s. %s",
+            named,
             self.cost or "what Hedra charges",
             'A retry adopts it without paying again. A clear pays for another, as on_clear is "new".'
             if self.on_clear == "new"
@@ -177,9 +186,20 @@ class PaidStep:
         if not all(generation_ids):
             return
         self.generation_ids = tuple(generation_ids)
+        self.may_have_submitted = True
         self.ti.xcom_push(key=XCOM_ID, value=generation_ids[0])
         if len(generation_ids) > 1:
             self.ti.xcom_push(key=XCOM_IDS, value=list(generation_ids))
+
+    def _remember_submitted(self, submissions: Sequence[Submission]) -> None:
+        """Leave the ids in XCom. A step before the last has a key of its own: it is no result."""
+        generations = [submission.generation for submission in submissions]
+        if self.paid_once.is_last(generations):
+            self._remember([generation.id for generation in generations])
+            return
+        self.generation_ids = tuple(generation.id for generation in generations)
+        self.may_have_submitted = True
+        self.ti.xcom_push(key=XCOM_SPEECH_ID, value=generations[0].id)
 
     def _remember_adopted(self, submissions: Sequence[Submission]) -> None:
         """Leave in XCom what was adopted, and whether this task run paid: a deferral keeps XComs only."""

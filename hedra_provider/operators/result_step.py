@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.error_bodies import failures_error
+from hedra_provider.api.errors import HedraError
 from hedra_provider.operators.payment import log_result
 from hedra_provider.records import COMPLETE
 from hedra_provider.storage import worker_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hedra_provider.api.client import HedraClient
     from hedra_provider.hooks import HedraHook
     from hedra_provider.records import Generation
+    from hedra_provider.service.protocol import PaidOnce
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ResultStep:
     :param name: The name that the request gives the result.
     :param workspace_id: The workspace that pays.
     :param adopted: The generations that were adopted, and whether this task run paid for them.
+    :param paid_once: What paid for them.
     """
 
     client: HedraClient
@@ -49,6 +52,7 @@ class ResultStep:
     name: str | None
     workspace_id: str | None
     adopted: Mapping[str, bool]
+    paid_once: PaidOnce
 
     def finish(self, generations: Sequence[Generation]) -> dict[str, Any]:
         """
@@ -106,6 +110,7 @@ class ResultStep:
 
         :param rows: Their rows of the list, by id, as far as they could be read.
         """
+        speech = self._speech()
         return [
             generation_result(
                 generation,
@@ -115,9 +120,18 @@ class ResultStep:
                 workspace_id=self.workspace_id,
                 adopted=generation.id in self.adopted,
                 paid_here=self.adopted.get(generation.id, True),
+                speech=speech,
             )
             for generation in generations
         ]
+
+    def _speech(self) -> Generation | None:
+        """Return the speech of an avatar; None if there is none, or it can't be read: nothing fails then."""
+        try:
+            return self.client.run(self.paid_once.earlier_step())
+        except HedraError as error:
+            self.log.warning("What the speech cost could not be read: %s", error)
+            return None
 
     def _push(self, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Leave the facts in XCom; return those of the first generation that is complete."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from hedra_provider.api.errors import join_sentences
+from hedra_provider.api.error_bodies import failures_error
+from hedra_provider.api.errors import HedraStateError, join_sentences
 from hedra_provider.deferral import defer_until, time_limit, wait_seconds
 from hedra_provider.events import generation_ids_of, read_event, read_retry_slot_event
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.operators.base import HedraOperator
 from hedra_provider.operators.draft import resume_state
-from hedra_provider.operators.task_run import TaskRun
+from hedra_provider.operators.task_run import TaskRun, open_records
 from hedra_provider.storage.lineage import report_input
 from hedra_provider.triggers import HedraGenerationTrigger, HedraTurnTrigger
-from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS
+from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ID, XCOM_IDS, XCOM_SPEECH_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +48,9 @@ class ResumingOperator(HedraOperator):
     timeout: float
     _paid: PaidStep | None
 
+    paid_step: ClassVar[str] = "job"
+    """The paid step that makes the result, as the records of submits name it (v3)."""
+
     def sources(self) -> Sequence[str]:
         """Return the files that the request is made from, as paths and URIs; assets are none."""
         return ()
@@ -63,7 +67,9 @@ class ResumingOperator(HedraOperator):
     ) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _result_step(self, context: Context, client: HedraClient, adopted: Mapping[str, bool]) -> ResultStep:
+    def _result_step(
+        self, context: Context, client: HedraClient, adopted: Mapping[str, bool], run: TaskRun
+    ) -> ResultStep:
         raise NotImplementedError
 
     def execute_turn(
@@ -108,24 +114,26 @@ class ResumingOperator(HedraOperator):
             generations = read_event(event)
             adopted = self._pulled(context, XCOM_ADOPTED) or {}
             with self.hook.get_conn() as client:
-                if self._is_last(run, generations):
-                    return self._result_step(context, client, adopted).finish(generations)
+                if _some_failed(generations) or self._is_last(run, generations):
+                    return self._end(run, generations, self._result_step(context, client, adopted, run))
         with as_airflow_errors(context), self.hook.get_conn() as client:
             return self._generate(context, client, replace(run, is_resumed=True))
 
     def _task_run(self, context: Context) -> TaskRun:
-        return TaskRun.of(
+        run = TaskRun.of(
             context,
             self.hook.settings.namespace,
             idempotency_key=self.idempotency_key,
             on_clear=self.on_clear,
             generation_id=self.generation_id,
         )
+        records = open_records(context, self.hook, run, step=self.paid_step, log=self.log)
+        return replace(run, records=records)
 
     def _naming_paid(self, run: TaskRun, generation_ids: Sequence[str]) -> AbstractContextManager[None]:
         from hedra_provider.operators.payment import naming_paid
 
-        paid_once = self.hook.service.paid_once(run)
+        paid_once = self.hook.service.paid_once(run, records=run.records)
         return naming_paid(
             paid_once,
             generation_ids,
@@ -134,9 +142,27 @@ class ResumingOperator(HedraOperator):
         )
 
     def _is_last(self, run: TaskRun, generations: Sequence[Generation]) -> bool:
-        """Return whether these are the result; else the task continues with another paid step."""
-        is_complete = all(generation.is_complete for generation in generations)
-        return not is_complete or self.hook.service.paid_once(run).is_last(generations)
+        """
+        Return whether these are the result; else, once they are complete, the task continues with another
+        paid step.
+        """
+        return self.hook.service.paid_once(run, records=run.records).is_last(generations)
+
+    def _end(self, run: TaskRun, generations: Sequence[Generation], results: ResultStep) -> dict[str, Any]:
+        """
+        End with finished generations.
+
+        :raises HedraError: If one failed, or a file could not be fetched or stored.
+        """
+        paid_once = self.hook.service.paid_once(run, records=run.records)
+        try:
+            paid_once.ended(generations)
+        except HedraStateError as error:
+            self.log.warning("The end of the generation could not be recorded: %s", error)
+        if not paid_once.is_last(generations):
+            # A failed speech is no result: later tasks must not take it for the video.
+            raise failures_error(generations)
+        return results.finish(generations)
 
     def _defer_for_retry_slot(
         self,
@@ -183,7 +209,7 @@ class ResumingOperator(HedraOperator):
 
     def _submitted_ids(self, context: Context, event: Mapping[str, Any] | None) -> list[str]:
         """Return the generations that this try submitted or adopted, from its own XCom."""
-        first = self._pulled(context, XCOM_ID)
+        first = self._pulled(context, XCOM_ID) or self._pulled(context, XCOM_SPEECH_ID)
         if not isinstance(first, str):
             return []
         if generation_ids_of(event) == [first.lower()]:
@@ -214,3 +240,7 @@ class ResumingOperator(HedraOperator):
         """Report the uploads of an earlier process of this try to lineage: its own report ended with it."""
         for source in self.sources():
             report_input(self.hook, source)
+
+
+def _some_failed(generations: Sequence[Generation]) -> bool:
+    return any(generation.is_failed for generation in generations)

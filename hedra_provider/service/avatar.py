@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hedra_provider.api.errors import HedraValueError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,6 +20,7 @@ class AvatarRequest:
     """
 
     text: str | None = None
+    voice: str | Mapping[str, Any] | None = None
     voice_id: str | None = None
     language: str = "auto"
     speed: float = 1.0
@@ -31,6 +34,21 @@ class AvatarRequest:
     seed: int | None = None
     name: str | None = None
     extra_request: Mapping[str, Any] | None = None
+
+    @property
+    def voice_given(self) -> str | None:
+        """
+        The voice of the text, for messages; None if none is given.
+
+        :raises HedraValueError: If ``voice`` and ``voice_id`` are both given.
+        """
+        if self.voice and self.voice_id:
+            raise HedraValueError(
+                "voice and voice_id are both given.",
+                param="voice",
+                remedy="Give one of them. Nothing was submitted.",
+            )
+        return self.voice_id or (str(self.voice) if self.voice else None)
 
 
 @dataclass(frozen=True, kw_only=True)

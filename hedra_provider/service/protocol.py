@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 # What every version works with. Airflow's side takes them from here.
 from hedra_provider.api.calls import Call
+from hedra_provider.service.submit_records import SubmitRecords
 from hedra_provider.submission.budget import Limits
 from hedra_provider.submission.plan import Plan, Rule
 from hedra_provider.submission.pricing import Estimate
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hedra_provider.records import ApiVersion, Balance, Generation, Voice
     from hedra_provider.service.avatar import AvatarRequest, PricedRequest
     from hedra_provider.submission.identity import RunIdentity
+    from hedra_provider.submission.rates import Prices
+    from hedra_provider.submission.v3.record import KeyPlace
     from hedra_provider.transfer.download import RemoteFile
     from hedra_provider.transfer.upload import StoredAsset
 
@@ -38,6 +41,7 @@ __all__ = [
     "Rule",
     "Source",
     "Submission",
+    "SubmitRecords",
     "Upload",
 ]
 
@@ -60,6 +64,18 @@ class Account(Protocol):
     @property
     def workspace_id(self) -> str | None:
         """The workspace that pays if an operator names none."""
+
+    @property
+    def idempotency(self) -> KeyPlace:
+        """Where a submit carries its idempotency key (v3)."""
+
+    @property
+    def prices(self) -> Prices:
+        """US dollars per second that replace the provider's own, by model and resolution (v3)."""
+
+    @property
+    def speech_model(self) -> str:
+        """The model that speaks texts (v3)."""
 
 
 class Source(Protocol):
@@ -131,7 +147,8 @@ class PaidOnce(Protocol):
         """
         Find what earlier attempts of this attempt group paid for. It needs neither the request nor its files.
 
-        Where the outcome of an earlier submit is unknown, v3 may send the recorded bytes again.
+        v2 sends nothing on the first try: there is no earlier attempt. v3 reads the records on every try, and
+        where the outcome of an earlier submit is unknown, it may send the recorded bytes again.
 
         :param variations: How many generations the request makes.
         :return: A submission for each; None if one is missing: the request must be drafted.
@@ -178,11 +195,21 @@ class PaidOnce(Protocol):
 
     def is_last(self, generations: Sequence[Generation]) -> bool:
         """
-        Return whether complete generations are what was requested. Sends nothing.
+        Return whether generations are what was requested. Sends nothing.
 
-        If not, another paid step needs them, as an avatar needs its speech on v3: the task run continues at
-        :meth:`find`.
+        If not, another paid step needs them, as an avatar needs its speech on v3: once they are complete, the
+        task run continues at :meth:`find`.
         """
+
+    def ended(self, generations: Sequence[Generation]) -> None:
+        """
+        Record that generations ended, where records are kept. Sends nothing.
+
+        :raises HedraStateError: If that can't be recorded.
+        """
+
+    def earlier_step(self) -> Call[Generation | None]:
+        """Return the generation that the result was made from, as an avatar from its speech on v3."""
 
 
 class Hedra(Protocol):
@@ -197,6 +224,9 @@ class Hedra(Protocol):
 
     currency: str
     """What the key pays with: ``credits`` or ``USD``."""
+
+    needs_records: bool
+    """Whether nothing may be submitted without a durable record of it."""
 
     # What is submitted
 
@@ -271,12 +301,13 @@ class Hedra(Protocol):
 
     # Paid once
 
-    def paid_once(self, run: RunIdentity, *, store: Any = None) -> PaidOnce:
+    def paid_once(self, run: RunIdentity, *, records: SubmitRecords | None = None) -> PaidOnce:
         """
         Return what pays once for a task run.
 
         :param run: The task run.
-        :param store: The durable store of its submits, which v3 needs. Default: None; v2 needs none.
+        :param records: Where its submits are recorded. Default: None; only v3 needs it.
+        :raises HedraConfigurationError: If it needs records, and there are none.
         """
 
     # Money
@@ -332,6 +363,15 @@ class Hedra(Protocol):
         """
 
     # Waiting
+
+    def require_own(self, generation_id: str, param: str = "generation_id") -> None:
+        """
+        Reject the id of a generation of another version of Hedra's API.
+
+        :param generation_id: The id.
+        :param param: The argument, for messages. Default: ``generation_id``.
+        :raises HedraValueError: If it is such an id.
+        """
 
     def poll(self, generation_id: str) -> Call[Generation | None]:
         """Return the status of a generation; None if Hedra does not know it (yet)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider import records
@@ -20,8 +21,10 @@ from hedra_provider.api.requests import (
     require_voice,
 )
 from hedra_provider.api.values import require_json
+from hedra_provider.service.differences import reject_other_asset, reject_other_generation
 from hedra_provider.service.v2_paid_once import PaidOnceV2
 from hedra_provider.service.v2_request import AvatarBody, BodyDraft, CheckedBody, priced_body
+from hedra_provider.service.voices import find_voice
 from hedra_provider.submission import budget, identity, pricing
 from hedra_provider.transfer.download import asset_file, generation_file
 from hedra_provider.transfer.upload import store_asset
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from hedra_provider.records import ApiVersion, Balance, Generation
     from hedra_provider.service.avatar import AvatarRequest, PricedRequest
     from hedra_provider.service.protocol import Account, Source, Upload
+    from hedra_provider.service.submit_records import SubmitRecords
     from hedra_provider.submission.budget import Limits
     from hedra_provider.submission.identity import RunIdentity
     from hedra_provider.submission.pricing import Estimate, Span
@@ -50,6 +54,7 @@ class HedraV2:
 
     api_version: ApiVersion = 2
     currency = records.CREDITS
+    needs_records = False
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -70,9 +75,14 @@ class HedraV2:
         self, request: AvatarRequest, *, audio: str | None, workspace_id: str | None, validate: bool
     ) -> Call[CheckedBody]:
         """Make the body, and compare it with its model."""
-        require_one_voice(audio, request.text, request.voice_id)
+        require_one_voice(audio, request.text, request.voice_given)
+        if audio:
+            reject_other_asset(audio, 2, "audio")
         # Checked without the account first: a wrong argument needs no key and no request.
         avatar = AvatarBody.of(request, workspace_id=workspace_id)
+        if request.text and request.voice:
+            voice = find_voice(request.voice, (yield from self.voices()))
+            avatar = AvatarBody.of(replace(request, voice_id=voice.id, voice=None), workspace_id=workspace_id)
         require_voice(avatar.body)
         if not validate:
             return CheckedBody(avatar, workspace_id)
@@ -95,6 +105,9 @@ class HedraV2:
         upload: Upload,
     ) -> Call[BodyDraft]:
         """Upload what is a file, and fill in the body."""
+        for name, given in (("image", image), ("audio", audio)):
+            if isinstance(given, str):
+                reject_other_asset(given, 2, name)
 
         def asset_of(medium: Source | str | None) -> Call[str | None]:
             if medium is None or isinstance(medium, str):
@@ -146,9 +159,9 @@ class HedraV2:
         """Return the ``batch_size``."""
         return batch_size(body or {})
 
-    def paid_once(self, run: RunIdentity, *, store: Any = None) -> PaidOnceV2:
-        """Return what pays once by ids; it needs no store."""
-        return PaidOnceV2(run)
+    def paid_once(self, run: RunIdentity, *, records: SubmitRecords | None = None) -> PaidOnceV2:
+        """Return what pays once by ids. With records, a later v3 key finds that v2 was paid."""
+        return PaidOnceV2(run, records)
 
     def estimate(self, draft: BodyDraft, generations: int, *, required: bool) -> Call[Estimate | None]:
         """Estimate by the prices of the catalogue, with one request for the length of an audio."""
@@ -189,6 +202,10 @@ class HedraV2:
             currency=self.currency,
             pool=budget.pool_name(workspace_id),
         )
+
+    def require_own(self, generation_id: str, param: str = "generation_id") -> None:
+        """Reject the id of a v3 job."""
+        reject_other_generation(generation_id, 2, param)
 
     def poll(self, generation_id: str) -> Call[Generation | None]:
         """Ask the status endpoint."""

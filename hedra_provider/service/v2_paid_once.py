@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hedra_provider.api.errors import HedraInsufficientCreditsError
+from hedra_provider.api.errors import HedraError, HedraInsufficientCreditsError
 from hedra_provider.api.lookups import get_known_status, retry_unknown
 from hedra_provider.api.requests import reject_ids
 from hedra_provider.service.differences import reject_other_generation
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from hedra_provider.api.calls import Call
     from hedra_provider.records import Generation
+    from hedra_provider.service.submit_records import SubmitRecords
     from hedra_provider.service.v2_request import BodyDraft
     from hedra_provider.submission.identity import RunIdentity
 
@@ -26,13 +27,17 @@ class PaidOnceV2:
     Pays once for a task run, by the ids that it makes. :class:`.protocol.PaidOnce` documents the methods.
 
     :param run: The task run.
+    :param records: Where its submits are recorded, for a v3 key that replaces the v2 key. Default: None.
     """
 
-    def __init__(self, run: RunIdentity) -> None:
+    def __init__(self, run: RunIdentity, records: SubmitRecords | None = None) -> None:
         self.run = run
+        self.records = records
 
     def find(self, variations: int) -> Call[list[Submission] | None]:
-        """Find the generations under the ids of this attempt group."""
+        """Find the generations under the ids of this attempt group; on the first try there are none."""
+        if not self.run.began_elsewhere:
+            return None
         plans = yield from self._existing(variations, search=False)
         if not all(plan.found and plan.paid_here for plan in plans):
             return None
@@ -56,6 +61,7 @@ class PaidOnceV2:
         self, draft: BodyDraft, plans: Sequence[Plan], *, retry_in_place: bool, notify: Callable[[str], None]
     ) -> Call[list[Submission]]:
         """Submit all that must be submitted in one request."""
+        self._note([plan.generation_id for plan in plans if plan.must_submit])
         try:
             return (
                 yield from execute_plan(
@@ -82,6 +88,35 @@ class PaidOnceV2:
     def is_last(self, generations: Sequence[Generation]) -> bool:
         """Every request of v2 is one step."""
         return True
+
+    def ended(self, generations: Sequence[Generation]) -> None:
+        """Record nothing: v2 finds generations by their ids."""
+
+    def earlier_step(self) -> Call[Generation | None]:
+        """Return None: every request of v2 is one step."""
+        yield from ()
+        return None
+
+    def _note(self, generation_ids: Sequence[str]) -> None:
+        """Record what is submitted. v2 itself does not need it, so a failure stops nothing."""
+        if self.records is None or not generation_ids:
+            return
+        # Imported here: without records, v2 does without v3 and its cryptography.
+        from hedra_provider.submission.v3.submit import note_v2_generation
+
+        try:
+            note_v2_generation(
+                self.records.store,
+                key=self.run.key,
+                try_id=self.records.try_id,
+                attempt_group=self.run.attempt_group,
+                generation_ids=generation_ids,
+            )
+        except HedraError as error:
+            self.records.notify(
+                f"Generation {', '.join(generation_ids)} could not be recorded: {error} Only after a change "
+                "from a v2 key to a v3 key would a retry need the record."
+            )
 
     def _makes(self, generation_id: str, variation: int) -> bool:
         ids = self.run.ids(variation)

@@ -88,6 +88,8 @@ class AvatarBody:
         model_fields(request.model)
         values = asdict(request) | {"extra_request": extra}
         model = values.pop("model")
+        # Its id is in voice_id by the time that a body is sent.
+        del values["voice"]
         return cls(avatar_video_request(workspace_id=workspace_id, **values), model)
 
     def fill(

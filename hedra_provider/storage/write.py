@@ -146,18 +146,18 @@ def named_destination(destination: str, file_id: str, asset_type: str | None) ->
     Return the destination of a file; for a folder, the file is named after its id.
 
     :param destination: A path or URI. If it ends with ``/``, it is a folder.
-    :param file_id: A UUID; anything else could lead out of the folder.
+    :param file_id: A UUID (v2) or ``job_...`` (v3); anything else could lead out of the folder.
     :param asset_type: ``video``, ``audio`` or ``image``, for the suffix; None means ``video``.
     :return: The path or URI of the file.
-    :raises HedraValueError: If ``file_id`` is not a UUID.
+    :raises HedraValueError: If ``file_id`` is no such id.
     """
     from hedra_provider.api.errors import HedraValueError
-    from hedra_provider.api.values import is_uuid
+    from hedra_provider.records import version_of_id
 
     if not destination.endswith("/"):
         return destination
-    if not is_uuid(file_id):
+    if version_of_id(file_id) is None:
         raise HedraValueError(
-            f"destination: {file_id!r} is not a UUID, so it can't name a file in {destination}."
+            f"destination: {file_id!r} is not a UUID, nor job_..., so it can't name a file in {destination}."
         )
     return f"{destination}{file_id}{_EXTENSIONS.get(asset_type or 'video', '')}"

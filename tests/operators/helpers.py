@@ -30,6 +30,7 @@ RESULT_KEYS = {
     "worker",
     "hedra_conn_id",
     "workspace_id",
+    "speech",
 }
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "JobSubmission",
     "PreparedBody",
     "adopt_job",
+    "check_job",
     "note_outcome",
     "note_v2_generation",
     "obtain_job",
@@ -59,7 +60,25 @@ def resume_job(run: JobRun, store: RecordStore) -> Call[JobSubmission | None]:
     :raises HedraError: As :func:`obtain_job`.
     """
     attempt = Attempt(run, store)
-    return (yield from attempt.clock.watch(_carry_out(attempt, None)))
+    found = yield from attempt.clock.watch(_carry_out(attempt, None))
+    return found if isinstance(found, JobSubmission) else None
+
+
+def check_job(run: JobRun, draft: JobDraft, store: RecordStore) -> Call[JobSubmission | Rule]:
+    """
+    Find the job of a request, as :func:`obtain_job`, but begin no new submit: nothing is uploaded.
+
+    :param run: The attempt.
+    :param draft: The request.
+    :param store: Where the records are kept.
+    :return: The job; else why a new submit is needed.
+    :raises HedraError: As :func:`obtain_job`.
+    """
+    attempt = Attempt(run, store)
+    found = yield from attempt.clock.watch(_carry_out(attempt, draft, begin=False))
+    if found is None:
+        raise AssertionError("a request that is known is always decided")
+    return found
 
 
 def obtain_job(run: JobRun, draft: JobDraft, store: RecordStore) -> Call[JobSubmission]:
@@ -80,13 +99,15 @@ def obtain_job(run: JobRun, draft: JobDraft, store: RecordStore) -> Call[JobSubm
     """
     attempt = Attempt(run, store)
     found = yield from attempt.clock.watch(_carry_out(attempt, draft))
-    if found is None:
+    if not isinstance(found, JobSubmission):
         raise AssertionError("a request that is known is always decided")
     return found
 
 
-def _carry_out(attempt: Attempt, draft: JobDraft | None) -> Call[JobSubmission | None]:
-    """Read the records, decide, act; until there is a job or a request is needed."""
+def _carry_out(
+    attempt: Attempt, draft: JobDraft | None, *, begin: bool = True
+) -> Call[JobSubmission | Rule | None]:
+    """Read the records, decide, act; until there is a job, or a request or a new submit is needed."""
     while True:
         _require_no_v2(attempt.journal.read())
         submits = attempt.submits()
@@ -103,6 +124,8 @@ def _carry_out(attempt: Attempt, draft: JobDraft | None) -> Call[JobSubmission |
                 return submission
         elif isinstance(decision, deciding.SearchJobs):
             yield from search(attempt, decision.submit)
+        elif isinstance(decision, deciding.Begin) and not begin:
+            return decision.rule
         elif isinstance(decision, deciding.Begin) and draft is not None:
             yield from _begin(attempt, decision, draft)
         else:
