@@ -24,7 +24,7 @@ os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 pytest_plugins = ["hedra_provider.testing"]
 
-MORTAL = tuple(f"tests/system/test_{name}.py" for name in ("clears", "crashes", "paid_once"))
+MORTAL = tuple(f"tests/system/test_{name}.py" for name in ("clears", "crashes", "many_texts", "paid_once"))
 IMMORTAL = "tests/system/test_real_airflow.py"
 # What their first test makes takes seconds: the database and the API of DAGs in this process, an S3.
 TOGETHER = {
