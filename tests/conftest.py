@@ -30,6 +30,7 @@ IMMORTAL = "tests/system/test_real_airflow.py"
 TOGETHER = {
     "tests/security/test_foreign_rows.py": "dags",
     "tests/security/test_secrets_of_runs.py": "dags",
+    "tests/security/test_secrets_of_runs_v3.py": "dags",
     "tests/storage/test_object_storage.py": "s3",
 }
 
