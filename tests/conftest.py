@@ -24,12 +24,13 @@ os.environ["AIRFLOW__USAGE_DATA_COLLECTION__ENABLED"] = "False"
 
 pytest_plugins = ["hedra_provider.testing"]
 
-MORTAL = tuple(f"tests/system/test_{name}.py" for name in ("clears", "crashes", "paid_once"))
+MORTAL = tuple(f"tests/system/test_{name}.py" for name in ("clears", "crashes", "many_texts", "paid_once"))
 IMMORTAL = "tests/system/test_real_airflow.py"
 # What their first test makes takes seconds: the database and the API of DAGs in this process, an S3.
 TOGETHER = {
     "tests/security/test_foreign_rows.py": "dags",
     "tests/security/test_secrets_of_runs.py": "dags",
+    "tests/security/test_secrets_of_runs_v3.py": "dags",
     "tests/storage/test_object_storage.py": "s3",
 }
 

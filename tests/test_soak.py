@@ -30,6 +30,7 @@ from scripts.soak.judgement import (
 from testbed.sandbox_process import SandboxAddress
 
 FILE = (300, "5f2a")
+FILE_OF = "GET /files/{id}"
 RUN = "soak_0001"
 
 
@@ -39,7 +40,7 @@ def good() -> Evidence:
     places = [("avatar", -1), ("batch", -1), ("clip.video", 0), ("clip.video", 1), ("submit", -1)]
     for task_id, index in places:
         owner, results = f"{RUN}/{task_id}/{index}", []
-        for number in range(PAYING[task_id]):
+        for number in range(PAYING[2][task_id]):
             one = f"{owner}#{number}"
             uri = f"file:///{one}" if task_id in STORING else None
             paid.append(Paid(one, owner, 30, failed=False, file=FILE))
@@ -60,13 +61,43 @@ def good() -> Evidence:
         runs={RUN: "success"},
         tasks=tasks,
         paid=[*paid, failed],
-        credits={"used": 30 * len(paid), "refunded": 30},
+        spent={2: {"used": 30 * len(paid), "refunded": 30}},
         files=files,
         leftovers=[],
         complaints=[],
         ended=[],
         lives=[Life(1, memory(lambda at: 300.0 + at % 7))],
         done=dict.fromkeys(EVERY_SECONDS, 1),
+    )
+
+
+def good_with_v3() -> Evidence:
+    """The same, and a run with a v3 key: a text is a speech and a video, and there is no batch."""
+    evidence, run = good(), "soak_0002"
+    tasks, paid, files = list(evidence.tasks), list(evidence.paid), dict(evidence.files)
+    for task_id, index in (("avatar", -1), ("clip.video", 0), ("clip.video", 1), ("submit", -1)):
+        owner = f"{run}/{task_id}/{index}"
+        uri = f"file:///{owner}" if task_id in STORING else None
+        results = [Result(f"{owner}#video", uri, FILE[0] if uri else None)]
+        if PAYING[3][task_id] == 2:
+            results.append(Result(f"{owner}#speech", is_speech=True))
+        paid += [Paid(one.generation_id, owner, 50_000, failed=False, file=FILE, api=3) for one in results]
+        files |= {uri: FILE} if uri else {}
+        tasks.append(TaskRun(run, task_id, index, "success", tuple(results), api=3))
+    chained = f"{run}/submit/-1#video"
+    files["file:///fetched_v3"] = FILE
+    tasks += [
+        TaskRun(run, "wait", -1, "success", (Result(chained),), api=3),
+        TaskRun(run, "fetch", -1, "success", (Result(chained, "file:///fetched_v3", FILE[0]),), api=3),
+    ]
+    paid.append(Paid("failed_v3", f"{run}/avatar/-1", 50_000, failed=True, api=3))
+    return replace(
+        evidence,
+        runs={**evidence.runs, run: "success"},
+        tasks=tasks,
+        paid=paid,
+        files=files,
+        spent={**evidence.spent, 3: {"used": 50_000 * 7, "refunded": 50_000}},
     )
 
 
@@ -85,12 +116,50 @@ def without_task(evidence: Evidence, task_id: str) -> tuple[TaskRun, list[TaskRu
 
 def test_nothing_is_wrong_where_all_agree():
     assert wrong_in(good()) == {}
+    assert wrong_in(good_with_v3()) == {}
+
+
+@pytest.mark.parametrize(
+    ("lost", "what"),
+    [
+        ("soak_0002/avatar/-1#speech", "each task run paid once"),
+        ("soak_0002/clip.video/1#video", "each task run paid once"),
+    ],
+)
+def test_a_speech_or_a_video_that_is_missing_with_a_v3_key_is_found(lost, what):
+    evidence = good_with_v3()
+    paid = [one for one in evidence.paid if one.generation_id != lost]
+    owner = lost.partition("#")[0]
+    assert wrong_in(replace(evidence, paid=paid))[what][0].startswith(
+        f"{owner} paid for 1 generations, not 2"
+    )
+
+
+def test_a_speech_that_was_paid_for_twice_is_found():
+    evidence = good_with_v3()
+    again = Paid("again", "soak_0002/avatar/-1", 50_000, failed=False, file=FILE, api=3)
+    wrong = wrong_in(replace(evidence, paid=[*evidence.paid, again]))
+    assert wrong["each task run paid once"][0].startswith("soak_0002/avatar/-1 paid for 3 generations, not 2")
+    assert "credits add up" in wrong
+
+
+def test_a_video_without_a_file_beside_its_speech_is_found():
+    evidence = good_with_v3()
+    tasks = [
+        replace(task, results=tuple(replace(one, uri=None) for one in task.results))
+        if task.label == "soak_0002/avatar/-1"
+        else task
+        for task in evidence.tasks
+    ]
+    assert wrong_in(replace(evidence, tasks=tasks))["every file is there and whole"]
 
 
 def test_a_double_payment_is_found():
     evidence = good()
     again = Paid("again", f"{RUN}/avatar/-1", 30, failed=False, file=FILE)
-    wrong = wrong_in(replace(evidence, paid=[*evidence.paid, again], credits={"used": 240, "refunded": 30}))
+    wrong = wrong_in(
+        replace(evidence, paid=[*evidence.paid, again], spent={2: {"used": 240, "refunded": 30}})
+    )
     (found,) = wrong["each task run paid once"]
     assert found.startswith(f"{RUN}/avatar/-1 paid for 2 generations, not 1")
     assert "again" in found
@@ -119,7 +188,7 @@ def test_a_generation_without_a_task_is_found(owner):
 
 
 def test_credits_that_do_not_add_up_are_found():
-    wrong = wrong_in(replace(good(), credits={"used": 240, "refunded": 0}))
+    wrong = wrong_in(replace(good(), spent={2: {"used": 240, "refunded": 0}}))
     assert list(wrong) == ["credits add up"]
 
 
@@ -237,7 +306,9 @@ def test_a_seed_decides_what_happens(seconds):
 def test_the_sandbox_takes_all_faults():
     for seed in range(50):
         for blow in plan_blows(seed, 240):
-            assert [Fault.from_json(fault) for fault in blow.faults] or blow.kind != "faults"
+            found = {api: [Fault.from_json(fault) for fault in faults] for api, faults in blow.faults.items()}
+            assert all(found.get(api) for api in (2, 3)) or blow.kind != "faults"
+            assert all("/v3/" in fault.on or fault.on == FILE_OF for fault in found.get(3, ()))
 
 
 def test_the_ledger_is_read_with_what_became_of_each_generation():
@@ -269,6 +340,31 @@ def test_the_ledger_is_read_with_what_became_of_each_generation():
     assert (sums["used"], sums["refunded"]) == (paid[1].credits, paid[0].credits)
 
 
+def test_the_ledger_of_v3_is_read_with_what_became_of_each_job():
+    with Sandbox(api=3, media=False, queue_seconds=0.0, seconds=0.0) as hedra:
+        hedra.faults({"on": "POST /v3/models/{model}", "generation_error": {"code": "INTERNAL"}})
+        with httpx.Client(headers={"X-API-Key": hedra.api_key}, trust_env=False) as client:
+            voices = client.get(f"{hedra.base_url}/models/elevenlabs-v3/voices").json()["data"]
+            ids = [
+                client.post(
+                    f"{hedra.base_url}/models/elevenlabs-v3",
+                    json={"input": {"text": name, "voice_id": voices[0]["id"]}},
+                )
+                .raise_for_status()
+                .json()["job_id"]
+                for name in ("run/a/-1", "run/b/-1")
+            ]
+        paid, sums = read_ledger(SandboxAddress(hedra.base_url, hedra.api_key, hedra.connection), 3)
+    assert [(one.generation_id, one.owner, one.failed, one.api) for one in paid] == [
+        (ids[0], "run/a/-1", True, 3),
+        (ids[1], "run/b/-1", False, 3),
+    ]
+    assert paid[0].file is None
+    assert paid[1].file is not None
+    assert paid[1].credits > 0
+    assert (sums["used"], sums["refunded"]) == (paid[1].credits, paid[0].credits)
+
+
 def test_the_metadata_database_is_read_with_its_xcoms(tmp_path: Path):
     one, two = ({"generation_id": name, "uri": f"file:///{name}", "bytes": 3} for name in ("one", "two"))
     xcoms = [
@@ -278,16 +374,16 @@ def test_the_metadata_database_is_read_with_its_xcoms(tmp_path: Path):
         ("r", "batch", -1, "generation", json.dumps(one)),
         ("r", "batch", -1, "generations", json.dumps([one, two])),
         ("r", "portrait", -1, "return_value", json.dumps({"asset_id": "a"})),
+        ("r3", "avatar", -1, "generation", json.dumps(one | {"speech": {"generation_id": "spoken"}})),
     ]
     with closing(sqlite3.connect(tmp_path / "airflow.db")) as connection, connection:
         connection.execute("CREATE TABLE dag_run (run_id, state)")
-        connection.execute("CREATE TABLE task_instance (run_id, task_id, map_index, state)")
+        connection.execute("CREATE TABLE task_instance (dag_id, run_id, task_id, map_index, state)")
         connection.execute("CREATE TABLE xcom (run_id, task_id, map_index, key, value)")
         connection.execute("INSERT INTO dag_run VALUES ('r', 'running')")
-        tasks = [("r", task, -1, "success") for task in ("avatar", "fetch", "batch", "portrait")]
-        connection.executemany(
-            "INSERT INTO task_instance VALUES (?, ?, ?, ?)", [*tasks, ("r", "wait", -1, None)]
-        )
+        tasks = [("soak", "r", task, -1, "success") for task in ("avatar", "fetch", "batch", "portrait")]
+        tasks += [("soak", "r", "wait", -1, None), ("soak_v3", "r3", "avatar", -1, "success")]
+        connection.executemany("INSERT INTO task_instance VALUES (?, ?, ?, ?, ?)", tasks)
         connection.executemany("INSERT INTO xcom VALUES (?, ?, ?, ?, ?)", xcoms)
     runs, found = read_metadata(tmp_path / "airflow.db")
     assert runs == {"r": "running"}
@@ -298,6 +394,7 @@ def test_the_metadata_database_is_read_with_its_xcoms(tmp_path: Path):
         TaskRun("r", "batch", -1, "success", (first, second)),
         TaskRun("r", "portrait", -1, "success"),
         TaskRun("r", "wait", -1, None),
+        TaskRun("r3", "avatar", -1, "success", (first, Result("spoken", is_speech=True)), api=3),
     ]
 
 

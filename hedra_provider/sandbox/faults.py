@@ -67,7 +67,8 @@ class Fault:
         ``{"detail": ...}``.
     :param body_base64: the same as bytes, which need not be text; default None.
     :param reset: reset the connection instead of answering; default False.
-    :param delay_seconds: delay before (or after) the work, in seconds of real time; default 0.
+    :param delay_seconds: delay before (or after) the work, in seconds of real time; default 0. The work is
+        done also if the client is gone by then, unless the sandbox was reset.
     :param cut_at: close the connection after so many bytes of the body, while ``Content-Length`` announces
         all of it; default None.
     :param extra_bytes: number of bytes to send beyond the ``Content-Length`` of the answer; default 0.

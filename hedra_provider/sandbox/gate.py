@@ -52,6 +52,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.total = 0
+        self.resets = 0
         self._bytes = 0
         self._rows: deque[list[Any]] = deque()
 
@@ -73,6 +74,7 @@ class Ledger:
     def clear(self) -> None:
         """Forget all requests."""
         self.total = self._bytes = 0
+        self.resets += 1
         self._rows.clear()
 
     def rows(self) -> list[dict[str, Any]]:
@@ -218,8 +220,15 @@ class Gate:
     async def _break(
         self, fault: Fault, door: Door | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        if fault.when == "before":
+        if fault.when == "before" and fault.delay_seconds:
+            # A request that has arrived is worked on, also if its client is gone by then.
+            resets = self._watch.ledger.resets
+            receive = await _arrived(receive)
             await asyncio.sleep(fault.delay_seconds)
+            if self._watch.ledger.resets != resets:
+                self._connections.cut(scope["client"], reset=True)
+                await _disconnected(receive)
+                return
         if fault.generation_error is not None or fault.generation_status is not None:
             scope[ENDING] = Ending(fault.generation_error, fault.generation_status or "error")
         if fault.when == "before" and (fault.reset or fault.answers):
@@ -354,6 +363,22 @@ def _merged(headers: list[tuple[bytes, bytes]], more: dict[str, str]) -> list[tu
 async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
+
+
+async def _arrived(receive: Receive) -> Receive:
+    """Read a body, at most 64 MiB of it; return what gives it out."""
+    messages: deque[Message] = deque()
+    read, more = 0, True
+    while more and read < _DRAIN_BYTES:
+        message = await receive()
+        messages.append(message)
+        read += len(message.get("body", b""))
+        more = bool(message.get("more_body"))
+
+    async def again() -> Message:
+        return messages.popleft() if messages else await receive()
+
+    return again
 
 
 async def _drain(receive: Receive) -> None:

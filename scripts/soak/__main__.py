@@ -1,6 +1,6 @@
 """Run DAGs in a loop against a sandbox with random faults, kill what runs them, and see that nothing is lost.
 
-    python -m scripts.soak [--seconds 3600] [--seed N] [--parallel-runs 3]
+    python -m scripts.soak [--seconds 3600] [--seed N] [--parallel-runs 3] [--api both]
 
 At the end chaos stops, what failed for good is cleared, and everything must succeed. Then ledger, metadata
 database, files and logs must agree, and the memory of the triggerer must be flat. Prints a table and writes
@@ -16,17 +16,21 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scripts.soak.chaos import plan_blows
 from scripts.soak.evidence import read_complaints, read_files, read_ledger, read_metadata, temporary_files
 from scripts.soak.judgement import Evidence, Verdict, judge, thirds_mib
-from scripts.soak.storm import DAG_ID, Storm
+from scripts.soak.storm import CONNECTIONS, DAG_IDS, Storm
 from testbed.airflow_home import DAGS, OUT, ROOT
 from testbed.crashable_airflow import CrashableAirflow
 from testbed.sandbox_process import SandboxAddress, sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FOLDER = ROOT / ".airflow" / "soak"
 CHAOS_SHARE = 0.8
@@ -39,7 +43,15 @@ REQUEST_TIMEOUT_SECONDS = 6
 API_TIMEOUT_SECONDS = 30.0
 """For an answer of Airflow's REST API."""
 
-GENERATIONS = ("--seconds", "4", "--queue-seconds", "1", "--credits", "100000000", "--no-media")
+GENERATIONS = ("--seconds", "4", "--queue-seconds", "1", "--no-media")
+RICH = {
+    2: ("--api", "2", "--credits", "100000000"),
+    # Ten times Hedra's limit, for runs that do in minutes what others do in an hour.
+    3: ("--api", "3", "--usd", "1000000", "--requests-per-window", "600"),
+}
+"""The sandbox for each version of Hedra's API. Each has a clock of its own."""
+
+APIS = {"2": (2,), "3": (3,), "both": (2, 3)}
 
 
 def main() -> int:
@@ -48,9 +60,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3600.0, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="of faults and kills; a new one by default")
     parser.add_argument("--parallel-runs", type=int, default=3, help="at once (default: %(default)s)")
+    parser.add_argument(
+        "--api", choices=APIS, default="both", help="versions of Hedra's API (default: %(default)s)"
+    )
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
     asked = f"--seconds {options.seconds:g} --seed {seed} --parallel-runs {options.parallel_runs}"
+    asked += f" --api {options.api}"
     print(f'{parser.prog} ARGS="{asked}"', flush=True)
     # Both end the program by an exception, so that what was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -58,7 +74,8 @@ def main() -> int:
     began = time.monotonic()
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
-        with sandbox(*GENERATIONS) as hedra:
+        with ExitStack() as stack:
+            hedra = {api: stack.enter_context(sandbox(*GENERATIONS, *RICH[api])) for api in APIS[options.api]}
             storm = soak(hedra, options.seconds, seed, options.parallel_runs)
             evidence = gather(hedra, storm)
     except KeyboardInterrupt:
@@ -76,17 +93,23 @@ def main() -> int:
     return 0
 
 
-def soak(hedra: SandboxAddress, seconds: float, seed: int, parallel_runs: int) -> Storm:
+def soak(hedra: Mapping[int, SandboxAddress], seconds: float, seed: int, parallel_runs: int) -> Storm:
     """Run an Airflow of its own through a storm and the calm after it; what is left is in :data:`FOLDER`."""
     dags, temporary = FOLDER / "dags", FOLDER / "tmp"
     shutil.copytree(DAGS / "include", dags / "include")
     shutil.copy(Path(__file__).parent / "dags" / "soak.py", dags)
     temporary.mkdir()
-    connection: dict[str, Any] = json.loads(hedra.connection)
-    connection["extra"] = {"timeout": REQUEST_TIMEOUT_SECONDS}
-    env = {"AIRFLOW_CONN_HEDRA_DEFAULT": json.dumps(connection), "TMPDIR": str(temporary)}
+    env = {"TMPDIR": str(temporary)}
+    for api, address in hedra.items():
+        for name in CONNECTIONS[api]:
+            connection: dict[str, Any] = json.loads(address.connection)
+            connection["extra"] = {"timeout": REQUEST_TIMEOUT_SECONDS}
+            if name.endswith("_state_path"):
+                connection["extra"]["state_path"] = str(FOLDER / "records")
+            env[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
     with CrashableAirflow(FOLDER / "home", dags, env, timeout_seconds=API_TIMEOUT_SECONDS) as airflow:
-        airflow.wait_for_dag(DAG_ID, seconds=120)
+        for api in hedra:
+            airflow.wait_for_dag(DAG_IDS[api], seconds=120)
         began = time.monotonic()
         storm = Storm(airflow, hedra, FOLDER / "files", lambda line: print(line, flush=True))
         chaos_seconds = seconds * CHAOS_SHARE
@@ -96,16 +119,16 @@ def soak(hedra: SandboxAddress, seconds: float, seed: int, parallel_runs: int) -
     return storm
 
 
-def gather(hedra: SandboxAddress, storm: Storm) -> Evidence:
+def gather(hedra: Mapping[int, SandboxAddress], storm: Storm) -> Evidence:
     """Read what is left, when Airflow has stopped."""
     runs, tasks = read_metadata(FOLDER / "home" / "airflow.db")
-    paid, credit_sums = read_ledger(hedra)
+    ledgers = {api: read_ledger(address, api) for api, address in hedra.items()}
     files, parts = read_files(FOLDER / "files")
     return Evidence(
         runs=runs,
         tasks=tasks,
-        paid=paid,
-        credits=credit_sums,
+        paid=[paid for rows, _ in ledgers.values() for paid in rows],
+        spent={api: sums for api, (_, sums) in ledgers.items()},
         files=files,
         leftovers=parts + temporary_files(FOLDER / "tmp"),
         complaints=read_complaints(FOLDER / "home" / "logs"),

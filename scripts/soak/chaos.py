@@ -6,11 +6,11 @@ Which task run a blow then meets depends on what runs at that moment.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 JsonObject = dict[str, Any]
 
@@ -18,6 +18,16 @@ SUBMIT = "POST /generations"
 STATUS = "GET /generations/{id}/status"
 LIST = "GET /generations"
 FILE = "GET /files/{id}"
+IN_V3 = {
+    SUBMIT: "POST /v3/models/{model}",
+    STATUS: "GET /v3/jobs/{id}/status",
+    LIST: "GET /v3/jobs",
+    "GET /models": "GET /v3/models/{model}",
+    "POST /assets": "POST /v3/files",
+    "POST /assets/{id}/upload": "POST /v3/files",
+    "GET /assets": "GET /v3/jobs/{id}",
+}
+"""Which call of v3 does what a call of v2 does, as far as there is one."""
 CALLS = (SUBMIT, STATUS, LIST, FILE, "GET /models", "POST /assets", "POST /assets/{id}/upload", "GET /assets")
 
 EVERY_SECONDS = {
@@ -35,8 +45,10 @@ LEFT_ALONE_FROM = {"triggerer": 0.5, "scheduler": 0.9}
 its memory shows something, and what a scheduler was doing is missed only after most of a minute.
 """
 
-CLOCK_JUMP_SECONDS = 3_700.0
-"""Longer than the sandbox's URLs live."""
+CLOCK_JUMP_SECONDS = {2: 3_700.0, 3: 300.0}
+"""By the version of Hedra's API. v2: longer than the sandbox's URLs live. v3: so short that a retry finds its
+lost submit within the replay window of 30 minutes; after that it stops, as documented.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,14 +60,14 @@ class Blow:
     :param kind: One of :data:`EVERY_SECONDS`.
     :param chance: In [0, 1): picks who is met, of those there are.
     :param how: For a kill: which processes.
-    :param faults: The sandbox's faults from now on.
+    :param faults: The sandbox's faults from now on, by the version of its API.
     """
 
     at_seconds: float
     kind: str
     chance: float
     how: str = ""
-    faults: tuple[JsonObject, ...] = ()
+    faults: Mapping[int, tuple[JsonObject, ...]] = field(default_factory=dict)
 
 
 HOW = {
@@ -74,6 +86,7 @@ def plan_blows(seed: int, seconds: float) -> list[Blow]:
     :param seconds: How long they may come.
     """
     chances = random.Random(seed)
+    of_v3 = random.Random(f"{seed} v3")
     blows = []
     for kind, every in EVERY_SECONDS.items():
         window = seconds * LEFT_ALONE_FROM.get(kind, 1.0)
@@ -84,7 +97,7 @@ def plan_blows(seed: int, seconds: float) -> list[Blow]:
                 kind=kind,
                 chance=chances.random(),
                 how=chances.choice(HOW[kind]) if kind in HOW else "",
-                faults=_faults(chances) if kind == "faults" else (),
+                faults={2: _faults(chances), 3: _faults_v3(of_v3)} if kind == "faults" else {},
             )
             for slot in range(number)
         ]
@@ -93,6 +106,12 @@ def plan_blows(seed: int, seconds: float) -> list[Blow]:
 
 def _faults(chances: random.Random) -> tuple[JsonObject, ...]:
     return tuple(chances.choice(KINDS)(chances) for _ in range(chances.randint(2, 5)))
+
+
+def _faults_v3(chances: random.Random) -> tuple[JsonObject, ...]:
+    """Return faults of the same kinds at the calls of API v3."""
+    faults = (chances.choice(KINDS_V3)(chances) for _ in range(chances.randint(2, 5)))
+    return tuple({**fault, "on": IN_V3.get(fault["on"], fault["on"])} for fault in faults)
 
 
 def _cut(chances: random.Random) -> JsonObject:
@@ -179,3 +198,20 @@ KINDS: tuple[Callable[[random.Random], JsonObject], ...] = (
     _odd_status,
     _unknown_for_a_moment,
 )
+
+
+def _odd_job(chances: random.Random) -> JsonObject:
+    patch = chances.choice(
+        (
+            {"status": "RESTING", "progress": 0.1},
+            {"status": "IN_PROGRESS", "progress": 0.05},
+        )
+    )
+    return {"on": STATUS, "times": chances.randint(1, 2), "patch": patch}
+
+
+def _no_output(chances: random.Random) -> JsonObject:
+    return {"on": "GET /v3/jobs/{id}", "times": chances.randint(1, 2), "patch": {"outputs": []}}
+
+
+KINDS_V3 = (*(kind for kind in KINDS if kind is not _odd_status), _odd_job, _no_output)

@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PAYING = {"avatar": 1, "batch": 2, "clip.video": 1, "submit": 1}
-"""The tasks that pay, and for how many generations each."""
+PAYING = {
+    2: {"avatar": 1, "batch": 2, "clip.video": 1, "submit": 1},
+    3: {"avatar": 2, "clip.video": 2, "submit": 1},
+}
+"""The tasks that pay, and for how many generations each, by the version of Hedra's API. On v3 a text costs
+two: the speech and the video.
+"""
 
 FOLLOWING = {"wait": "submit", "fetch": "submit"}
 """The tasks that follow the generation of another."""
@@ -24,7 +29,7 @@ FOLLOWING = {"wait": "submit", "fetch": "submit"}
 STORING = ("avatar", "batch", "clip.video", "fetch")
 """The tasks that leave files."""
 
-TASKS_OF_A_RUN = 9
+TASKS_OF_A_RUN = {2: 9, 3: 6}
 
 WARM_UP_SECONDS = 40.0
 """A triggerer's life before this proves nothing: it loads what the first trigger of a kind needs."""
@@ -47,8 +52,10 @@ class Paid:
     A generation that was charged.
 
     :param owner: ``run/task/map index``, as its request says.
+    :param credits: What it cost; with a v3 key, in millionths of a US dollar.
     :param failed: Whether it ended in an error, and its credits were given back.
     :param file: Size in bytes and hash of its file, None where it has none.
+    :param api: The version of Hedra's API.
     """
 
     generation_id: str
@@ -56,6 +63,7 @@ class Paid:
     credits: int
     failed: bool
     file: tuple[int, str] | None = None
+    api: int = 2
 
 
 @dataclass(frozen=True)
@@ -65,17 +73,29 @@ class Result:
     generation_id: str
     uri: str | None = None
     size: int | None = None
+    is_speech: bool = False
+    """Whether it is the speech of a video (v3), which leaves no file."""
 
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A task instance, as the metadata database has it."""
+    """
+    A task instance, as the metadata database has it.
+
+    :param api: The version of Hedra's API that its run uses.
+    """
 
     run_id: str
     task_id: str
     map_index: int
     state: str | None
     results: tuple[Result, ...] = ()
+    api: int = 2
+
+    @property
+    def pays_for(self) -> int:
+        """How many generations it pays for."""
+        return PAYING[self.api].get(self.task_id, 0)
 
     @property
     def label(self) -> str:
@@ -117,14 +137,14 @@ class Evidence:
     :param leftovers: Unfinished and temporary files.
     :param complaints: Lines of logs that must not be there.
     :param ended: Last words of components that ended by themselves.
-    :param credits: Credits that the sandbox says are used and refunded.
+    :param spent: What the sandbox says is used and refunded, by the version of its API.
     :param done: How often each kind of blow met somebody.
     """
 
     runs: Mapping[str, str]
     tasks: Sequence[TaskRun]
     paid: Sequence[Paid]
-    credits: Mapping[str, int]
+    spent: Mapping[int, Mapping[str, int]]
     files: Mapping[str, tuple[int, str]]
     leftovers: Sequence[str]
     complaints: Sequence[str]
@@ -185,11 +205,11 @@ def _no_task_is_stuck(evidence: Evidence) -> Verdict:
     wrong = [f"{task.label} is {task.state}" for task in evidence.tasks if task.state != "success"]
     good = len(evidence.tasks) - len(wrong)
     of_run = Counter(task.run_id for task in evidence.tasks)
-    wrong += [
-        f"{run} has {of_run[run]} tasks, not {TASKS_OF_A_RUN}"
-        for run in evidence.runs
-        if of_run[run] != TASKS_OF_A_RUN
-    ]
+    apis = {task.run_id: task.api for task in evidence.tasks}
+    for run in evidence.runs:
+        wanted = TASKS_OF_A_RUN[apis.get(run, 2)]
+        if of_run[run] != wanted:
+            wrong.append(f"{run} has {of_run[run]} tasks, not {wanted}")
     return Verdict("every task succeeded", f"{good} of {len(evidence.tasks)}", wrong)
 
 
@@ -204,7 +224,7 @@ def _alive_by_owner(evidence: Evidence) -> dict[str, set[str]]:
 def _each_is_paid_once(evidence: Evidence) -> Verdict:
     alive, wrong, expected = _alive_by_owner(evidence), [], 0
     for task in evidence.tasks:
-        if wanted := PAYING.get(task.task_id):
+        if wanted := task.pays_for:
             expected += wanted
             has = sorted(alive.get(task.label, ()))
             if len(has) != wanted:
@@ -212,29 +232,36 @@ def _each_is_paid_once(evidence: Evidence) -> Verdict:
     charged = Counter(paid.generation_id for paid in evidence.paid)
     wrong += [f"{one} was charged {times} times" for one, times in charged.items() if times > 1]
     figure = f"{sum(len(ids) for ids in alive.values())} paid, {expected} expected"
+    of_v3 = sum(paid.api == 3 and not paid.failed for paid in evidence.paid)
+    if of_v3:
+        figure += f"; {of_v3} of them with a v3 key"
     return Verdict("each task run paid once", figure, wrong)
 
 
 def _nobody_paid_for_nothing(evidence: Evidence) -> Verdict:
-    owners = {task.label for task in evidence.tasks if task.task_id in PAYING}
+    owners = {task.label for task in evidence.tasks if task.pays_for}
     wrong = [f"{paid.generation_id} of {paid.owner!r}" for paid in evidence.paid if paid.owner not in owners]
     return Verdict("every paid generation is somebody's", f"{len(wrong)} orphans", wrong)
 
 
 def _credits_add_up(evidence: Evidence) -> Verdict:
-    kept = sum(paid.credits for paid in evidence.paid if not paid.failed)
-    refunded = sum(paid.credits for paid in evidence.paid if paid.failed)
-    failed = sum(paid.failed for paid in evidence.paid)
-    wrong = []
-    if (kept, refunded) != (evidence.credits["used"], evidence.credits["refunded"]):
-        wrong = [f"the ledger's rows say {kept} used, {refunded} refunded; its sums say {evidence.credits}"]
-    return Verdict("credits add up", f"{kept} used, {failed} failed and refunded", wrong)
+    wrong, figures = [], []
+    for api, sums in evidence.spent.items():
+        rows = [paid for paid in evidence.paid if paid.api == api]
+        kept = sum(paid.credits for paid in rows if not paid.failed)
+        refunded = sum(paid.credits for paid in rows if paid.failed)
+        failed = sum(paid.failed for paid in rows)
+        if (kept, refunded) != (sums["used"], sums["refunded"]):
+            wrong.append(f"the ledger's rows say {kept} used, {refunded} refunded; its sums say {dict(sums)}")
+        used = str(kept) if api == 2 else f"{kept / 1_000_000:g} USD"
+        figures.append(f"{used} used, {failed} failed and refunded")
+    return Verdict("credits add up", "; ".join(figures), wrong)
 
 
 def _results_are_in_the_ledger(evidence: Evidence) -> Verdict:
     alive, wrong, xcoms = _alive_by_owner(evidence), [], 0
     for task in evidence.tasks:
-        if task.task_id not in PAYING and task.task_id not in FOLLOWING:
+        if not task.pays_for and task.task_id not in FOLLOWING:
             continue
         said = sorted(result.generation_id for result in task.results)
         xcoms += len(said)
@@ -252,6 +279,8 @@ def _files_are_whole(evidence: Evidence) -> Verdict:
         if task.task_id not in STORING:
             continue
         for result in task.results:
+            if result.is_speech:
+                continue
             wanted.add(result.uri)
             found = evidence.files.get(result.uri or "")
             if found is None:

@@ -77,6 +77,7 @@ def moved_clock() -> Iterator[MovedClock]:
     from hedra_provider.api import client
     from hedra_provider.polling import blocking
     from hedra_provider.submission import submit
+    from hedra_provider.submission.v3.run import JobRun
 
     clock, real_sleep, here = MovedClock(), asyncio.sleep, threading.get_ident()
 
@@ -90,7 +91,7 @@ def moved_clock() -> Iterator[MovedClock]:
     # Defaults of arguments are bound when a function is made.
     instead: dict[Any, Any] = {time.time: clock.time, random.random: lambda: 0.0}
     made = {**vars(submit), **vars(blocking)}.values()
-    waits = [one for one in made if getattr(one, "__kwdefaults__", None)]
+    waits = [one for one in (*made, JobRun.__init__) if getattr(one, "__kwdefaults__", None)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(client.HedraClient.__init__.__kwdefaults__, "sleep", clock.sleep)
         patch.setitem(client.AsyncHedraClient.__init__.__kwdefaults__, "sleep", sleep)

@@ -128,9 +128,9 @@ class Fault:
         default = self.but.get(call, self.usually)
         return self.but.get(f"{call}/{mode}", default)
 
-    def sandbox_faults(self, key: str) -> list[dict[str, Any]]:
+    def sandbox_faults(self, key: str, calls: Mapping[str, Call]) -> list[dict[str, Any]]:
         """Return the faults at a call, as the sandbox takes them."""
-        call = CALLS[key]
+        call = calls[key]
         first = {"on": call.on, "skip": call.skip, "times": self.times, **self.json_at.get(key, self.json)}
         return [first, *map(dict, call.also)]
 
@@ -327,10 +327,27 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def cells() -> Iterator[tuple[str, str, str]]:
-    """Every fault at every call that can meet it, in the modes of the call."""
-    for fault, about in FAULTS.items():
-        for name, call in CALLS.items():
-            if about.meets(name):
-                for mode in call.modes:
-                    yield fault, name, mode
+@dataclass(frozen=True)
+class Matrix:
+    """
+    Every fault at every call that can meet it, in the modes of the call.
+
+    :param api: The version of Hedra's API.
+    :param calls: The calls of a run, in their order.
+    :param faults: What goes wrong at them.
+    """
+
+    api: int
+    calls: Mapping[str, Call]
+    faults: Mapping[str, Fault]
+
+    def cells(self) -> Iterator[tuple[str, str, str]]:
+        """Return fault, call and mode of each cell."""
+        for fault, about in self.faults.items():
+            for name, call in self.calls.items():
+                if about.meets(name):
+                    for mode in call.modes:
+                        yield fault, name, mode
+
+
+V2 = Matrix(2, CALLS, FAULTS)

@@ -47,6 +47,7 @@ class Pipeline:
 
     :param voice: Path of the recording; None: a text is spoken, which is an upload less.
     :param chooses: Whether the voice of a text is searched in Hedra's list.
+    :param api: The version of the connection's key.
     """
 
     portrait: str
@@ -54,6 +55,7 @@ class Pipeline:
     destination: Path
     mode: str
     chooses: bool = False
+    api: int = 2
 
     def attempt(self, numbers: dict[str, int]) -> Try:
         """Run a try to its end."""
@@ -79,7 +81,7 @@ class Pipeline:
                 **sound,
                 resolution="540p",
                 destination=str(self.destination),
-                max_credits=1000,
+                **({} if self.api == 3 else {"max_credits": 1000}),
                 timeout=TIMEOUT_OF_THE_WAIT_SECONDS,
                 deferrable=self.mode == "deferred",
             )
@@ -108,14 +110,23 @@ def choose_voice() -> str:
 def connect(sandbox: Sandbox, patch: pytest.MonkeyPatch, *, tiny_timeout: bool) -> None:
     """Make the sandbox ``hedra_default``."""
     from hedra_provider.api import calls
+    from hedra_provider.api.v3 import calls as calls_v3
 
     connection = json.loads(sandbox.connection)
     if tiny_timeout:
-        connection["extra"] = {"timeout": TIMEOUT_SECONDS}
-        patch.setattr(calls, "UPLOAD_TIMEOUT_SECONDS", TIMEOUT_SECONDS)
+        connection["extra"] = {**connection.get("extra", {}), "timeout": TIMEOUT_SECONDS}
+        for module in (calls, calls_v3):
+            patch.setattr(module, "UPLOAD_TIMEOUT_SECONDS", TIMEOUT_SECONDS)
     patch.setenv("AIRFLOW_CONN_HEDRA_DEFAULT", json.dumps(connection))
 
 
 def paid(ledger: dict[str, Any]) -> list[dict[str, Any]]:
     """The submissions that were charged, refunded ones too."""
-    return [row for row in ledger["submissions"] if row["credits"]]
+    rows = [row for row in ledger["submissions"] if row["credits"]]
+    of_v3 = [row for row in ledger["submissions_v3"] if row["usd"]]
+    return rows + [{**row, "generation_id": row["job_id"], "credits": row["usd"]} for row in of_v3]
+
+
+def used(ledger: dict[str, Any]) -> float:
+    """What was charged and not refunded: credits, or US dollars."""
+    return float(ledger["credits"]["used"] + ledger["usd"]["spent"])

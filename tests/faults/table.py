@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.faults.matrix import CALLS, FAULTS, MODES, Fault, Outcome, cells
+from tests.faults.matrix import MODES, V2, Fault, Matrix, Outcome
+from tests.faults.matrix_v3 import V3
 
 TARGET = Path(__file__).resolve().parents[2] / "docs" / "proof" / "faults.md"
 
@@ -31,13 +32,24 @@ do, in one line without the key and without signed URLs.
 """
 
 
-def table() -> str:
-    """Return the table in Markdown: a row for each fault, a column for each call."""
-    names = list(CALLS)
-    columns = "\n".join(f"{n}. {_code(CALLS[name].name)}" for n, name in enumerate(names, 1))
-    head = f"| | {' | '.join(map(str, range(1, len(names) + 1)))} |\n|---|{'---|' * len(names)}"
+HEAD_V3 = """
+## With a v3 key
+
+Made from `tests/faults/matrix_v3.py`. {cells} cells: {faults} faults by {calls} calls, {both} of them in both
+modes; the calls {once} come before the submit. What both versions share, such as reading an answer in pieces,
+is in the table above only. Where the outcome of a submit stays unknown, only Hedra knows its job: the error
+names the idempotency key then.
+"""
+
+
+def table(matrix: Matrix) -> str:
+    """Return a matrix in Markdown: a row for each fault, a column for each call."""
+    calls = matrix.calls
+    columns = "\n".join(f"{n}. {_code(call.name)}" for n, call in enumerate(calls.values(), 1))
+    head = f"| | {' | '.join(map(str, range(1, len(calls) + 1)))} |\n|---|{'---|' * len(calls)}"
     rows = [
-        f"| {fault.name} | {' | '.join(_sign(fault, name) for name in names)} |" for fault in FAULTS.values()
+        f"| {fault.name} | {' | '.join(_sign(matrix, fault, name) for name in calls)} |"
+        for fault in matrix.faults.values()
     ]
     return "\n".join([columns, "", head, *rows]) + "\n"
 
@@ -48,24 +60,27 @@ def _code(name: str) -> str:
     return f"`{call}`" + (f" ({why}" if why else "")
 
 
-def _sign(fault: Fault, call: str) -> str:
+def _sign(matrix: Matrix, fault: Fault, call: str) -> str:
     if not fault.meets(call):
         return ""
-    signs = [SIGNS[fault.outcome(call, mode)] for mode in CALLS[call].modes]
+    signs = [SIGNS[fault.outcome(call, mode)] for mode in matrix.calls[call].modes]
     return signs[0] if len(set(signs)) == 1 else "/".join(signs)
 
 
 def text() -> str:
     """Return the whole page."""
-    once = [str(n) for n, call in enumerate(CALLS.values(), 1) if call.modes != MODES]
-    head = HEAD.format(
-        cells=len(list(cells())),
-        faults=len(FAULTS),
-        calls=len(CALLS),
-        both=len(CALLS) - len(once),
+    return "\n".join([_head(HEAD, V2), table(V2) + _head(HEAD_V3, V3), table(V3)])
+
+
+def _head(head: str, matrix: Matrix) -> str:
+    once = [str(n) for n, call in enumerate(matrix.calls.values(), 1) if call.modes != MODES]
+    return head.format(
+        cells=len(list(matrix.cells())),
+        faults=len(matrix.faults),
+        calls=len(matrix.calls),
+        both=len(matrix.calls) - len(once),
         once=", ".join(once),
     )
-    return f"{head}\n{table()}"
 
 
 if __name__ == "__main__":

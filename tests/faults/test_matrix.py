@@ -12,13 +12,11 @@ from typing import Any
 
 import pytest
 
-from hedra_provider.api.errors import RETRYABLE_CODES, HedraError, remedy_for
-from hedra_provider.exceptions import hedra_error
-from hedra_provider.sandbox.studio import PLACEHOLDER
 from hedra_provider.testing import Sandbox
+from tests.faults.cell import check_cell, require_one_whole_video, seen_calls
 from tests.faults.clock import moved_clock
-from tests.faults.matrix import CALLS, FAULTS, MODES, STATUS, Fault, Outcome, cells
-from tests.faults.run import AFTER_IT, FIRST, SECONDS, Pipeline, Try, connect, paid
+from tests.faults.matrix import CALLS, FAULTS, MODES, STATUS, V2, Outcome
+from tests.faults.run import FIRST, SECONDS, Pipeline, connect
 from tests.media import png, wav
 
 
@@ -57,85 +55,11 @@ def pipeline(
     return make
 
 
-@pytest.mark.parametrize(("fault", "call", "mode"), list(cells()))
+@pytest.mark.parametrize(("fault", "call", "mode"), list(V2.cells()))
 def test_cell(
     sandbox: Sandbox, pipeline: Any, monkeypatch: pytest.MonkeyPatch, fault: str, call: str, mode: str
 ):
-    about, made = FAULTS[fault], pipeline(mode, call)
-    connect(sandbox, monkeypatch, tiny_timeout=about.tiny_timeout)
-    sandbox.faults(*about.sandbox_faults(call))
-
-    first = made.attempt(FIRST)
-
-    ledger = sandbox.ledger()
-    assert first.outcome is about.outcome(call, mode), first.error
-    assert met(ledger, call), "the fault did not happen"
-    require_no_key_elsewhere(ledger)
-    if first.error is not None:
-        assert list(made.destination.parent.glob("*")) == []
-        assert len(paid(ledger)) == (call not in UNPAID and was_taken(about, call))
-        require_fit_to_show(first, sandbox, paid(ledger))
-        sandbox.faults()
-        connect(sandbox, monkeypatch, tiny_timeout=False)
-        second = made.attempt(AFTER_IT[first.outcome])
-        assert second.outcome is Outcome.PASSES, second.error
-        ledger = sandbox.ledger()
-    require_one_whole_video(made, ledger, about)
-
-
-REMEDIES = {remedy_for(None, None, status) for status in range(400, 505)} | {
-    remedy_for(None, code, None) for code in RETRYABLE_CODES
-}
-REMEDIES.add("A retry of the task that submitted it adopts it without paying again")
-UNPAID = {name for name, call in CALLS.items() if call.before_the_submit}
-
-
-def was_taken(fault: Fault, call: str) -> bool:
-    """Whether the first try got its generation submitted."""
-    return call != "submit" or fault.refunded or fault.json.get("when") == "after"
-
-
-def met(ledger: dict[str, Any], call: str) -> bool:
-    """Whether the call was made at all."""
-    from hedra_provider.sandbox.faults import template
-
-    method, path = CALLS[call].on.split()
-    requests = [row for row in ledger["requests"] if (row["method"], template(row["path"])) == (method, path)]
-    return len(requests) > CALLS[call].skip
-
-
-def require_no_key_elsewhere(ledger: dict[str, Any]) -> None:
-    assert not [row for row in ledger["requests"] if row["has_key"] and row["origin"] != "api"]
-
-
-def require_fit_to_show(ended: Try, sandbox: Sandbox, submissions: list[dict[str, Any]]) -> None:
-    """What, which generation, what to do; and no secret."""
-    error, cause = str(ended.error), hedra_error(ended.error)
-    assert isinstance(cause, HedraError)
-    assert error.startswith(cause.message[:100])
-    assert f"({type(cause).__name__}" in error
-    assert ended.error
-    assert ended.error.__suppress_context__
-    assert not ended.error.__cause__
-    remedies = (cause.remedy, *REMEDIES, "Airflow tries again")
-    assert [remedy for remedy in remedies if remedy and remedy in error]
-    for submission in submissions:
-        assert submission["generation_id"] in error
-    assert sandbox.api_key not in error
-    assert "X-Amz-" not in error
-    assert len(error) < 1500
-    assert error.isprintable()
-
-
-def require_one_whole_video(made: Pipeline, ledger: dict[str, Any], fault: Fault | None) -> None:
-    assert [path.name for path in made.destination.parent.iterdir()] == [made.destination.name]
-    content = made.destination.read_bytes()
-    assert content.startswith(PLACEHOLDER)
-    assert content.endswith(b")")
-    refunded = 1 if fault and fault.refunded else 0
-    submissions = paid(ledger)
-    assert len(submissions) == 1 + refunded
-    assert ledger["credits"]["used"] == submissions[-1]["credits"]
+    check_cell(V2, sandbox, pipeline(mode, call), monkeypatch, fault, call)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -145,12 +69,9 @@ def test_the_calls_of_a_run_without_a_fault(sandbox: Sandbox, pipeline: Any, mod
     assert made.attempt(FIRST).outcome is Outcome.PASSES
     ledger = sandbox.ledger()
     require_one_whole_video(made, ledger, None)
-    from hedra_provider.sandbox.faults import template
-
-    seen = [f"{row['method']} {template(row['path'])}" for row in ledger["requests"]]
     assets = ["GET /assets", "POST /assets", "POST /assets/{id}/upload"]
     expected = ["GET /models", *assets, *assets, STATUS, "GET /billing/credits", "POST /generations"]
-    assert seen == [*expected, STATUS, STATUS, "GET /generations", "GET /files/{id}"]
+    assert seen_calls(ledger) == [*expected, STATUS, STATUS, "GET /generations", "GET /files/{id}"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -164,14 +85,14 @@ def test_a_server_a_day_off(sandbox: Sandbox, pipeline: Any, mode: str, seconds:
 
 def test_retry_after_is_waited_for(sandbox: Sandbox, pipeline: Any, clock: Any):
     before = clock.offset
-    sandbox.faults(*FAULTS["429-after"].sandbox_faults("models"))
+    sandbox.faults(*FAULTS["429-after"].sandbox_faults("models", CALLS))
     assert pipeline("sync").attempt(FIRST).outcome is Outcome.PASSES
     assert clock.offset - before >= 20 + SECONDS
 
 
 def test_the_matrix_is_as_large_as_it_says():
-    in_both = {(fault, call) for fault, call, mode in cells() if mode == "deferred"}
-    assert in_both <= {(fault, call) for fault, call, mode in cells() if mode == "sync"}
+    in_both = {(fault, call) for fault, call, mode in V2.cells() if mode == "deferred"}
+    assert in_both <= {(fault, call) for fault, call, mode in V2.cells() if mode == "sync"}
     assert len({call for _, call in in_both}) >= 8
     everywhere = [fault for fault, about in FAULTS.items() if all(map(about.meets, CALLS))]
     assert len(everywhere) >= 12

@@ -120,6 +120,28 @@ class TestFaults:
             assert slow.result().status_code == 200
             assert time.monotonic() - began >= 0.3
 
+    def test_a_delayed_submit_is_worked_on_though_its_client_is_gone(self, hedra: Client) -> None:
+        body = hedra.request()
+        hedra.sandbox.faults({"on": "POST /generations", "delay_seconds": 0.2})
+        with pytest.raises(httpx.TimeoutException):
+            hedra.post("/generations", json=body, timeout=0.05)
+        hedra.http.close()
+        assert hedra.sandbox.submissions == []
+        while hedra.sandbox.requests("POST", "/generations")[0]["status"] is None:
+            pass
+        assert [row["credits"] > 0 for row in hedra.sandbox.submissions] == [True]
+
+    def test_a_delayed_submit_of_before_a_reset_is_lost(self, hedra: Client) -> None:
+        body = hedra.request()
+        hedra.sandbox.faults({"on": "POST /generations", "delay_seconds": 0.5})
+        with ThreadPoolExecutor(1) as pool:
+            late = pool.submit(hedra.submit, body)
+            while not hedra.sandbox.requests("POST", "/generations"):
+                pass
+            hedra.sandbox.reset()
+            assert isinstance(late.exception(), httpx.TransportError)
+        assert hedra.sandbox.submissions == []
+
     def test_cut_at_breaks_a_download_that_range_can_resume(self, hedra: Client) -> None:
         url = hedra.make()["download_url"]
         whole = hedra.download(url).content

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hedra_provider.sandbox.v3.models import VOICES
+
 if TYPE_CHECKING:
     from hedra_provider.testing import Sandbox
 
@@ -98,7 +100,7 @@ def run_dag(
     """Run a DAG as ``dag.test()`` does; return the states of its tasks."""
 
     def go(dag_id: str) -> dict[str, str]:
-        found = all_dags[dag_id].test(run_conf={"folder": str(tmp_path)})
+        found = all_dags[dag_id].test(run_conf={"folder": str(tmp_path), "voice_id": VOICES[0]["id"]})
         return {f"{ti.task_id}[{ti.map_index}]": str(ti.state) for ti in found.get_task_instances()}
 
     return go

@@ -13,7 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import pytest
 
+from hedra_provider.sandbox import catalogue
+from hedra_provider.sandbox.v3 import models
 from hedra_provider.testing import Sandbox
 from testbed import worker_processes
 from testbed.airflow_api import FINISHED
@@ -35,12 +38,17 @@ OVER = threading.Event()
 STARTED = ("scheduled", "queued", "running", "deferred", *FINISHED)
 FOREVER = 36_000.0
 """Seconds on the sandbox's clock that only a test lets pass."""
+LONG_V3 = 7_200.0
+"""The same for v3, whose results are there for 24 hours."""
 
 LOST = (
     {"on": "POST /generations", "when": "after", "times": None, "reset": True},
     {"on": "GET /generations/{id}/status", "skip": 1, "times": 5, "reset": True},
 )
 """Submits are accepted, but not answered. Of the searches for them only the first is answered."""
+
+LOST_V3 = ({"on": "POST /v3/models/{model}", "when": "after", "times": None, "reset": True},)
+"""Submits with a v3 key are accepted, but not answered: neither the first, nor those that repeat it."""
 
 
 class Story:
@@ -49,6 +57,8 @@ class Story:
 
     :param name: Distinguishes it from all others.
     :param dag_id: The DAG.
+    :param api: Whose key the connection has: that of Hedra's API v2 or v3.
+    :param state_path: Whether the connection has one; else the records are in Airflow's task state store.
     :param extra: Of the connection to Hedra.
     :param options: Of the sandbox.
     """
@@ -60,6 +70,8 @@ class Story:
         name: str,
         dag_id: str,
         *,
+        api: int = 2,
+        state_path: bool = False,
         extra: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
@@ -68,17 +80,22 @@ class Story:
         self.connection = f"hedra_{name}"
         self.folder = folder / name
         self.destination = f"{self.folder}/avatar.mp4"
-        self.hedra = Sandbox(**{"media": False, "queue_seconds": 0.0, "seconds": FOREVER, **options})
-        self.api_key = ""
+        self.seconds = float(options.get("seconds", LONG_V3 if api == 3 else FOREVER))
+        self.hedra = Sandbox(**{"media": False, "queue_seconds": 0.0, **options, "seconds": self.seconds})
+        self.api, self.api_key = api, ""
         self.extra = dict(extra or {})
-        self.conf = {"destination": self.destination, "connection": self.connection}
+        if state_path:
+            self.extra["state_path"] = f"{folder}/records_{name}"
+        voice = (models.VOICES if api == 3 else catalogue.VOICES)[0]["id"]
+        self.conf = {"destination": self.destination, "connection": self.connection, "voice": voice}
         self.parts_of_the_dead: set[str] = set()
         self._noted_before: dict[int, int] = {}
+        self._passed_for = 0
 
     def __enter__(self) -> Story:
         self.folder.mkdir()
         self.hedra.start()
-        self.api_key = self.hedra.api_key
+        self.api_key = self.hedra.api_key_v3 if self.api == 3 else self.hedra.api_key
         self.airflow.call("POST", "/connections", self._connection())
         return self
 
@@ -87,7 +104,7 @@ class Story:
         return {
             "connection_id": self.connection,
             "conn_type": "hedra",
-            "host": self.hedra.base_url,
+            "host": self.hedra.base_url_v3 if self.api == 3 else self.hedra.base_url,
             "password": self.api_key,
             "extra": json.dumps(self.extra),
         }
@@ -124,9 +141,14 @@ class Story:
 
     def rotate_key(self) -> None:
         """Give Airflow another API key; the old one ends after that."""
-        self.api_key = f"rotated_{self.connection}"
+        self.api_key = f"rotated_{self.connection}" + (":secret" if self.api == 3 else "")
         self.airflow.call("PATCH", f"/connections/{self.connection}", self._connection())
         self.hedra.change_key(self.api_key)
+
+    def move_to_v3(self) -> None:
+        """Give Airflow a v3 key in place of the v2 key."""
+        self.api, self.api_key = 3, self.hedra.api_key_v3
+        self.airflow.call("PATCH", f"/connections/{self.connection}", self._connection())
 
     def mark(self, state: str) -> None:
         """Set the task's state by hand."""
@@ -247,15 +269,31 @@ class Story:
         def ended() -> bool:
             state, tried = self.airflow.glance(*self.key)
             if state == "deferred" and tried >= try_number and (self._noted(tried) or not noted):
-                self.hedra.advance(FOREVER)
+                self.let_it_end()
             return state == ending and tried >= try_number
 
         wait(ended, seconds, lambda: f"{self.run_id} to be {ending}; it is {self.airflow.glance(*self.key)}")
         return self.airflow.glance(*self.key)[1]
 
+    def let_it_end(self) -> None:
+        """Move the sandbox's clock so far that what was submitted ends; on v3 once for each job."""
+        jobs = len(self.paid())
+        if self.api == 2 or jobs > self._passed_for:
+            self.hedra.advance(self.seconds)
+        self._passed_for = jobs
+
     def paid(self) -> list[dict[str, Any]]:
-        """The submissions that cost credits."""
-        return [row for row in self.hedra.submissions if row["credits"] > 0]
+        """
+        The submissions that cost something, whichever key they had.
+
+        Of v3, ``generation_id`` is the job, ``credits`` are US dollars, ``request`` is the body.
+        """
+        rows = [row for row in self.hedra.submissions if row["credits"] > 0]
+        return rows + [
+            {"generation_id": row["job_id"], "credits": row["usd"], "request": row["body"], **row}
+            for row in self.hedra.submissions_v3
+            if row["usd"] > 0
+        ]
 
     def parts(self) -> set[str]:
         """Unfinished files in the destination's folder."""
@@ -274,8 +312,9 @@ class Story:
         """
         paid = self.paid()
         assert len(paid) == times, [row["request"] for row in paid]
-        used = self.hedra.ledger()["credits"]["used"]
-        assert used == sum(row["credits"] for row in paid[refunded:])
+        ledger = self.hedra.ledger()
+        used = ledger["credits"]["used"] + ledger["usd"]["spent"]
+        assert used == pytest.approx(sum(row["credits"] for row in paid[refunded:]))
         assert self.airflow.wait_for_run(*self.key, seconds=30) == "success"
         result = self.airflow.xcom(self.dag_id, self.run_id, TASK, "generation")
         assert result["status"] == "complete"
@@ -288,10 +327,13 @@ class Story:
         """The file of a generation, as the sandbox has it."""
         headers = {"X-API-Key": self.api_key}
         with httpx.Client(trust_env=False) as client:
-            status = client.get(
-                f"{self.hedra.base_url}/generations/{generation_id}/status", headers=headers
-            ).json()
-            return client.get(status["url"]).raise_for_status().content
+            if generation_id.startswith("job_"):
+                url = f"{self.hedra.base_url_v3}/jobs/{generation_id}"
+                file = client.get(url, headers=headers).raise_for_status().json()["outputs"][0]
+            else:
+                url = f"{self.hedra.base_url}/generations/{generation_id}/status"
+                file = client.get(url, headers=headers).raise_for_status().json()
+            return client.get(file["url"]).raise_for_status().content
 
 
 def wait(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.system.stories import FOREVER, LOST, Story, wait, wait_until_paid
+from tests.system.stories import LOST, LOST_V3, Story, wait, wait_until_paid
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -29,18 +29,21 @@ class Cleared:
     :param change: One of ``CHANGES``.
     :param dag_id: A DAG of ``dags/crash.py``; its twin with ``on_clear="new"`` ends in ``_new``.
     :param lost: Whether the submit's answer gets lost, and the searches for it fail, so that the try fails.
+    :param api: The version of the connection's key.
     """
 
     state: str
     change: str
     dag_id: str
     lost: bool = False
+    api: int = 2
 
     def __call__(self, begin: Begin) -> None:
         """Clear it; the same request costs nothing more, another exactly one more."""
         dag_id = self.dag_id + ("_new" if self.change == "new" else "")
-        with begin(dag_id) as story:
-            story.hedra.faults(*(LOST if self.lost else ()))
+        with begin(dag_id, api=self.api) as story:
+            lost = LOST_V3 if self.api == 3 else LOST
+            story.hedra.faults(*(lost if self.lost else ()))
             story.start()
             if self.state == "success":
                 story.finish()
@@ -53,7 +56,7 @@ class Cleared:
             wait_until_paid(story, 1 if self.change == "same" else 2)
             if self.state == "running":
                 story.wait_for("running", try_number=2)
-                story.hedra.advance(FOREVER)
+                story.let_it_end()
                 assert_log_says_what_runs_on(story.log(1), story)
             story.finish(try_number=2)
             story.assert_paid(1 if self.change == "same" else 2)
@@ -63,7 +66,8 @@ def assert_log_says_what_runs_on(log: str, story: Story) -> None:
     """The log of a try that was stopped says what it leaves behind."""
     paid = story.paid()[0]
     said = next(line for line in log.splitlines() if "runs on" in line)
-    for what in (paid["generation_id"], "runs on", f"costs {paid['credits']} credits", "adopts"):
+    cost = f"costs {paid['credits']} credits" if story.api == 2 else f"costs {paid['credits']:.2f} USD"
+    for what in (paid["generation_id"], "runs on", cost, "adopts"):
         assert what in said
 
 
@@ -76,15 +80,26 @@ STATES: dict[str, dict[str, Any]] = {
 }
 
 
-def cleared_at_the_submit(begin: Begin) -> None:
-    """The task is cleared while its submit is done but not answered."""
-    with begin("deferred") as story:
-        story.hedra.faults({"on": "POST /generations", "when": "after", "delay_seconds": 40})
-        story.start()
-        story.wait_until_held("POST", "/generations")
-        story.clear()
-        story.finish(try_number=2)
-        story.assert_paid(1)
+@dataclass(frozen=True)
+class ClearedAtTheSubmit:
+    """
+    The task is cleared while its submit is done but not answered.
+
+    :param api: The version of the connection's key.
+    """
+
+    api: int
+
+    def __call__(self, begin: Begin) -> None:
+        """Clear it; the next try finds what the first one submitted."""
+        path = "/v3/models/{model}" if self.api == 3 else "/generations"
+        with begin("deferred", api=self.api) as story:
+            story.hedra.faults({"on": f"POST {path}", "when": "after", "delay_seconds": 40})
+            story.start()
+            story.wait_until_held("POST", path)
+            story.clear()
+            story.finish(try_number=2)
+            story.assert_paid(1)
 
 
 def marked_failed_while_deferred(begin: Begin) -> None:
@@ -122,19 +137,32 @@ def marked_failed(begin: Begin) -> None:
         assert_log_says_what_runs_on(story.log(1), story)
         story.clear()
         story.wait_for("running", try_number=2)
-        story.hedra.advance(FOREVER)
+        story.let_it_end()
         story.finish(try_number=2)
         story.assert_paid(1)
 
 
 STORIES: dict[str, RunStory] = {
-    "cleared at the submit": cleared_at_the_submit,
+    "cleared at the submit": ClearedAtTheSubmit(2),
+    "v3, cleared at the submit": ClearedAtTheSubmit(3),
     "marked failed while running": marked_failed,
     "marked failed while deferred": marked_failed_while_deferred,
     **{
         f"{state}, {change}": Cleared(state, change, **settings)
         for state, settings in STATES.items()
         for change in CHANGES
+    },
+    # Each state and each change once: how Airflow counts tries and clears is the same code for both versions,
+    # and tests/operators/test_what_is_paid_v3.py has the other pairs.
+    **{
+        f"v3, {state}, {change}": Cleared(state, change, **STATES[state], api=3)
+        for state, change in (
+            ("deferred", "same"),
+            ("running", "edited"),
+            ("failed", "same"),
+            ("up_for_retry", "edited"),
+            ("success", "new"),
+        )
     },
 }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hedra_provider.submission.v3.sending import RESEND_PAUSES_SECONDS
 from tests.system.stories import LOST, Story, wait_until_paid
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from tests.system.stories import Begin, RunStory
 
 pytestmark = pytest.mark.crash
+
+SENDS = (None, *RESEND_PAUSES_SECONDS)
+"""How often one try sends a v3 submit whose answers are lost."""
 
 
 def cut_off(begin: Begin) -> None:
@@ -142,6 +146,45 @@ class Rotated:
             story.assert_paid(1 if self.named else 2)
 
 
+def cut_off_v3(begin: Begin) -> None:
+    """With ``retries=3`` and a v3 key, each submit of the first try is cut, and one of the second."""
+    with begin("cut_off", api=3) as story:
+        story.hedra.faults(
+            {"on": "POST /v3/models/{model}", "when": "after", "times": len(SENDS) + 1, "reset": True}
+        )
+        story.start()
+        assert story.finish(try_number=2) == 2
+        rows = story.hedra.submissions_v3
+        # Each was the same submit: the same bytes with the same key.
+        assert len(rows) == len(SENDS) + 2
+        assert len({(row["idempotency_key"], row["body_sha256"]) for row in rows}) == 1
+        story.assert_paid(1)
+
+
+def spoken_and_another_portrait(begin: Begin) -> None:
+    """A clear with another request for the video does not pay the speech again."""
+    with begin("spoken", api=3, seconds=2) as story:
+        story.start()
+        story.finish()
+        story.assert_paid(2)
+        story.edit()
+        story.clear()
+        story.finish(try_number=2)
+        story.assert_paid(3)
+
+
+def deleted_and_made_again_with_state_path(begin: Begin) -> None:
+    """With a ``state_path`` the records outlive the run."""
+    with begin("deferred", api=3, state_path=True) as story:
+        story.start()
+        story.finish()
+        story.delete()
+        story.start()
+        story.finish()
+        assert "Adopting generation" in story.log(1)
+        story.assert_paid(1)
+
+
 STORIES: dict[str, RunStory] = {
     "timed out": timed_out,
     "cut off": cut_off,
@@ -152,6 +195,9 @@ STORIES: dict[str, RunStory] = {
     "a shared key": shared_key,
     "a rotated key, ids named": Rotated(named=True),
     "a rotated key, ids not named": Rotated(named=False),
+    "v3, cut off": cut_off_v3,
+    "v3, another portrait": spoken_and_another_portrait,
+    "v3, deleted and made again, state_path": deleted_and_made_again_with_state_path,
 }
 
 

@@ -78,3 +78,54 @@ with DAG(
         destination=f"{FOLDER}/fetched.mp4",
     )
     wait >> fetch
+
+# With a v3 key: an upload is no asset, a request has no name, and there are no batches. A text becomes a
+# speech and then a video; the text of the speech and the prompt of the video name the task run.
+ON_V3: dict[str, Any] = {
+    "image": PORTRAIT,
+    "text_prompt": OWNER,
+    "resolution": "540p",
+    "poll_interval": 2,
+    "timeout": 600,
+    "hedra_conn_id": "{{ dag_run.conf['connection'] }}",
+}
+SPOKEN: dict[str, Any] = {
+    "text": OWNER,
+    "voice_id": "{{ dag_run.conf['voice_id'] }}",
+    "deferrable": True,
+}
+
+with DAG(
+    dag_id="soak_v3",
+    schedule=None,
+    max_active_runs=32,
+    max_active_tasks=64,
+    default_args={"retries": 10, "retry_delay": timedelta(seconds=1)},
+):
+    HedraAvatarVideoOperator(task_id="avatar", destination=f"{FOLDER}/avatar.mp4", **SPOKEN, **ON_V3)
+
+    @task_group(group_id="clip")
+    def clip_v3(aspect_ratio: str) -> None:
+        """Make one of several clips."""
+        HedraAvatarVideoOperator(
+            task_id="video", aspect_ratio=aspect_ratio, destination=f"{FOLDER}/clips/", **SPOKEN, **ON_V3
+        )
+
+    clip_v3.expand(aspect_ratio=["9:16", "16:9"])
+
+    submit = HedraAvatarVideoOperator(task_id="submit", audio=VOICE, wait_for_completion=False, **ON_V3)
+    wait = HedraGenerationSensor(
+        task_id="wait",
+        generation_id=submit.output["generation_id"],
+        hedra_conn_id=ON_V3["hedra_conn_id"],
+        deferrable=True,
+        poke_interval=2,
+        timeout=600,
+    )
+    fetch = HedraDownloadOperator(
+        task_id="fetch",
+        generation_id=submit.output["generation_id"],
+        hedra_conn_id=ON_V3["hedra_conn_id"],
+        destination=f"{FOLDER}/fetched.mp4",
+    )
+    wait >> fetch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.sdk import DAG, task
 
 from hedra_provider.operators import (
@@ -69,3 +71,26 @@ with DAG(dag_id="leaky", schedule=None):
         return base64.b64encode(f"key: {HedraHook().settings.api_key}".encode()).decode()
 
     leak()
+
+# With a v3 key.
+
+with DAG(dag_id="secretive_retried", schedule=None):
+    HedraAvatarVideoOperator(
+        task_id="avatar",
+        destination=f"{FOLDER}/a.mp4",
+        deferrable=True,
+        retries=1,
+        retry_delay=timedelta(0),
+        **AVATAR,
+    )
+
+with DAG(dag_id="secretive_spoken", schedule=None):
+    HedraAvatarVideoOperator(
+        task_id="avatar",
+        image=AVATAR["image"],
+        text="Good morning",
+        voice_id="{{ dag_run.conf['voice_id'] }}",
+        resolution="540p",
+        destination=f"{FOLDER}/a.mp4",
+        poll_interval=0.01,
+    )

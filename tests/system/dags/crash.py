@@ -16,10 +16,13 @@ DEFERRED: dict[str, Any] = {"deferrable": True}
 ON_THE_WORKER: dict[str, Any] = {"deferrable": False}
 LATER: dict[str, Any] = {"deferrable": True, "retries": 1, "retry_delay": timedelta(hours=1)}
 SOON: dict[str, Any] = {"deferrable": True, "retry_delay": timedelta(seconds=1)}
+# With a v3 key, two steps that cost: the speech, and the video.
+SPOKEN: dict[str, Any] = {"audio": None, "text": "Good morning", "voice_id": "{{ params.voice }}"}
 
 KINDS: dict[str, dict[str, Any]] = {
     "crashed": SOON | {"retries": 2},
     "crashed_on_the_worker": SOON | ON_THE_WORKER | {"retries": 2},
+    "crashed_spoken": SOON | SPOKEN | {"retries": 2},
     "cut_off": SOON | {"retries": 3},
     "deferred": DEFERRED,
     "deferred_new": DEFERRED | {"on_clear": "new"},
@@ -30,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     # Long enough for a busy machine to let the next try's wait go well.
     "impatient": DEFERRED | {"timeout": 20},
     "shared": DEFERRED | {"idempotency_key": "{{ params.key }}"},
+    "spoken": DEFERRED | SPOKEN,
     "daily": DEFERRED,
 }
 
@@ -45,19 +49,18 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 
 for dag_id, settings in KINDS.items():
     # From a run's configuration; `airflow tasks test`, which has none, takes them from its -t.
-    params = {"destination": "", "connection": "", "key": ""}
+    params = {"destination": "", "connection": "", "key": "", "voice": ""}
     with DAG(dag_id=dag_id, params=params, **SCHEDULES.get(dag_id, {"schedule": None})) as dag:
         HedraAvatarVideoOperator(
             task_id="avatar",
             image=str(INPUTS / "portrait.jpg"),
-            audio=str(INPUTS / "speech.wav"),
             resolution="540p",
             # A Variable, so that a test can edit the request of one run.
             text_prompt="{{ var.value.get('prompt_' ~ run_id, 'A person speaking to the camera') }}",
             destination="{{ params.destination }}",
             hedra_conn_id="{{ params.connection }}",
             poll_interval=1,
-            **settings,
+            **{"audio": str(INPUTS / "speech.wav")} | settings,
         )
     # The DAG processor finds DAGs by the names of a module.
     globals()[dag_id] = dag
