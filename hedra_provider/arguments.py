@@ -39,6 +39,7 @@ _V3_IDS = {"asset_id": _V3_ASSET, "generation_id": re.compile(r"job_[\w-]{1,80}"
 """The ids of v3. They are no UUIDs, and their case counts."""
 _V3_FORMS = {"asset_id": "asset_...", "generation_id": "job_..."}
 _A_FILE = "Give an asset id, a path, or a URI such as s3://bucket/key."
+WHOLE_OUTPUT = "With a v3 key an upload has no asset id: pass its whole output, e.g. upload.output."
 
 
 @dataclass(frozen=True)
@@ -243,11 +244,21 @@ def generation_to_adopt(value: Any, name: str) -> str | dict[int, str]:
 
 
 def asset_or_file(value: Any, name: str) -> str:
-    """Read an asset's id, in lower case, or a path or URI, or a dict that holds ``asset_id``."""
+    """Read an asset's id, in lower case, or a path or URI, or the output of an upload or another dict."""
+    source = _unsent_file(value)
+    if source is not None:
+        return file(source, name)
     if isinstance(value, (Mapping, uuid.UUID)) or (isinstance(value, str) and _is_json_like(value)):
         return asset_id(value, name)
     path = file(value, name)
     return asset_id(path, name) if is_asset_id(path) else path
+
+
+def _unsent_file(value: Any) -> Any:
+    """Return the file that an upload passed on, because the submit sends it (v3); None if it passed none."""
+    if isinstance(value, Mapping) and not is_given(value.get("asset_id")) and is_given(value.get("source")):
+        return value["source"]
+    return None
 
 
 def asset_ids(value: Any, name: str) -> list[str]:

@@ -234,7 +234,8 @@ def require_one_voice(audio: str | None, text: str | None, voice_id: str | None)
     if not audio and not text:
         raise HedraValueError(
             "Neither audio nor text is given.",
-            remedy="Give audio (an asset id, path or URI), or text with voice_id.",
+            remedy="Give audio (an asset id, path or URI), or text with voice_id. With a v3 key an upload "
+            "has no asset id: pass its whole output, e.g. audio=upload.output.",
         )
     if text and not voice_id:
         raise HedraValueError(

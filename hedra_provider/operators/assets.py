@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hedra_provider.api.errors import HedraError, HedraValueError
-from hedra_provider.api.redaction import shown
+from hedra_provider.api.redaction import clean, shown
 from hedra_provider.arguments import (
     Argument,
     asset_id,
@@ -35,8 +35,13 @@ class HedraUploadAssetOperator(HedraOperator):
     """
     Upload an image, an audio or a video to Hedra. The same bytes are uploaded once per workspace and type.
 
-    Returns ``{"asset_id", "type", "name", "bytes", "duration_ms", "reused"}``. ``duration_ms`` is measured;
-    it is None for an image, and where it can't be measured.
+    With a v3 key nothing is uploaded here: Hedra keeps such an upload for one hour. The file is checked and
+    measured, and the task that gets the whole output as its ``image`` or ``audio`` uploads it. That task must
+    be able to read the file.
+
+    Returns ``{"asset_id", "source", "type", "name", "bytes", "duration_ms", "reused"}``. ``asset_id`` is None
+    with a v3 key; ``source`` is the path or URI then, else None. ``duration_ms`` is measured; it is None for
+    an image, and where it can't be measured.
 
     :param source: A local path, or a URI that ObjectStoragePath opens (``s3://conn_id@bucket/key``). A local
         path needs a worker that has the file; a URI works on every worker. Required.
@@ -76,22 +81,31 @@ class HedraUploadAssetOperator(HedraOperator):
         self.reuse = read_argument(Argument(flag, default=True), reuse, "reuse")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Upload, or reuse the asset of the same bytes."""
+        """Upload, reuse the asset of the same bytes, or pass the file on (v3)."""
         with as_airflow_errors(context):
             self.read_arguments()
             with (
                 self.hook.get_conn() as client,
                 open_media(self.source, param="source", asset_type=self.asset_type, name=self.name) as source,
             ):
-                only_for = None if self.reuse else task_run(context)
-                stored = self.store_file(client, source, only_for=only_for, param="source")
+                stored = None
+                if self.hook.service.keeps_uploads:
+                    only_for = None if self.reuse else task_run(context)
+                    stored = self.store_file(client, source, only_for=only_for, param="source")
+                else:
+                    self.log.info(
+                        "Checked %s (%d bytes). The task that gets this output uploads it.",
+                        clean(self.source),
+                        source.size,
+                    )
         facts = {
-            "asset_id": stored.asset_id,
+            "asset_id": stored.asset_id if stored else None,
+            "source": None if stored else self.source,
             "type": source.asset_type,
             "name": source.file.name,
             "bytes": source.size,
             "duration_ms": source.duration_ms,
-            "reused": stored.reused,
+            "reused": stored is not None and stored.reused,
         }
         return outputs(context, facts)
 

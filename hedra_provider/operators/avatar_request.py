@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from hedra_provider.arguments import (
+    WHOLE_OUTPUT,
     Argument,
     Reader,
     asset_or_file,
@@ -36,7 +37,9 @@ REQUEST_ARGUMENTS: Mapping[str, Argument] = {
 
 FILE_ARGUMENTS: Mapping[str, Argument] = {
     "image": Argument(
-        asset_or_file, required=True, remedy="Give an asset id, a path, or a URI such as s3://bucket/key."
+        asset_or_file,
+        required=True,
+        remedy=f"Give an asset id, a path, or a URI such as s3://bucket/key. {WHOLE_OUTPUT}",
     ),
     "audio": Argument(asset_or_file),
 }

@@ -230,6 +230,10 @@ class Hedra(Protocol):
     currency: str
     """What the key pays with: ``credits`` or ``USD``."""
 
+    keeps_uploads: bool
+    """Whether an upload stays at Hedra as an asset. v3 keeps it for an hour and gives it no id: there, the
+    task that submits sends its files itself."""
+
     @property
     def speech_model(self) -> str | None:
         """The model that speaks texts; None where the account's voices belong to no model (v2)."""

@@ -54,6 +54,7 @@ class HedraV2:
 
     api_version: ApiVersion = 2
     currency = records.CREDITS
+    keeps_uploads = True
     needs_records = False
     speech_model = None
 

@@ -75,6 +75,7 @@ class HedraV3:
 
     api_version: ApiVersion = 3
     currency = records.USD
+    keeps_uploads = False
     needs_records = True
 
     def __init__(self, account: Account) -> None:

@@ -37,15 +37,13 @@ def read_table(table: str, inputs: str | None = None, hedra_conn_id: str = "hedr
         the line of each fault.
     :raises AirflowException: If Hedra or the storage did not answer; a retry may help.
     """
-    from hedra_provider.api import calls
     from hedra_provider.api.redaction import clean
     from hedra_provider.hooks import HedraHook
 
     with as_airflow_errors():
         with open_source(table, "table") as (file, _):
             content = file.read()
-        with HedraHook(hedra_conn_id).get_conn() as client:
-            voices = [(voice.id, voice.name or "") for voice in client.run(calls.list_voices())]
+        voices = [(voice.id, voice.name or "") for voice in HedraHook(hedra_conn_id).list_voices()]
         folder = (inputs or "").strip().rstrip("/") or table.rpartition("/")[0] or "."
         try:
             rows, faults = check_table(content, voices, folder, require_file)

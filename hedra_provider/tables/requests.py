@@ -38,19 +38,21 @@ def avatar_requests(
 
     :param rows: As :func:`hedra_provider.tables.read_table` returns them.
     :param files: As :func:`media_files` returns them.
-    :param uploads: What ``HedraUploadAssetOperator`` returned for each of the files, in their order. None if
-        there were no files.
+    :param uploads: What ``HedraUploadAssetOperator`` returned for each of the files, in their order: each has
+        an asset id, or with a v3 key the file itself. None if there were no files.
     :param shared: Arguments that all clips share, e.g. ``{"aspect_ratio": "9:16"}``.
     """
-    asset_ids = dict(zip(files, (upload["asset_id"] for upload in uploads or ()), strict=True))
+    media = dict(
+        zip(files, (upload["asset_id"] or upload["source"] for upload in uploads or ()), strict=True)
+    )
     return [
         {
             "name": row["name"],
             "text": row["text"],
             "voice_id": row["voice_id"],
             "language": row["language"],
-            "audio": asset_ids.get(row["audio"] or "", row["audio"]),
-            "image": asset_ids.get(row["image"], row["image"]),
+            "audio": media.get(row["audio"] or "", row["audio"]),
+            "image": media.get(row["image"], row["image"]),
             **shared,
         }
         for row in rows

@@ -41,6 +41,7 @@ def test_what_an_upload_returns(hedra_sandbox: Sandbox, voice: str):
     output = run(upload(voice))
     assert output == {
         "asset_id": output["asset_id"],
+        "source": None,
         "type": "audio",
         "name": "voice.wav",
         "bytes": len(wav(1.0)),
