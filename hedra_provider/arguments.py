@@ -150,6 +150,15 @@ def whole_credits(value: Any, name: str) -> int:
     return whole_number(value, name, unit=" of credits")
 
 
+def us_dollars(value: Any, name: str) -> Decimal:
+    """Read an amount of US dollars, 0 or more, as exactly as it is written."""
+    found = _number(value)
+    if found is None or found < 0:
+        raise _wrong(value, name, "an amount of US dollars, e.g. 2.50")
+    # A float has no exact tenth: its text is what the user wrote.
+    return Decimal(str(value).strip())
+
+
 def seconds(value: Any, name: str) -> float:
     """Read a number of seconds above 0, or a timedelta."""
     found = _number(value.total_seconds() if isinstance(value, timedelta) else value)

@@ -67,18 +67,19 @@ def read_event(event: Mapping[str, Any] | None) -> list[Generation]:
     raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")
 
 
-def read_credits_event(event: Mapping[str, Any] | None) -> int:
+def read_credits_event(event: Mapping[str, Any] | None) -> float | int:
     """
-    Return the available credits of an event.
+    Return the available balance of an event.
 
     :param event: What :class:`hedra_provider.triggers.HedraCreditsTrigger` fired.
-    :return: Credits.
+    :return: Credits (whole), or US dollars.
     :raises HedraError: The error that ended the wait, e.g. HedraWaitTimeoutError.
     :raises AirflowException: If this version knows no such event.
     """
     known = _known(event)
-    if known.get("outcome") == "enough" and isinstance(known.get("available"), int):
-        return int(known["available"])
+    available = known.get("available")
+    if known.get("outcome") == "enough" and isinstance(available, (int, float)):
+        return available
     raise AirflowException(f"The trigger fired an event with an unknown outcome: {event!r}.")
 
 

@@ -140,6 +140,31 @@ class Voice:
     preview_url: str | None = field(default=None, repr=False)
 
 
+def json_amount(amount: Decimal | int | None) -> float | int | None:
+    """
+    Return an amount as JSON has it: credits stay whole, US dollars become a number that sums can be made of.
+
+    A text would be exact, but ``sum()`` over XComs would fail. Round a sum to cents.
+
+    :param amount: Credits or US dollars; None if it is unknown.
+    """
+    return float(amount) if isinstance(amount, Decimal) else amount
+
+
+def balance_words(amount: Decimal | float | int | None, currency: str) -> str:
+    """
+    Return an amount in words.
+
+    :param amount: The amount; None if it is unknown.
+    :param currency: ``credits`` or ``USD``.
+    """
+    if currency != CREDITS:
+        return "an unknown amount" if amount is None else f"{amount:.2f} {currency}"
+    if amount is None:
+        return "an unknown number of credits"
+    return "1 credit" if amount == 1 else f"{amount} credits"
+
+
 def version_of_id(generation_id: str) -> ApiVersion | None:
     """
     Return the version of Hedra's API that gave a generation its id; None if it is no such id.

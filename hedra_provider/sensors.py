@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -20,6 +21,7 @@ from hedra_provider.api.errors import (
     TRY_AGAIN,
     HedraError,
     HedraGenerationError,
+    HedraValueError,
     HedraWaitTimeoutError,
     join_sentences,
 )
@@ -30,6 +32,7 @@ from hedra_provider.arguments import (
     number,
     read_argument,
     read_arguments,
+    us_dollars,
     whole_credits,
     word,
 )
@@ -37,12 +40,12 @@ from hedra_provider.deferral import defer_until, time_limit, wait_seconds
 from hedra_provider.events import generation_ids_of, outcome_of, read_credits_event, read_event
 from hedra_provider.exceptions import airflow_error, report
 from hedra_provider.hooks import HedraHook
+from hedra_provider.records import CREDITS, balance_words, json_amount
 from hedra_provider.triggers import HedraCreditsTrigger, HedraGenerationTrigger
 from hedra_provider.xcom import MULTIPLE_OUTPUTS, XCOM_RESULT, generation_result, outputs, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -323,6 +326,7 @@ class HedraGenerationSensor(HedraSensor):
     def _result(self, context: Context, generation: Generation) -> dict[str, Any]:
         """Push the result as XCom, then return it, or fail if the generation failed."""
         from hedra_provider.api.error_bodies import generation_error
+        from hedra_provider.service.expiry import short_time_sentence
 
         rows = read_rows(self.hook.get_conn(), self.hook.service, [generation.id], self.log)
         result = generation_result(
@@ -334,9 +338,10 @@ class HedraGenerationSensor(HedraSensor):
         context["ti"].xcom_push(key=XCOM_RESULT, value=result)
         if generation.is_failed:
             self._fail(generation_error(generation.id, generation.error, generation.error_message))
-        self.log.info(
-            "Generation %s is complete; it cost %s.", generation.id, _credits(result["credit_cost"])
-        )
+        if warning := short_time_sentence(result["expires_at"], time.time()):
+            self.log.warning("Generation %s: %s", generation.id, warning)
+        cost = balance_words(result["cost"], result["currency"])
+        self.log.info("Generation %s is complete; it cost %s.", generation.id, cost)
         return outputs(context, result)
 
     def _elapsed_seconds(self, context: Context) -> float:
@@ -349,11 +354,14 @@ class HedraGenerationSensor(HedraSensor):
 
 class HedraCreditsSensor(HedraSensor):
     """
-    Wait until there are enough credits, e.g. before a batch, while somebody tops the account up.
+    Wait until there is enough to spend, e.g. before a batch, while somebody tops the account up.
 
-    Returns, and pushes key by key, ``{"available", "minimum", "workspace_id"}``.
+    Returns, and pushes key by key, ``{"available", "minimum", "currency", "workspace_id"}``. ``currency`` is
+    ``credits`` with a v2 key and ``USD`` with a v3 key.
 
-    :param minimum: The balance to wait for, in credits. Required.
+    :param minimum: The balance to wait for with a v2 key, in credits. Give it, or ``minimum_usd``, or both:
+        the one that fits the key counts. Default: ``None``.
+    :param minimum_usd: The balance to wait for with a v3 key, in US dollars. Default: ``None``.
     :param workspace_id: The workspace whose balance counts. None: the connection's. Default: ``None``.
     :param poke_interval: Pause between two polls, in seconds, or a timedelta. A short one notices a top-up
         sooner and sends more requests. Default: ``300.0``.
@@ -364,9 +372,10 @@ class HedraCreditsSensor(HedraSensor):
         triggerer. False: ``mode`` decides. Default: Airflow's ``[operators] default_deferrable``.
     """
 
-    template_fields: Sequence[str] = ("minimum", "workspace_id", *HedraSensor.template_fields)
+    template_fields: Sequence[str] = ("minimum", "minimum_usd", "workspace_id", *HedraSensor.template_fields)
     arguments: ClassVar[Mapping[str, Argument]] = {
-        "minimum": Argument(whole_credits, required=True, remedy="Give a whole number of credits."),
+        "minimum": Argument(whole_credits),
+        "minimum_usd": Argument(us_dollars),
         "workspace_id": Argument(word),
         **HedraSensor.arguments,
     }
@@ -376,7 +385,8 @@ class HedraCreditsSensor(HedraSensor):
     def __init__(
         self,
         *,
-        minimum: int,
+        minimum: int | None = None,
+        minimum_usd: Decimal | float | str | None = None,
         workspace_id: str | None = None,
         poke_interval: timedelta | float = 300.0,
         timeout: timedelta | float = 86_400.0,
@@ -392,16 +402,44 @@ class HedraCreditsSensor(HedraSensor):
             **kwargs,
         )
         self.minimum = minimum
+        # Any: read_arguments() replaces what was passed by the amount.
+        self.minimum_usd: Any = minimum_usd
         self.workspace_id = workspace_id
 
     @property
     def _workspace(self) -> str | None:
         return self.workspace_id or self.hook.settings.workspace_id
 
+    @property
+    def _currency(self) -> str:
+        return self.hook.service.currency
+
+    @property
+    def _wanted(self) -> Decimal | int:
+        """
+        The balance to wait for, in the currency of the key.
+
+        :raises HedraValueError: If only the one in the other currency is given, or none.
+        """
+        names = ("minimum", "minimum_usd") if self._currency == CREDITS else ("minimum_usd", "minimum")
+        found, other = (getattr(self, name) for name in names)
+        if found is None:
+            what = f"{names[1]} is given, but" if other is not None else f"{names[0]} is not given:"
+            self._fail(
+                HedraValueError(
+                    f"{what} the connection's key pays with {self._currency}.",
+                    param=names[0],
+                    remedy=f"Give {names[0]}, in {self._currency}.",
+                )
+            )
+        wanted: Decimal | int = found
+        return wanted
+
     def make_trigger(self, end_time: float) -> HedraCreditsTrigger:
         """Return the trigger that waits for this sensor."""
         return HedraCreditsTrigger(
-            minimum=self.minimum,
+            minimum=json_amount(self._wanted) or 0,
+            currency=self._currency,
             end_time=end_time,
             workspace_id=self._workspace,
             hedra_conn_id=self.hedra_conn_id,
@@ -418,6 +456,7 @@ class HedraCreditsSensor(HedraSensor):
         :return: Whether there are enough credits, and then the result.
         :raises AirflowFailException: If Hedra rejects the key, or the key has no such workspace.
         """
+        minimum, currency = self._wanted, self._currency
         try:
             read = self.hook.service.balance(self._workspace, must_exist=True)
             available = self.hook.get_conn().run(read).available
@@ -426,8 +465,9 @@ class HedraCreditsSensor(HedraSensor):
                 self._fail(error)
             self.log.warning("Poll of the balance failed, next poll in %s: %s", self._next, error)
             return PokeReturnValue(is_done=False)
-        self.log.info("Waiting for %s; available: %s.", _credits(self.minimum), _credits(available))
-        if available is None or available < self.minimum:
+        wanted, found = balance_words(minimum, currency), balance_words(available, currency)
+        self.log.info("Waiting for %s; available: %s.", wanted, found)
+        if available is None or available < minimum:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(context, available))
 
@@ -446,28 +486,23 @@ class HedraCreditsSensor(HedraSensor):
             self.log.warning(
                 "Ignored an event about another wait (%s); still waiting for %s.",
                 ", ".join(generation_ids_of(event)) or "no generation",
-                _credits(self.minimum),
+                balance_words(self._wanted, self._currency),
             )
             self._defer(end_time)
         try:
             available = read_credits_event(event)
         except HedraError as error:
             self._fail(error)
-        if available < self.minimum:
+        if Decimal(str(available)) < self._wanted:
             self.log.warning(
                 "Ignored an event about %s; still waiting for %s.",
-                _credits(available),
-                _credits(self.minimum),
+                balance_words(available, self._currency),
+                balance_words(self._wanted, self._currency),
             )
             self._defer(end_time)
         return self._result(context, available)
 
-    def _result(self, context: Context, available: Decimal | int) -> dict[str, Any]:
-        result = {"available": available, "minimum": self.minimum, "workspace_id": self._workspace}
-        return outputs(context, result)
-
-
-def _credits(number: Decimal | int | None) -> str:
-    if number is None:
-        return "an unknown number of credits"
-    return "1 credit" if number == 1 else f"{number} credits"
+    def _result(self, context: Context, available: Decimal | float | int) -> dict[str, Any]:
+        amount = json_amount(available) if isinstance(available, (Decimal, int)) else available
+        result = {"available": amount, "minimum": json_amount(self._wanted), "currency": self._currency}
+        return outputs(context, result | {"workspace_id": self._workspace})

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from hedra_provider.connection import open_async_client, read_connection
 from hedra_provider.events import EVENT_VERSION, failed, generation_facts
 from hedra_provider.poller import wait_for_generation
+from hedra_provider.records import CREDITS, json_amount
 from hedra_provider.service import service_of
 
 if TYPE_CHECKING:
@@ -145,33 +147,36 @@ class HedraGenerationTrigger(BaseTrigger):
 
 class HedraCreditsTrigger(BaseTrigger):
     """
-    Wait until there are enough credits.
+    Wait until the balance is high enough.
 
     Fires one event: ``{"version", "outcome", "available", "failure"}``. ``outcome`` is ``enough`` (then
-    ``available`` holds the credits), ``timeout`` or ``failed`` (then ``failure`` holds ``kind``, ``message``,
+    ``available`` holds the amount), ``timeout`` or ``failed`` (then ``failure`` holds ``kind``, ``message``,
     ``remedy`` and ``retryable``).
 
-    :param minimum: The credits to wait for.
+    :param minimum: The amount to wait for.
     :param end_time: The deadline, in epoch seconds.
     :param workspace_id: The workspace whose credits count; None (the default) means the key's default pool.
     :param hedra_conn_id: The Airflow connection; ``hedra_default`` by default.
     :param poll_interval: Seconds between two polls; 300 by default.
     :param time_limit: What set ``end_time``, for messages, as :func:`hedra_provider.deferral.time_limit`
         returns it; ``"timeout"`` by default.
+    :param currency: Of ``minimum``: ``credits`` (v2, the default) or ``USD`` (v3).
     """
 
     def __init__(
         self,
         *,
-        minimum: int,
+        minimum: float | int,
         end_time: float,
         workspace_id: str | None = None,
         hedra_conn_id: str = "hedra_default",
         poll_interval: float = 300.0,
         time_limit: str | None = None,
+        currency: str = CREDITS,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call,unused-ignore]
         self.minimum = minimum
+        self.currency = currency
         self.end_time = end_time
         self.workspace_id = workspace_id
         self.hedra_conn_id = hedra_conn_id
@@ -189,18 +194,29 @@ class HedraCreditsTrigger(BaseTrigger):
                 "hedra_conn_id": self.hedra_conn_id,
                 "poll_interval": self.poll_interval,
                 "time_limit": self.time_limit,
+                "currency": self.currency,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the one event."""
+        from hedra_provider.api.errors import HedraConfigurationError
         from hedra_provider.polling.blocking import wait_for_credits
 
-        def wait(settings: HedraSettings) -> Call[int]:
+        minimum = self.minimum if isinstance(self.minimum, int) else Decimal(str(self.minimum))
+
+        def wait(settings: HedraSettings) -> Call[Decimal | int]:
             hedra = service_of(settings)
+            if hedra.currency != self.currency:
+                raise HedraConfigurationError(
+                    f"This task waits for {self.currency}, and the connection's key pays with "
+                    f"{hedra.currency} now.",
+                    remedy="Clear the task: it reads the connection again.",
+                )
             return wait_for_credits(
-                self.minimum,
+                minimum,
                 lambda: hedra.balance(self.workspace_id),
+                currency=self.currency,
                 deadline=self.end_time,
                 poll_interval=self.poll_interval,
                 log=self.log.info,
@@ -209,7 +225,7 @@ class HedraCreditsTrigger(BaseTrigger):
             )
 
         available, failure = await _outcome(_with_client(self, wait))
-        event = {"version": EVENT_VERSION, "available": available, "failure": None}
+        event = {"version": EVENT_VERSION, "available": json_amount(available), "failure": None}
         yield TriggerEvent(event | (failure or {"outcome": "enough"}))
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_1_PLUS
 
+from hedra_provider.records import CREDITS, USD, json_amount, version_of_id
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,8 +26,11 @@ XCOM_IDS = "generation_ids"
 XCOM_SPEECH_ID = "speech_generation_id"
 """Pushed after the submit of the speech that an avatar is made from (v3)."""
 
-XCOM_ESTIMATE = "credit_estimate"
-"""``{"low", "high"}`` in credits, pushed before a submit if there is an estimate."""
+XCOM_ESTIMATE = "estimate"
+"""``{"low", "high", "currency"}``, pushed before a submit if there is an estimate."""
+
+XCOM_CREDIT_ESTIMATE = "credit_estimate"
+"""``{"low", "high"}`` in credits, beside ``estimate``, with a v2 key."""
 
 XCOM_ADOPTED = "adopted_generations"
 """Pushed after the submit if a generation was adopted: ``{generation_id: whether this task run paid}``."""
@@ -72,10 +77,12 @@ def generation_result(
     """
     Return the dict of a generation. It always has the same keys.
 
-    ``adopted`` says whether this try found the generation instead of submitting it. ``credits_paid`` is what
-    this task run paid: the whole ``credit_cost``, whichever of its tries submitted the generation. It is 0
-    for a sensor, and if another task run paid, as with a shared ``idempotency_key``. It is None if the cost
-    could not be read. So the sum of ``credits_paid`` over the XComs of all runs counts each generation once.
+    ``adopted`` says whether this try found the generation instead of submitting it. ``cost_paid`` is what
+    this task run paid, in ``currency``: the whole ``cost``, whichever of its tries submitted the generation.
+    It is 0 for a sensor, and if another task run paid, as with a shared ``idempotency_key``. It is None if
+    the cost could not be read. So the sum of ``cost_paid`` over the XComs of all runs counts each generation
+    once. With a v2 key, ``credit_cost`` and ``credits_paid`` are the same in credits; with a v3 key they are
+    None, and the ``speech`` of a text has a ``cost`` of its own, which comes on top.
 
     The sum lacks two payments: that for a generation which no XCom names any more, e.g. the first of two
     after a clear with ``on_clear="new"``; and with an ``idempotency_key``, that of the same task before its
@@ -96,10 +103,14 @@ def generation_result(
     """
     from hedra_provider.api.error_bodies import generation_error
     from hedra_provider.api.redaction import clean
+    from hedra_provider.service.expiry import expires_at
 
     failure = generation_error(generation.id, generation.error, generation.error_message)
     failed = generation.is_failed
-    cost = row.credit_cost if row else generation.credit_cost
+    cost = row.cost if row else generation.cost
+    currency = USD if version_of_id(generation.id) == 3 else CREDITS
+    credit_cost = cost if currency == CREDITS else None
+    amount = json_amount(cost)
     return {
         # PostgreSQL stores no XCom with a NUL: the task would fail after it has paid.
         "name": name.replace("\0", "") if isinstance(name, str) else name,
@@ -109,8 +120,12 @@ def generation_result(
         "status": generation.status,
         "error_code": (failure.reason_code or failure.code) if failed else None,
         "error_message": clean(failure.message) if failed else None,
-        "credit_cost": cost,
-        "credits_paid": cost if paid_here else 0,
+        "credit_cost": credit_cost,
+        "credits_paid": None if currency != CREDITS else credit_cost if paid_here else 0,
+        "cost": amount,
+        "cost_paid": amount if paid_here else 0,
+        "currency": currency,
+        "expires_at": expires_at(row or generation) or expires_at(generation),
         "adopted": adopted,
         "duration_ms": _first("duration_ms", row, generation),
         "width": _first("width", row, generation),
@@ -135,7 +150,7 @@ def speech_facts(speech: Generation) -> dict[str, Any]:
         "generation_id": speech.id,
         "asset_id": speech.asset_id,
         "status": speech.status,
-        "cost": None if speech.cost is None else float(speech.cost),
+        "cost": json_amount(speech.cost),
         "currency": speech.currency,
         "duration_ms": speech.duration_ms,
     }

@@ -194,7 +194,7 @@ MODES = {"deferred": {"deferrable": True}, "poke": {}, "reschedule": {"mode": "r
 @pytest.mark.parametrize("mode", list(MODES))
 @pytest.mark.hedra_sandbox(workspaces={"team": 70})
 def test_enough_credits(hedra_sandbox: Sandbox, mode: str):
-    expected = {"available": 70, "minimum": 70, "workspace_id": "team"}
+    expected = {"available": 70, "minimum": 70, "currency": "credits", "workspace_id": "team"}
     assert wait(sensor("70", **MODES[mode])) == expected
 
 

@@ -13,16 +13,20 @@ from hedra_provider.arguments import (
     read_arguments,
     request_body,
     rows,
+    us_dollars,
     whole_credits,
 )
 from hedra_provider.exceptions import as_airflow_errors
 from hedra_provider.hooks import HedraHook
 from hedra_provider.operators.avatar_request import FILE_ARGUMENTS, REQUEST_ARGUMENTS
 from hedra_provider.operators.base import HedraOperator
+from hedra_provider.records import json_amount
 from hedra_provider.service.avatar import AvatarRequest, PricedRequest
 from hedra_provider.xcom import outputs
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from airflow.providers.common.compat.sdk import Context
 
     from hedra_provider.service.protocol import Estimate
@@ -45,8 +49,12 @@ class HedraCreditsCheckOperator(HedraOperator):
     Estimate what requests will cost together; fail if that is more than the limit or than the balance.
 
     Put it before a mapped task: credits that run out in the middle of a batch leave half of it made.
-    Returns ``{"requests", "low", "high", "available", "workspace_id"}``: the number of requests, the lower
-    and the upper bound of their cost in credits, the balance in credits, and the workspace that pays.
+    So its limit is the ceiling of a whole DAG run: nothing is counted while mapped tasks submit side by side,
+    and a retry or a clear pays nothing again for what is made.
+
+    Returns ``{"requests", "low", "high", "available", "currency", "workspace_id"}``: the number of requests,
+    the lower and the upper bound of their cost, the balance, the currency of these three (``credits`` or
+    ``USD``), and the workspace that pays.
 
     :param requests: The requests to estimate: bodies of ``POST /generations`` (with ``type``), or arguments
         of ``HedraAvatarVideoOperator``, which are estimated as that operator estimates them. Of these
@@ -54,15 +62,19 @@ class HedraCreditsCheckOperator(HedraOperator):
         and ``extra_request`` decide the price, and ``audio`` where it is an asset's id. Required.
     :param max_credits: Limit of all requests together, in credits; it is compared with the upper bound of the
         estimate. None: the balance is the limit. Default: ``None``.
+    :param max_cost: The same limit for a v3 key, in US dollars. A DAG for both kinds of key gives both: the
+        one that fits the key counts. Only the other one is an error. None: the balance is the limit.
+        Default: ``None``.
     :param workspace_id: The workspace that owns and pays. None: the connection's. Default: ``None``.
     :param hedra_conn_id: The Airflow connection. Default: ``'hedra_default'``.
     """
 
-    template_fields: Sequence[str] = ("requests", "max_credits", *HedraOperator.template_fields)
+    template_fields: Sequence[str] = ("requests", "max_credits", "max_cost", *HedraOperator.template_fields)
     template_fields_renderers: ClassVar[dict[str, str]] = {"requests": "json"}
     arguments: ClassVar[Mapping[str, Argument]] = {
         "requests": Argument(rows, required=True, remedy="Give a list of requests; it may be empty."),
         "max_credits": Argument(whole_credits),
+        "max_cost": Argument(us_dollars),
         **HedraOperator.arguments,
     }
 
@@ -71,6 +83,7 @@ class HedraCreditsCheckOperator(HedraOperator):
         *,
         requests: Sequence[Mapping[str, Any]],
         max_credits: int | None = None,
+        max_cost: Decimal | float | str | None = None,
         workspace_id: str | None = None,
         hedra_conn_id: str = HedraHook.default_conn_name,
         **kwargs: Any,
@@ -78,6 +91,8 @@ class HedraCreditsCheckOperator(HedraOperator):
         super().__init__(workspace_id=workspace_id, hedra_conn_id=hedra_conn_id, **kwargs)
         self.requests = requests
         self.max_credits = max_credits
+        # Any, until read_arguments() makes it an amount.
+        self.max_cost: Any = max_cost
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Add up, and compare."""
@@ -87,6 +102,9 @@ class HedraCreditsCheckOperator(HedraOperator):
             self.read_arguments()
             requests = [_priced(index, row) for index, row in enumerate(self.requests)]
             hedra = self.hook.service
+            limits = Limits(max_credits=self.max_credits, max_cost=self.max_cost)
+            # A limit in the other currency limits nothing: an error, before Hedra is asked.
+            limits.of(hedra.currency)
             with self.hook.get_conn() as client:
                 estimates = client.run(hedra.estimate_all(requests, param="requests"))
                 found = hedra.total([_known(index, one) for index, one in enumerate(estimates)])
@@ -96,12 +114,13 @@ class HedraCreditsCheckOperator(HedraOperator):
                 self.log.info(
                     "%s: %s. The balance is %s %s.", many, found, balance.available, balance.currency
                 )
-                if self.max_credits is not None:
-                    together = f"{many} together" if len(requests) != 1 else many
-                    hedra.require_within(found, Limits(max_credits=self.max_credits), together)
+                together = f"{many} together" if len(requests) != 1 else many
+                hedra.require_within(found, limits, together)
                 hedra.require_available(found, balance)
-        facts = {"low": found.low, "high": found.high, "available": balance.available}
-        return outputs(context, {"requests": len(requests), **facts, "workspace_id": workspace_id})
+        amounts = {"low": found.low, "high": found.high, "available": balance.available}
+        facts = {name: json_amount(amount) for name, amount in amounts.items()}
+        whose = {"currency": found.currency, "workspace_id": workspace_id}
+        return outputs(context, {"requests": len(requests), **facts, **whose})
 
 
 def _priced(index: int, row: Any) -> PricedRequest:

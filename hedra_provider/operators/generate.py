@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import ExitStack
     from datetime import timedelta
+    from decimal import Decimal
     from typing import Literal
 
     from hedra_provider.api.client import HedraClient
@@ -52,6 +53,8 @@ class HedraGenerateOperator(GeneratingOperator):
     :param max_credits: Limit of one submit, in credits. An estimate from Hedra's published prices is compared
         by its upper bound, so a request close to the limit may be rejected. None: no limit.
         Default: ``None``.
+    :param max_cost: The same limit for a v3 key, in US dollars. A DAG for both kinds of key gives both: the
+        one that fits the key counts. Only the other one is an error. None: no limit. Default: ``None``.
     :param wait_for_completion: Whether to wait for the generation. False: the task ends after the submit, and
         a later task must wait for the file and fetch it. Default: ``True``.
     :param deferrable: Whether to wait in the triggerer, which frees the worker slot and needs a running
@@ -85,6 +88,7 @@ class HedraGenerateOperator(GeneratingOperator):
         idempotency_key: str | None = None,
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
+        max_cost: Decimal | float | str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = DEFAULT_DEFERRABLE,
         poll_interval: timedelta | float = POLL_INTERVAL_SECONDS,
@@ -100,6 +104,7 @@ class HedraGenerateOperator(GeneratingOperator):
             idempotency_key=idempotency_key,
             on_clear=on_clear,
             max_credits=max_credits,
+            max_cost=max_cost,
             wait_for_completion=wait_for_completion,
             deferrable=deferrable,
             poll_interval=poll_interval,

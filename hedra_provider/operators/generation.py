@@ -21,6 +21,7 @@ from hedra_provider.arguments import (
     key,
     read_argument,
     seconds,
+    us_dollars,
     whole_credits,
 )
 from hedra_provider.deferral import wait_seconds
@@ -32,6 +33,7 @@ from hedra_provider.storage import check_destination
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
+    from decimal import Decimal
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -54,7 +56,7 @@ class GeneratingOperator(ResumingOperator):
     task run, and a generation that exists under that id is adopted. A retry adopts what its earlier tries
     paid for before it reads any source, so it may run on another worker. Returns, and pushes as XCom
     ``generation``, the dict of :func:`hedra_provider.xcom.generation_result`; ``generation_id`` is pushed
-    before the submit, and ``credit_estimate`` where an estimate is possible.
+    before the submit (with a v3 key, after it), and ``estimate`` where an estimate is possible.
 
     A request with a ``batch_size`` makes several variations, each of them paid for once; one that failed is
     replaced by a retry, alone. Their ids are pushed as ``generation_ids`` before the submit, their dicts as
@@ -71,6 +73,7 @@ class GeneratingOperator(ResumingOperator):
         "generation_id",
         "idempotency_key",
         "max_credits",
+        "max_cost",
         *HedraOperator.template_fields,
     )
     arguments: ClassVar[Mapping[str, Argument]] = {
@@ -79,6 +82,7 @@ class GeneratingOperator(ResumingOperator):
         # "None" is no key: all runs whose template found nothing would share one video.
         "idempotency_key": Argument(key),
         "max_credits": Argument(whole_credits),
+        "max_cost": Argument(us_dollars),
         **HedraOperator.arguments,
     }
 
@@ -90,6 +94,7 @@ class GeneratingOperator(ResumingOperator):
         idempotency_key: str | None = None,
         on_clear: Literal["adopt", "new"] | None = "adopt",
         max_credits: int | None = None,
+        max_cost: Decimal | float | str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = DEFAULT_DEFERRABLE,
         poll_interval: timedelta | float = POLL_INTERVAL_SECONDS,
@@ -115,6 +120,8 @@ class GeneratingOperator(ResumingOperator):
         # partial() may pass an explicit None, which means "not given".
         self.on_clear = on_clear or "adopt"
         self.max_credits = max_credits
+        # Any, until read_arguments() makes it an amount.
+        self.max_cost: Any = max_cost
         self.wait_for_completion = wait_for_completion
         self.deferrable = _with_default(flag, DEFAULT_DEFERRABLE, deferrable, "deferrable")
         self.poll_interval = _with_default(seconds, POLL_INTERVAL_SECONDS, poll_interval, "poll_interval")
@@ -165,6 +172,7 @@ class GeneratingOperator(ResumingOperator):
         """
         from hedra_provider.operators.paid_step import PaidStep
         from hedra_provider.service.expiry import cap_deadline, expires_at
+        from hedra_provider.service.protocol import Limits
 
         hedra = self.hook.service
         self._paid = paid = PaidStep(client, hedra, run, context["ti"], self.log, on_clear=self.on_clear)
@@ -178,7 +186,7 @@ class GeneratingOperator(ResumingOperator):
                         self.hook.check_async_reading()
                     submissions = paid.submit(
                         draft,
-                        max_credits=self.max_credits,
+                        limits=Limits(max_credits=self.max_credits, max_cost=self.max_cost),
                         retry_in_place=not refused_since,
                         outcome_unknown=outcome_unknown,
                     )
@@ -229,6 +237,10 @@ class GeneratingOperator(ResumingOperator):
         return found
 
     def _checked_draft(self, paid: PaidStep, files: ExitStack) -> Draft:
+        from hedra_provider.service.protocol import Limits
+
+        # A limit in the other currency limits nothing: an error, before anything is uploaded.
+        Limits(max_credits=self.max_credits, max_cost=self.max_cost).of(paid.hedra.currency)
         with paid.left_to_other_workers(self.variations() or 1):
             # Before anything is spent; a folder that can't be written to is found later all the same.
             _check_destination(self.destination)

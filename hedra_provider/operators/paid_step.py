@@ -17,15 +17,23 @@ from hedra_provider.api.errors import (
 )
 from hedra_provider.exceptions import leave_to_other_workers
 from hedra_provider.operators.payment import adopted_sentence, estimate_cost, log_plan, log_submission
+from hedra_provider.records import CREDITS, json_amount
 from hedra_provider.service.protocol import Rule
-from hedra_provider.xcom import XCOM_ADOPTED, XCOM_ESTIMATE, XCOM_ID, XCOM_IDS, XCOM_SPEECH_ID
+from hedra_provider.xcom import (
+    XCOM_ADOPTED,
+    XCOM_CREDIT_ESTIMATE,
+    XCOM_ESTIMATE,
+    XCOM_ID,
+    XCOM_IDS,
+    XCOM_SPEECH_ID,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hedra_provider.api.client import HedraClient
     from hedra_provider.operators.task_run import TaskRun
-    from hedra_provider.service.protocol import Draft, Hedra, PaidOnce, Plan, Submission
+    from hedra_provider.service.protocol import Draft, Hedra, Limits, PaidOnce, Plan, Submission
 
 
 @dataclass
@@ -90,12 +98,12 @@ class PaidStep:
         self._remember_adopted(found)
 
     def submit(
-        self, draft: Draft, *, max_credits: int | None, retry_in_place: bool, outcome_unknown: bool
+        self, draft: Draft, *, limits: Limits, retry_in_place: bool, outcome_unknown: bool
     ) -> list[Submission]:
         """
         Submit once, or adopt what exists.
 
-        :param max_credits: Limit of this submit, in credits; None: no limit.
+        :param limits: The most that this submit may cost, in each currency.
         :param retry_in_place: Whether a rate-limited submit is repeated in place for a while.
         :param outcome_unknown: Whether a submit of this try may have been taken before.
         :return: The generation to wait for, or those of a batch.
@@ -104,7 +112,7 @@ class PaidStep:
         plans = self.client.run(self.paid_once.plan(draft, outcome_unknown=outcome_unknown))
         for plan in plans:
             log_plan(plan, is_shared=self.run.is_shared, log=self.log)
-        self.cost = draft.cost or self._estimate(draft, plans, max_credits)
+        self.cost = draft.cost or self._estimate(draft, plans, limits)
         self._remember([plan.generation_id for plan in plans])
         self.may_have_submitted = True
         call = self.paid_once.submit(draft, plans, retry_in_place=retry_in_place, notify=self.log.warning)
@@ -161,20 +169,23 @@ class PaidStep:
             return f"Generation {self.run.first_id} may be paid for. {adopted}"
         return f"Generation {', '.join(found)} exists and may be paid for. {adopted}" if found else None
 
-    def _estimate(self, draft: Draft, plans: Sequence[Plan], max_credits: int | None) -> str | None:
+    def _estimate(self, draft: Draft, plans: Sequence[Plan], limits: Limits) -> str | None:
         """Return in words what a submit costs, None where no estimate is possible."""
         found = estimate_cost(
             self.client,
             self.hedra,
             draft,
             sum(plan.must_submit for plan in plans),
-            max_credits=max_credits,
+            limits=limits,
             task_id=self.ti.task_id,
             log=self.log,
         )
         if found is None:
             return None
-        self.ti.xcom_push(key=XCOM_ESTIMATE, value={"low": found.low, "high": found.high})
+        bounds = {"low": json_amount(found.low), "high": json_amount(found.high)}
+        self.ti.xcom_push(key=XCOM_ESTIMATE, value={**bounds, "currency": found.currency})
+        if found.currency == CREDITS:
+            self.ti.xcom_push(key=XCOM_CREDIT_ESTIMATE, value=bounds)
         return str(found)
 
     def _remember(self, generation_ids: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ This module is loaded when a task works, not when a DAG file is parsed.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.errors import (
@@ -16,13 +17,14 @@ from hedra_provider.api.errors import (
     HedraWaitTimeoutError,
     join_sentences,
 )
-from hedra_provider.service.protocol import Limits, Rule
+from hedra_provider.records import CREDITS
+from hedra_provider.service.protocol import Estimate, Rule, amount_text, cost_drift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from hedra_provider.api.client import HedraClient
-    from hedra_provider.service.protocol import Draft, Estimate, Hedra, PaidOnce, Plan, Submission
+    from hedra_provider.service.protocol import Draft, Hedra, Limits, PaidOnce, Plan, Submission
 
 
 def estimate_cost(
@@ -31,7 +33,7 @@ def estimate_cost(
     draft: Draft,
     generations: int,
     *,
-    max_credits: int | None,
+    limits: Limits,
     task_id: str,
     log: Any,
 ) -> Estimate | None:
@@ -42,14 +44,15 @@ def estimate_cost(
     states of an audio, and no failure.
 
     :param generations: How many are to be submitted.
-    :param max_credits: The most that they may cost; None: no limit.
+    :param limits: The most that they may cost, in each currency.
     :return: None where no estimate is possible.
     :raises HedraValueError: With the estimate, the limit and what to do.
     """
     if not generations:
         return None
-    call = hedra.estimate(draft, generations, required=max_credits is not None)
-    if max_credits is None:
+    is_limited = limits.of(hedra.currency) is not None
+    call = hedra.estimate(draft, generations, required=is_limited)
+    if not is_limited:
         try:
             found = client.run(call)
         except HedraError as error:
@@ -59,14 +62,16 @@ def estimate_cost(
         return found
     found = client.run(call)
     _log_estimate(found, log)
-    hedra.require_within(found, Limits(max_credits=max_credits), f"Task {task_id}")
+    hedra.require_within(found, limits, f"Task {task_id}")
     _warn_of_low_balance(client, hedra, found, draft.workspace_id, log)
     return found
 
 
 def _log_estimate(found: Estimate | None, log: Any) -> None:
     if found:
-        log.info("By Hedra's published prices this costs %s.", found)
+        # Hedra publishes no price of v3's avatars: their rates were observed.
+        whose = "Hedra's published prices" if found.currency == CREDITS else "the rates seen at Hedra"
+        log.info("By %s this costs %s.", whose, found)
 
 
 def _warn_of_low_balance(
@@ -223,18 +228,42 @@ def log_result(result: Mapping[str, Any], *, waited: bool, log: Any) -> None:
     :param result: Of :func:`hedra_provider.xcom.generation_result`.
     :param waited: Whether it is complete; else it has only been submitted.
     """
-    cost, paid = result["credit_cost"], result["credits_paid"]
-    cost_words = "an unknown number of credits" if cost is None else f"{cost} credits"
+    cost, paid, currency = result["cost"], result["cost_paid"], result["currency"]
+    cost_words = _amount_words(cost, currency)
     if not waited:
         log.info(
             "Generation %s costs %s. This task does not wait for it.", result["generation_id"], cost_words
         )
         return
     if paid == 0 and cost:
-        cost_words += ", paid by another task: 0 credits here"
+        cost_words += f", paid by another task: 0 {currency} here"
     elif result["adopted"]:
         cost_words += ", paid once, by an earlier try"
     where = f"Stored {result['uri']} ({result['bytes']} bytes)."
     if not result["uri"]:
         where = "Complete; its file stays at Hedra, as no destination is set."
     log.info("%s Generation %s, cost %s.", where, result["generation_id"], cost_words)
+
+
+def log_drift(results: Sequence[Mapping[str, Any]], estimate: Mapping[str, Any] | None, log: Any) -> None:
+    """
+    Warn if generations cost much more or less than this try estimated.
+
+    :param results: Of :func:`hedra_provider.xcom.generation_result`: all that the try submitted.
+    :param estimate: The XCom ``estimate`` of this try; None if it submitted nothing or had no estimate.
+    """
+    costs = [result["cost"] for result in results]
+    costs += [result["speech"]["cost"] for result in results if result["speech"]]
+    if not estimate or None in costs or any(result["adopted"] for result in results):
+        return
+    low, high = (Decimal(str(estimate[bound])) for bound in ("low", "high"))
+    warning = cost_drift(Estimate(low, high, estimate["currency"]), sum(Decimal(str(one)) for one in costs))
+    if warning:
+        log.warning("%s", warning)
+
+
+def _amount_words(amount: float | int | None, currency: str | None) -> str:
+    """Return an amount of an XCom in words."""
+    if amount is None or currency is None:
+        return "an unknown amount"
+    return amount_text(Decimal(str(amount)), currency)

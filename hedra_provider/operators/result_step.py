@@ -5,17 +5,26 @@ This module is loaded when a task works, not when a DAG file is parsed.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hedra_provider.api.error_bodies import failures_error
 from hedra_provider.api.errors import HedraError
-from hedra_provider.operators.payment import log_result
+from hedra_provider.operators.payment import log_drift, log_result
 from hedra_provider.records import COMPLETE
+from hedra_provider.service.expiry import short_time_sentence
 from hedra_provider.storage import worker_of
 from hedra_provider.storage.lineage import report_output
 from hedra_provider.storage.result import store_result
-from hedra_provider.xcom import XCOM_RESULT, XCOM_RESULTS, generation_result, outputs, read_rows
+from hedra_provider.xcom import (
+    XCOM_ESTIMATE,
+    XCOM_RESULT,
+    XCOM_RESULTS,
+    generation_result,
+    outputs,
+    read_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +76,9 @@ class ResultStep:
             self.client, self.hook.service, [generation.id for generation in generations], self.log
         )
         results = self._facts(generations, rows)
+        for result in results:
+            if warning := short_time_sentence(result["expires_at"], time.time()):
+                self.log.warning("Generation %s: %s", result["generation_id"], warning)
         try:
             for generation, result in zip(generations, results, strict=True):
                 if self.destination and generation.is_complete:
@@ -83,9 +95,11 @@ class ResultStep:
         finally:
             returned = self._push(results)
         if any(generation.is_failed for generation in generations):
-            raise failures_error(generations)
+            # The end of a v3 job may be known without its error, which only its result has.
+            raise failures_error([rows.get(one.id, one) if one.is_failed else one for one in generations])
         for result in results:
             log_result(result, waited=True, log=self.log)
+        log_drift(results, self._estimate(), self.log)
         return returned
 
     def end_without_waiting(self, generations: Sequence[Generation]) -> dict[str, Any]:
@@ -98,9 +112,10 @@ class ResultStep:
             log_result(result, waited=False, log=self.log)
         return self._push(results)
 
-    def _rows(self, generations: Sequence[Generation]) -> dict[str, Generation]:
-        ids = [generation.id for generation in generations]
-        return read_rows(self.client, self.hook.service, ids, self.log)
+    def _estimate(self) -> Any:
+        """Return what this try estimated before its submit, from its own XCom; None without one."""
+        ti = self.context["ti"]
+        return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_ESTIMATE, map_indexes=ti.map_index)
 
     def _facts(
         self, generations: Sequence[Generation], rows: Mapping[str, Generation]

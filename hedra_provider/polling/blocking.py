@@ -26,9 +26,11 @@ from hedra_provider.polling.wait import (
     Wait,
     is_rate_limit,
 )
+from hedra_provider.records import CREDITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
 
     from hedra_provider.records import Balance, Generation
 
@@ -110,9 +112,10 @@ def poll_job(job_id: str) -> Call[Generation | None]:
 
 
 def wait_for_credits(
-    minimum: int,
+    minimum: Decimal | int,
     read_balance: Callable[[], Call[Balance]],
     *,
+    currency: str = CREDITS,
     deadline: float,
     poll_interval: float,
     log: Callable[[str], None],
@@ -120,12 +123,13 @@ def wait_for_credits(
     time_limit: str | None = None,
     clock: Callable[[], float] = time.time,
     jitter: Callable[[], float] = random.random,
-) -> Call[int]:
+) -> Call[Decimal | int]:
     """
     Poll the balance until it is high enough.
 
-    :param minimum: The credits to wait for.
+    :param minimum: The amount to wait for.
     :param read_balance: Returns the call that reads the balance.
+    :param currency: Of the amount: ``credits`` by default, or ``USD``.
     :param deadline: Epoch seconds at which the wait ends.
     :param poll_interval: Seconds between two polls at most.
     :param log: Receives a line for each balance that differs from the one before.
@@ -133,12 +137,17 @@ def wait_for_credits(
     :param time_limit: What set the deadline, for messages: ``"timeout"`` by default.
     :param clock: Returns epoch seconds.
     :param jitter: Returns random numbers in [0, 1).
-    :return: The credits that are available.
+    :return: The amount that is available.
     :raises HedraWaitTimeoutError: At the deadline.
     :raises HedraError: An error that is not retryable, or the last of eight failures in a row.
     """
     wait = BalanceWait(
-        minimum, began=clock(), deadline=deadline, poll_interval=poll_interval, time_limit=time_limit
+        minimum,
+        currency=currency,
+        began=clock(),
+        deadline=deadline,
+        poll_interval=poll_interval,
+        time_limit=time_limit,
     )
 
     def on_answer(balance: Balance, polled_at: float, now: float) -> Decision:

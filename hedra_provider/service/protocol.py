@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 # What every version works with. Airflow's side takes them from here.
 from hedra_provider.api.calls import Call
 from hedra_provider.service.submit_records import SubmitRecords
-from hedra_provider.submission.budget import Limits
+from hedra_provider.submission.budget import Limits, cost_drift
 from hedra_provider.submission.plan import Plan, Rule
-from hedra_provider.submission.pricing import Estimate
+from hedra_provider.submission.pricing import Estimate, amount_text
 from hedra_provider.submission.submit import Submission
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ __all__ = [
     "Submission",
     "SubmitRecords",
     "Upload",
+    "amount_text",
+    "cost_drift",
 ]
 
 

@@ -31,6 +31,10 @@ RESULT_KEYS = {
     "hedra_conn_id",
     "workspace_id",
     "speech",
+    "cost",
+    "cost_paid",
+    "currency",
+    "expires_at",
 }
 
 

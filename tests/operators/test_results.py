@@ -42,7 +42,7 @@ def test_one_task_is_the_whole_pipeline(
     assert target.read_bytes()[4:8] == b"ftyp"
     assert result["credit_cost"] == hedra_sandbox.submissions[0]["credits"] > 0
     assert (result["width"], result["height"], result["name"]) == (540, 960, "A clip")
-    assert ti.pushed[:3] == ["credit_estimate", "generation_id", "generation"]
+    assert ti.pushed[:4] == ["estimate", "credit_estimate", "generation_id", "generation"]
     assert ti.xcoms["generation"] == result
     assert "http" not in json.dumps(result)
     assert [path.name for path in target.parent.iterdir()] == ["a clip.mp4"]
