@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AVATAR = ("together/hedra-avatar", "26f0fc66-152b-40ab-abed-76c43df99bc8")
+AVATAR_V3 = "hedra-avatar"
 TOLERANCE_SECONDS = 0.1
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID = re.compile(r"(?:asset_|job_)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -108,37 +109,55 @@ def estimate(models: Iterable[Any], seconds: float, resolution: str) -> str:
     return "The catalogue names no price for the avatar model: the cost is unknown."
 
 
+def estimate_v3(seconds: float, resolution: str) -> str:
+    """Return in words what an avatar video will cost with a v3 key, in US dollars."""
+    from fractions import Fraction
+
+    from hedra_provider.submission.pricing import Span
+    from hedra_provider.submission.rates import RATES_DATE, RATES_SOURCE, estimate_avatar, usd_per_second
+
+    length = Span.exactly(Fraction(str(round(seconds, 3))))
+    rate, cost = usd_per_second(AVATAR_V3, resolution), estimate_avatar(AVATAR_V3, resolution, length)
+    if rate is None or cost is None:
+        return "The price of the avatar model is not known: the cost is unknown."
+    return (
+        f"{seconds:.1f} s of {AVATAR_V3} in {resolution} at {float(rate):g} USD/s: about {cost}, by "
+        f"{RATES_SOURCE} ({RATES_DATE}). Hedra's bill is what counts."
+    )
+
+
 def from_ledger(ledger: Mapping[str, Any], generation_id: str | None) -> dict[str, str]:
     """Return the cost and the requests, from the sandbox's ledger."""
-    mine = [row for row in ledger["submissions"] if row["generation_id"] == generation_id]
+    mine = [row["credits"] for row in ledger["submissions"] if row["generation_id"] == generation_id]
+    jobs = [row["usd"] for row in ledger["submissions_v3"] if row["job_id"] == generation_id]
     asked = Counter(f"{row['method']} {short(row['path'])}" for row in ledger["requests"])
     lines = [f"{count} x {what}" for what, count in asked.most_common()]
-    paid = sum(row["credits"] for row in mine)
+    paid = f"{sum(jobs):g} USD" if jobs else f"{sum(mine)} credits"
     return {
-        "credits paid": f"{paid} (of the sandbox), in {len(mine)} submission(s)",
+        "paid": f"{paid} (of the sandbox), in {len(jobs or mine)} submission(s)",
         "requests": "\n".join([f"{sum(asked.values())} to the API", *lines]),
     }
 
 
 def from_hedra(generation_id: str | None) -> dict[str, str]:
     """Return what Hedra charged."""
-    from hedra_provider.api import calls
     from hedra_provider.api.errors import HedraError
     from hedra_provider.hooks import HedraHook
 
     if generation_id is None:
         return {}
     try:
-        with HedraHook().get_conn() as client:
-            rows = client.run(calls.list_generations([generation_id]))
+        hook = HedraHook()
+        found = hook.run(hook.service.results([generation_id])).get(generation_id)
     except HedraError as error:
-        return {"credits paid": f"unknown: {error}"}
-    return {"credits paid": str(rows[0].credit_cost) if rows else "unknown"}
+        return {"paid": f"unknown: {error}"}
+    known = found is not None and found.cost is not None
+    return {"paid": f"{found.cost} {found.currency}" if found and known else "unknown"}
 
 
 def short(path: str) -> str:
     """Return an API path without its prefix, and with `{id}` in place of ids."""
-    return _UUID.sub("{id}", path.removeprefix("/web-app/public"))
+    return _ID.sub("{id}", path.removeprefix("/web-app/public"))
 
 
 def table(tasks: Iterable[Task], facts: Mapping[str, str]) -> str:
