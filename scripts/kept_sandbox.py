@@ -6,6 +6,7 @@ Its connection is stored in Airflow, as a user's is: it is shown under Admin > C
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 from contextlib import contextmanager
@@ -73,28 +74,45 @@ def _alone(state: Path) -> Iterator[None]:
         yield
 
 
-def store_connection(airflow: LocalAirflow, address: SandboxAddress, conn_id: str = CONNECTION_ID) -> bool:
+def store_connection(
+    airflow: LocalAirflow,
+    address: SandboxAddress,
+    conn_id: str = CONNECTION_ID,
+    *,
+    state_path: Path | None = None,
+) -> bool:
     """
     Store the sandbox's connection in Airflow's database.
 
     :param airflow: A running Airflow.
-    :param address: Where the sandbox listens, and its key.
+    :param address: Where the sandbox listens, and its keys.
     :param conn_id: The connection's id.
+    :param state_path: The place for records of submits to API v3, which the connection is for then. Default:
+        None, it is for API v2.
     :return: Whether it is the sandbox's now. One that the user made lead elsewhere stays as it is: False.
     """
-    url = httpx.URL(address.base_url)
+    base_url, key = address.base_url, address.api_key
+    if state_path is not None:
+        base_url, key = address.base_url_v3 or "", address.api_key_v3 or ""
+    url = httpx.URL(base_url)
     # A stored connection without a port can't be tested on Airflow 3.3.1 and 3.3.2.
-    fields = {"host": address.base_url, "port": url.port, "password": address.api_key}
+    fields = {"host": base_url, "port": url.port, "password": key}
+    extra = {} if state_path is None else {"state_path": str(state_path)}
     about = {"connection_id": conn_id, "conn_type": "hedra", "description": "The sandbox, a local Hedra"}
     try:
         stored = airflow.call("GET", f"/connections/{conn_id}")
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.NOT_FOUND:
             raise
+        if extra:
+            fields["extra"] = json.dumps(extra)
         airflow.call("POST", "/connections", about | fields)
         return True
     if httpx.URL(stored["host"] or "").host != url.host:
         return False
-    # Its extras may be the user's.
+    # Its extras may be the user's: they stay, and only what is missing is added.
+    kept = json.loads(stored.get("extra") or "{}")
+    if extra.keys() - kept.keys():
+        fields["extra"] = json.dumps(extra | kept)
     airflow.call("PATCH", f"/connections/{conn_id}", about | fields, update_mask=sorted(fields))
     return True
