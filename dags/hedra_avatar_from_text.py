@@ -2,9 +2,10 @@
 
 Hedra speaks the text itself. One operator does the whole work: it uploads the portrait, submits the text
 with a voice, waits without holding a worker, and stores the video. A first task picks the voice from
-Hedra's list by its language and gender.
+Hedra's list by its language and gender. With a v3 key, the speech is a job of its own: two are paid.
 
-**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
+**Run it:** set up the connection `hedra_default` (password: your Hedra API key, of v2 or v3), then trigger
+this DAG.
 
 **Result:** one new file in the destination for each run, named after the generation.
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from airflow.sdk import DAG, Param, task
 
 from hedra_provider.exceptions import as_airflow_errors, not_retryable
+from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -28,11 +30,8 @@ INPUTS = Path(__file__).parent / "include"
 @task
 def choose_voice(language: str, gender: str) -> str:
     """Return the id of the first voice with this language and gender."""
-    from hedra_provider.api import calls
-    from hedra_provider.hooks import HedraHook
-
-    with as_airflow_errors(), HedraHook().get_conn() as client:
-        voices = client.run(calls.list_voices())
+    with as_airflow_errors():
+        voices = HedraHook().list_voices()
     wanted = {"language": language, "gender": gender}
     for voice in voices:
         if all(voice.labels.get(name, "").lower() == value.lower() for name, value in wanted.items()):
@@ -103,7 +102,7 @@ with DAG(
         task_id="avatar",
         image="{{ params.image }}",
         text="{{ params.text }}",
-        voice_id=choose_voice("{{ params.language }}", "{{ params.gender }}"),
+        voice=choose_voice("{{ params.language }}", "{{ params.gender }}"),
         destination="{{ params.destination }}",
         max_credits="{{ params.max_credits or '' }}",
         deferrable=True,

@@ -4,13 +4,16 @@ The flow of Hedra's guide, one Airflow task for each step. Two tasks upload the 
 by side, one submits the generation, a deferrable sensor waits for it without holding a worker, and the last
 task stores the video.
 
-**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
-`make demo` runs it without a key, against the sandbox.
+**Run it:** set up the connection `hedra_default` (password: your Hedra API key, of v2 or v3), then trigger
+this DAG. `make demo` runs it without a key, against the sandbox.
 
 **Result:** one new file in the destination for each run, named after the generation.
 
-**If a step fails**, clear that step: an upload is found again by its content, a generation by its id, and
-neither is made twice. If the generation itself ended in an error, clear `submit`.
+**With a v3 key** an upload lives for one hour only. So the upload tasks check and measure the files, and
+`submit` uploads them: it must be able to read them. The same outputs work with both kinds of key.
+
+**If a step fails**, clear that step: nothing is uploaded or paid for twice. If the generation itself ended in
+an error, clear `submit`.
 
 Use separate steps where other tasks need what lies between them. If you only want the video, use one
 operator: see `hedra_avatar_from_text`.
@@ -75,7 +78,7 @@ with DAG(
             type="string",
             enum=["540p", "720p", "1080p"],
             title="Resolution",
-            description="A higher resolution costs more credits.",
+            description="A higher resolution costs more.",
             section="Picture",
         ),
         "destination": Param(
@@ -102,8 +105,8 @@ with DAG(
     )
     submit = HedraAvatarVideoOperator(
         task_id="submit",
-        image=portrait.output["asset_id"],
-        audio=speech.output["asset_id"],
+        image=portrait.output,
+        audio=speech.output,
         text_prompt="{{ params.prompt }}",
         aspect_ratio="{{ params.aspect_ratio }}",
         resolution="{{ params.resolution }}",

@@ -13,8 +13,9 @@ Each clip is paid for once.
 
 The table is CSV, a JSON array, or one JSON object on each line. Other columns are ignored.
 
-**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG. The
-table it comes with names voices of the sandbox: with a real key, name voices of your account.
+**Run it:** set up the connection `hedra_default` (password: a Hedra API key, v2 or v3; a v3 connection needs
+a `state_path`), then trigger this DAG. The table it comes with names voices of the sandbox: with a real key,
+name voices of your account.
 
 **Result:** `<destination>/<name>.mp4` for each row, and `manifest.json`. Several workers need a destination
 that they share: object storage or a shared disk.

@@ -2,7 +2,8 @@
 
 Hedra's Omnia model moves the whole body and the camera, not only the face. It takes a portrait and up to
 eight seconds of audio; the prompt directs the scene. Not every account has this model. So a first task
-reads the account's catalogue, and fails if Omnia is missing, before anything is uploaded or spent.
+reads the account's catalogue, and fails if Omnia is missing, before anything is uploaded or spent. API v3 has
+no Omnia: this DAG needs a v2 key. The other examples run with both kinds of key.
 
 **Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from airflow.sdk import DAG, Param, task
 
 from hedra_provider.exceptions import as_airflow_errors, not_retryable
+from hedra_provider.hooks import HedraHook
 from hedra_provider.operators import HedraAvatarVideoOperator
 
 INPUTS = Path(__file__).parent / "include"
@@ -29,11 +31,14 @@ OMNIA_ID = "ab372b84-432f-44f5-bacc-c2542465f712"
 @task
 def find_omnia() -> str:
     """Return the slug of Omnia, or its id where the catalogue gives no slug."""
-    from hedra_provider.api import calls
-    from hedra_provider.hooks import HedraHook
-
-    with as_airflow_errors(), HedraHook().get_conn() as client:
-        models = client.run(calls.list_models(types=["video"]))
+    with as_airflow_errors():
+        hook = HedraHook()
+        if hook.settings.api_version == 3:
+            raise not_retryable(
+                "API v3, which the connection's key is for, has no Omnia. Use a connection with a v2 key, or "
+                "run the DAG hedra_avatar_video: it makes a talking head from the same inputs."
+            )
+        models = hook.list_models(types=["video"])
     for model in models:
         if model.id == OMNIA_ID or "omnia" in f"{model.slug} {model.name}".lower():
             print(f"Found {model.name}: up to {(model.max_duration_ms or 0) / 1000:g} s of video.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hedra_provider.api.errors import HedraValueError
 from hedra_provider.arguments import (
     Argument,
+    is_given,
     read_argument,
     read_arguments,
     request_body,
@@ -146,7 +147,11 @@ def _known(index: int, found: Estimate | None) -> Estimate:
 
 def _avatar(row: Mapping[str, Any]) -> PricedRequest:
     """Return the avatar video that these arguments ask for, as far as it makes the price."""
+    given = row.get("audio")
+    if isinstance(given, Mapping) and given.get("duration_ms") and not is_given(given.get("asset_id")):
+        # An upload that passed its file on has measured it (v3).
+        row = {"duration_ms": given["duration_ms"], **{k: v for k, v in row.items() if is_given(v)}}
     request = AvatarRequest(**read_arguments({name: REQUEST_ARGUMENTS[name] for name in _PRICED}, row))
-    audio = read_argument(FILE_ARGUMENTS["audio"], row.get("audio"), "audio")
+    audio = read_argument(FILE_ARGUMENTS["audio"], given, "audio")
     # The portrait and the voice's id have no price: they need not be known yet.
     return PricedRequest(avatar=request, audio=audio)

@@ -350,7 +350,8 @@ class HedraV3:
             raise HedraValueError(
                 f"how long {shown(request.audio)} is can't be measured from here.",
                 param="requests",
-                remedy="Give duration_ms.",
+                remedy="Give duration_ms, or the whole output of HedraUploadAssetOperator, which "
+                "measures it.",
             )
         values = avatar_input(
             text_prompt=avatar.text_prompt,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -82,7 +83,7 @@ def write_manifest(
     clips = clip_entries(rows, requests, generations, reasons)
     totals = totals_of(clips)
     manifest = {"table": table, "run_id": ti.run_id, **totals, "budget": budget, "clips": clips}
-    content = json.dumps(manifest, indent=2, ensure_ascii=False).encode()
+    content = json.dumps(manifest, indent=2, ensure_ascii=False, default=_number).encode()
     uri, _ = write_whole(manifest_uri(folder), lambda file: file.write(content))
     log.info(
         "%d of %d clips are done. This run paid %d credits. Manifest: %s",
@@ -98,6 +99,13 @@ def write_manifest(
         if clip["status"] == "failed"
     ]
     return {"uri": uri, **totals, "failures": failures}
+
+
+def _number(value: Any) -> float:
+    """Write US dollars as a number: JSON has no Decimal."""
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def fail_if_rows_failed(manifest: dict[str, Any]) -> None:

@@ -39,12 +39,11 @@ def avatar_requests(
     :param rows: As :func:`hedra_provider.tables.read_table` returns them.
     :param files: As :func:`media_files` returns them.
     :param uploads: What ``HedraUploadAssetOperator`` returned for each of the files, in their order: each has
-        an asset id, or with a v3 key the file itself. None if there were no files.
+        an asset id, or with a v3 key names the file itself. None if there were no files.
     :param shared: Arguments that all clips share, e.g. ``{"aspect_ratio": "9:16"}``.
     """
-    media = dict(
-        zip(files, (upload["asset_id"] or upload["source"] for upload in uploads or ()), strict=True)
-    )
+    # An upload without an asset id (v3) is passed on whole: its length is needed for the price.
+    media = dict(zip(files, (upload["asset_id"] or dict(upload) for upload in uploads or ()), strict=True))
     return [
         {
             "name": row["name"],

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from hedra_provider.hooks import HedraHook
-from hedra_provider.operators import HedraDownloadOperator, HedraUploadAssetOperator
+from hedra_provider.operators import (
+    HedraCreditsCheckOperator,
+    HedraDownloadOperator,
+    HedraUploadAssetOperator,
+)
 from hedra_provider.tables import avatar_requests
 from tests.airflow_names import AirflowFailException
 from tests.media import wav
@@ -70,7 +75,14 @@ def test_the_clips_of_a_table_get_the_files_themselves(hedra_sandbox: Sandbox, p
     row: Any = {"place": "line 2", "name": "a", "text": "Hi", "voice_id": "v", "language": "auto"}
     row |= {"audio": None, "image": portrait}
     (request,) = avatar_requests([row], [portrait], [passed_on(portrait)], {})
-    assert request["image"] == portrait
+    assert request["image"]["source"] == portrait
+
+
+def test_a_budget_uses_the_length_that_the_upload_measured(hedra_sandbox: Sandbox, voice: str):
+    row = {"audio": passed_on(voice), "resolution": "540p", "duration_ms": None}
+    check = run(HedraCreditsCheckOperator(task_id="c", requests=[row]))
+    # 1 s at 2.5 cents.
+    assert check["high"] == Decimal("0.025")
 
 
 def test_a_download_takes_the_id_of_a_job(hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path):
