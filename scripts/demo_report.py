@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from hedra_provider.api.client import HedraClient
+
 AVATAR = ("together/hedra-avatar", "26f0fc66-152b-40ab-abed-76c43df99bc8")
 TOLERANCE_SECONDS = 0.1
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_UUID = re.compile(r"(?:job_)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -108,32 +111,56 @@ def estimate(models: Iterable[Any], seconds: float, resolution: str) -> str:
     return "The catalogue names no price for the avatar model: the cost is unknown."
 
 
+def price_and_balance(client: HedraClient, seconds: float, resolution: str) -> list[str]:
+    """Return in words what an avatar video will cost, and what the key can spend."""
+    from hedra_provider.api import calls
+    from hedra_provider.submission.pricing import Span
+    from hedra_provider.submission.rates import estimate_avatar
+
+    if client.api_version == 3:
+        span = Span.exactly(Fraction(str(round(seconds, 3))))
+        cost = estimate_avatar("hedra-avatar", resolution, span)
+        balance = client.get_balance()
+        return [
+            f"{seconds:.1f} s of Hedra Avatar in {resolution}: about {cost}, by the rates that users have "
+            "seen. Hedra's bill is what counts.",
+            f"Balance: {balance.balance:.2f} {balance.currency}",
+        ]
+    models = client.run(calls.list_models(types=["video"]))
+    return [
+        estimate(models, seconds, resolution),
+        f"Credits remaining: {client.run(calls.get_credits()).remaining}",
+    ]
+
+
 def from_ledger(ledger: Mapping[str, Any], generation_id: str | None) -> dict[str, str]:
     """Return the cost and the requests, from the sandbox's ledger."""
     mine = [row for row in ledger["submissions"] if row["generation_id"] == generation_id]
+    jobs = [row for row in ledger["submissions_v3"] if row["job_id"] == generation_id]
     asked = Counter(f"{row['method']} {short(row['path'])}" for row in ledger["requests"])
     lines = [f"{count} x {what}" for what, count in asked.most_common()]
-    paid = sum(row["credits"] for row in mine)
+    paid = f"{sum(row['credits'] for row in mine)} credits"
+    if jobs:
+        paid = f"{sum(row['usd'] for row in jobs):.4f} USD"
     return {
-        "credits paid": f"{paid} (of the sandbox), in {len(mine)} submission(s)",
+        "paid": f"{paid} (of the sandbox), in {len(mine) + len(jobs)} submission(s)",
         "requests": "\n".join([f"{sum(asked.values())} to the API", *lines]),
     }
 
 
 def from_hedra(generation_id: str | None) -> dict[str, str]:
     """Return what Hedra charged."""
-    from hedra_provider.api import calls
     from hedra_provider.api.errors import HedraError
     from hedra_provider.hooks import HedraHook
 
     if generation_id is None:
         return {}
+    hook = HedraHook()
     try:
-        with HedraHook().get_conn() as client:
-            rows = client.run(calls.list_generations([generation_id]))
+        row = hook.run(hook.service.results([generation_id])).get(generation_id)
     except HedraError as error:
-        return {"credits paid": f"unknown: {error}"}
-    return {"credits paid": str(rows[0].credit_cost) if rows else "unknown"}
+        return {"paid": f"unknown: {error}"}
+    return {"paid": f"{row.cost} {hook.service.currency}" if row and row.cost is not None else "unknown"}
 
 
 def short(path: str) -> str:
