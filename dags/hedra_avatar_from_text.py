@@ -93,8 +93,15 @@ with DAG(
             None,
             type=["null", "integer"],
             minimum=1,
-            title="Budget in credits",
+            title="Budget in credits (v2)",
             description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
+        ),
+        "max_cost": Param(
+            None,
+            type=["null", "number"],
+            minimum=0,
+            title="Budget in US dollars (v3)",
+            description="The same with a v3 key. Both may be given: the key decides which one counts.",
         ),
     },
 ) as dag:
@@ -105,5 +112,6 @@ with DAG(
         voice=choose_voice("{{ params.language }}", "{{ params.gender }}"),
         destination="{{ params.destination }}",
         max_credits="{{ params.max_credits or '' }}",
+        max_cost="{{ params.max_cost or '' }}",
         deferrable=True,
     )

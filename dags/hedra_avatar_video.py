@@ -92,8 +92,15 @@ with DAG(
             None,
             type=["null", "integer"],
             minimum=1,
-            title="Budget in credits",
+            title="Budget in credits (v2)",
             description="A video that may cost more, by estimate, is not submitted. Empty: no limit.",
+        ),
+        "max_cost": Param(
+            None,
+            type=["null", "number"],
+            minimum=0,
+            title="Budget in US dollars (v3)",
+            description="The same with a v3 key. Both may be given: the key decides which one counts.",
         ),
     },
 ) as dag:
@@ -111,6 +118,7 @@ with DAG(
         aspect_ratio="{{ params.aspect_ratio }}",
         resolution="{{ params.resolution }}",
         max_credits="{{ params.max_credits or '' }}",
+        max_cost="{{ params.max_cost or '' }}",
         wait_for_completion=False,
     )
     wait = HedraGenerationSensor(

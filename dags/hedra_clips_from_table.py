@@ -42,6 +42,7 @@ from hedra_provider.operators import (
 )
 
 INPUTS = Path(__file__).parent / "include"
+TEXT = {"type": "string", "minLength": 1}
 RATIOS, RESOLUTIONS = ["9:16", "16:9", "1:1"], ["540p", "720p", "1080p"]
 
 # The pool limits how many clips are made at once. It must exist, and count deferred tasks:
@@ -51,8 +52,7 @@ POOL = os.environ.get("HEDRA_CLIPS_POOL", "default_pool")
 params = {
     "table": Param(
         str(INPUTS / "clips.csv"),
-        type="string",
-        minLength=1,
+        **TEXT,
         title="Table",
         description="CSV or JSON: a path that the workers can read, or a URI such as s3://bucket/clips.csv.",
     ),
@@ -64,8 +64,7 @@ params = {
     ),
     "prompt": Param(
         "A person speaking to the camera",
-        type="string",
-        minLength=1,
+        **TEXT,
         title="Prompt",
         description="Expression, mood and setting. The same for all clips.",
         section="Picture",
@@ -74,8 +73,7 @@ params = {
     "resolution": Param("720p", type="string", enum=RESOLUTIONS, title="Resolution", section="Picture"),
     "destination": Param(
         f"{tempfile.gettempdir()}/hedra/clips",
-        type="string",
-        minLength=1,
+        **TEXT,
         title="Destination",
         description="Folder of clips and manifest: a URI such as s3://bucket/clips, or a path on the worker.",
     ),
@@ -83,8 +81,11 @@ params = {
         500,
         type=["null", "integer"],
         minimum=1,
-        title="Budget in credits",
+        title="Budget in credits (v2)",
         description="The most that this run may cost, by estimate. Empty: what the account has.",
+    ),
+    "max_cost": Param(
+        10, type=["null", "number"], minimum=0, title="Budget in US dollars (v3)", description="As above."
     ),
 }
 
@@ -138,6 +139,7 @@ with DAG(
         task_id="check_budget",
         requests=task(tables.pending_requests)(requests, folder),
         max_credits="{{ params.max_credits or '' }}",
+        max_cost="{{ params.max_cost or '' }}",
     )
     manifest = task(tables.write_manifest, trigger_rule="all_done")(
         rows, requests, budget.output, table=table, folder=folder, clip_task_id="clip.video"

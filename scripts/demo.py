@@ -1,8 +1,7 @@
 """The avatar pipeline as an Airflow DAG, from a portrait and a voice to `out/avatar.mp4`.
 
-python -m scripts.demo [--image FACE] [--audio VOICE]     against the sandbox: no key, no cost
-python -m scripts.demo --api 3                            the same with API v3
-python -m scripts.demo --live                             against Hedra: shows the cost and asks first
+python -m scripts.demo [--image FACE] [--audio VOICE] [--api 3]  against the sandbox: no key, no cost
+python -m scripts.demo --live                                    against Hedra: shows the cost and asks first
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -32,6 +32,8 @@ RESOLUTION = "720p"
 HOME = ROOT / ".airflow" / "demo"
 LOG = OUT / "demo.log"
 VIDEO = OUT / "avatar.mp4"
+RECORDS = HOME / "records"
+"""The place for records of v3 submits to Hedra; those to the sandbox end with it."""
 GENERATION_LINE = re.compile(r"Generation (?:job_)?[0-9a-f-]{36}: ([^.\n]*)\.")
 
 
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.live:
             if not agreed(screen, key, options.base_url, audio_seconds):
                 return 1
-            connection = connection_of(key, options.base_url or "")
+            fields = {"conn_type": "hedra", "password": key, "host": options.base_url or ""}
+            connection = with_state_path(fields, RECORDS)
             address = None
         else:
             screen.say("starting the sandbox, a local Hedra")
@@ -62,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sandbox("--seconds", "4", "--queue-seconds", "1", "--api", options.api)
             )
             screen.say(f"it answers at {address.base_url}")
-            connection = connection_of(address.api_key, address.base_url)
+            records = stack.enter_context(tempfile.TemporaryDirectory(prefix="hedra-demo-"))
+            connection = with_state_path(json.loads(address.connection), Path(records))
         env = environment(HOME, DAGS, {"AIRFLOW_CONN_HEDRA_DEFAULT": connection})
         screen.say("preparing Airflow's database")
         migrate(HOME, env, LOG)
@@ -85,7 +89,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     inputs = DAGS / "include"
     parser.add_argument("--image", type=Path, default=inputs / "portrait.jpg", help="who speaks")
     parser.add_argument("--audio", type=Path, default=inputs / "speech.wav", help="what is said: WAV or MP3")
-    parser.add_argument("--api", choices=("2", "3"), default="2", help="which API the sandbox speaks")
+    parser.add_argument("--api", choices=("2", "3"), default="2", help="the sandbox's API (default: 2)")
     parser.add_argument("--live", action="store_true", help="use Hedra and the key in HEDRA_API_KEY")
     parser.add_argument("--base-url", help="with --live: another base URL than Hedra's")
     options = parser.parse_args(arguments)
@@ -93,11 +97,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def connection_of(key: str, base_url: str) -> str:
-    """Return the connection of the run, as AIRFLOW_CONN_HEDRA_DEFAULT takes it."""
-    # A submit of v3 is recorded there before it is sent; v2 does without.
-    extra = {"state_path": str(HOME / "state")}
-    return json.dumps({"conn_type": "hedra", "password": key, "host": base_url, "extra": extra})
+def with_state_path(fields: dict[str, Any], folder: Path) -> str:
+    """Return a connection with a place for records, which v3 needs and v2 does not use."""
+    return json.dumps(fields | {"extra": fields.get("extra", {}) | {"state_path": str(folder)}})
 
 
 def fail(message: str) -> int:
@@ -248,18 +250,22 @@ def agreed(screen: Screen, key: str, base_url: str | None, audio_seconds: float)
     from hedra_provider.api.errors import HedraError
 
     if not sys.stdin.isatty():
-        screen.print("make demo-live spends credits and asks before: it needs a terminal.")
+        screen.print("make demo-live spends money and asks before: it needs a terminal.")
         return False
     try:
-        where: dict[str, Any] = {"base_url": base_url} if base_url else {}
-        with HedraClient(api_key=key, **where) as client:
-            lines = demo_report.price_and_balance(client, audio_seconds, RESOLUTION)
+        with HedraClient(api_key=key, base_url=base_url) as client:
+            if client.api_version == 3:
+                price = demo_report.estimate_v3(audio_seconds, RESOLUTION)
+                balance = f"Balance: {client.get_balance().balance} USD"
+            else:
+                price = demo_report.estimate(client.list_models(types=["video"]), audio_seconds, RESOLUTION)
+                balance = f"Credits remaining: {client.get_credits().remaining}"
     except HedraError as error:
         screen.print(str(error))
         return False
-    for line in lines:
-        screen.print(line)
-    screen.print("Spend them? [y/N] ", end="")
+    screen.print(price)
+    screen.print(balance)
+    screen.print("Spend this? [y/N] ", end="")
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return True
     screen.print("Nothing was spent.")

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from hedra_provider.api.client import HedraClient
-
 AVATAR = ("together/hedra-avatar", "26f0fc66-152b-40ab-abed-76c43df99bc8")
+AVATAR_V3 = "hedra-avatar"
 TOLERANCE_SECONDS = 0.1
-_UUID = re.compile(r"(?:job_)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID = re.compile(r"(?:asset_|job_)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -111,39 +109,32 @@ def estimate(models: Iterable[Any], seconds: float, resolution: str) -> str:
     return "The catalogue names no price for the avatar model: the cost is unknown."
 
 
-def price_and_balance(client: HedraClient, seconds: float, resolution: str) -> list[str]:
-    """Return in words what an avatar video will cost, and what the key can spend."""
-    from hedra_provider.api import calls
-    from hedra_provider.submission.pricing import Span
-    from hedra_provider.submission.rates import estimate_avatar
+def estimate_v3(seconds: float, resolution: str) -> str:
+    """Return in words what an avatar video will cost with a v3 key, in US dollars."""
+    from fractions import Fraction
 
-    if client.api_version == 3:
-        span = Span.exactly(Fraction(str(round(seconds, 3))))
-        cost = estimate_avatar("hedra-avatar", resolution, span)
-        balance = client.get_balance()
-        return [
-            f"{seconds:.1f} s of Hedra Avatar in {resolution}: about {cost}, by the rates that users have "
-            "seen. Hedra's bill is what counts.",
-            f"Balance: {balance.balance:.2f} {balance.currency}",
-        ]
-    models = client.run(calls.list_models(types=["video"]))
-    return [
-        estimate(models, seconds, resolution),
-        f"Credits remaining: {client.run(calls.get_credits()).remaining}",
-    ]
+    from hedra_provider.submission.pricing import Span
+    from hedra_provider.submission.rates import RATES_DATE, RATES_SOURCE, estimate_avatar, usd_per_second
+
+    length = Span.exactly(Fraction(str(round(seconds, 3))))
+    rate, cost = usd_per_second(AVATAR_V3, resolution), estimate_avatar(AVATAR_V3, resolution, length)
+    if rate is None or cost is None:
+        return "The price of the avatar model is not known: the cost is unknown."
+    return (
+        f"{seconds:.1f} s of {AVATAR_V3} in {resolution} at {float(rate):g} USD/s: about {cost}, by "
+        f"{RATES_SOURCE} ({RATES_DATE}). Hedra's bill is what counts."
+    )
 
 
 def from_ledger(ledger: Mapping[str, Any], generation_id: str | None) -> dict[str, str]:
     """Return the cost and the requests, from the sandbox's ledger."""
-    mine = [row for row in ledger["submissions"] if row["generation_id"] == generation_id]
-    jobs = [row for row in ledger["submissions_v3"] if row["job_id"] == generation_id]
+    mine = [row["credits"] for row in ledger["submissions"] if row["generation_id"] == generation_id]
+    jobs = [row["usd"] for row in ledger["submissions_v3"] if row["job_id"] == generation_id]
     asked = Counter(f"{row['method']} {short(row['path'])}" for row in ledger["requests"])
     lines = [f"{count} x {what}" for what, count in asked.most_common()]
-    paid = f"{sum(row['credits'] for row in mine)} credits"
-    if jobs:
-        paid = f"{sum(row['usd'] for row in jobs):.4f} USD"
+    paid = f"{sum(jobs):g} USD" if jobs else f"{sum(mine)} credits"
     return {
-        "paid": f"{paid} (of the sandbox), in {len(mine) + len(jobs)} submission(s)",
+        "paid": f"{paid} (of the sandbox), in {len(jobs or mine)} submission(s)",
         "requests": "\n".join([f"{sum(asked.values())} to the API", *lines]),
     }
 
@@ -155,17 +146,18 @@ def from_hedra(generation_id: str | None) -> dict[str, str]:
 
     if generation_id is None:
         return {}
-    hook = HedraHook()
     try:
-        row = hook.run(hook.service.results([generation_id])).get(generation_id)
+        hook = HedraHook()
+        found = hook.run(hook.service.results([generation_id])).get(generation_id)
     except HedraError as error:
         return {"paid": f"unknown: {error}"}
-    return {"paid": f"{row.cost} {hook.service.currency}" if row and row.cost is not None else "unknown"}
+    known = found is not None and found.cost is not None
+    return {"paid": f"{found.cost} {found.currency}" if found and known else "unknown"}
 
 
 def short(path: str) -> str:
     """Return an API path without its prefix, and with `{id}` in place of ids."""
-    return _UUID.sub("{id}", path.removeprefix("/web-app/public"))
+    return _ID.sub("{id}", path.removeprefix("/web-app/public"))
 
 
 def table(tasks: Iterable[Task], facts: Mapping[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -83,13 +82,14 @@ def write_manifest(
     clips = clip_entries(rows, requests, generations, reasons)
     totals = totals_of(clips)
     manifest = {"table": table, "run_id": ti.run_id, **totals, "budget": budget, "clips": clips}
-    content = json.dumps(manifest, indent=2, ensure_ascii=False, default=_number).encode()
+    content = json.dumps(manifest, indent=2, ensure_ascii=False).encode()
     uri, _ = write_whole(manifest_uri(folder), lambda file: file.write(content))
     log.info(
-        "%d of %d clips are done. This run paid %d credits. Manifest: %s",
+        "%d of %d clips are done. This run paid %s%s. Manifest: %s",
         totals["done"],
         len(clips),
-        totals["credits_paid"],
+        totals["cost_paid"],
+        f" {totals['currency']}" if totals["currency"] else "",
         uri,
     )
     warn_of_scattered_files(clips)
@@ -99,13 +99,6 @@ def write_manifest(
         if clip["status"] == "failed"
     ]
     return {"uri": uri, **totals, "failures": failures}
-
-
-def _number(value: Any) -> float:
-    """Write US dollars as a number: JSON has no Decimal."""
-    if isinstance(value, Decimal):
-        return float(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def fail_if_rows_failed(manifest: dict[str, Any]) -> None:
@@ -151,6 +144,8 @@ def clip_entries(
                 "error": error,
                 "adopted": found.get("adopted"),
                 "credits_paid": found.get("credits_paid"),
+                "cost_paid": paid_for(found),
+                "currency": found.get("currency"),
                 "uri": found.get("uri"),
                 "worker": found.get("worker"),
                 "request": request,
@@ -158,6 +153,13 @@ def clip_entries(
             }
         )
     return entries
+
+
+def paid_for(generation: Mapping[str, Any]) -> float | None:
+    """Return what this run paid for a clip, the speech of its text included; None if it is not known."""
+    paid: float | None = generation.get("cost_paid")
+    speech = generation.get("speech") or {}
+    return round(paid + (speech.get("cost") or 0), 6) if paid else paid
 
 
 def is_stored(generation: Mapping[str, Any] | None) -> bool:
@@ -174,14 +176,17 @@ def reason_of(generation: Mapping[str, Any] | None, index: int) -> str:
 
 def totals_of(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
-    Return ``done``, ``failed``, ``credits_paid`` and ``workers`` of a manifest.
+    Return ``done``, ``failed``, ``cost_paid``, ``currency``, ``credits_paid`` and ``workers`` of a manifest.
 
+    ``credits_paid`` is that of v2 keys; ``cost_paid`` is in ``currency``, which is None without any clip.
     ``workers`` says how many files lie on the disk of which worker; it is empty for object storage.
     """
     workers = [clip["worker"] for clip in clips if clip["worker"]]
     return {
         "done": sum(clip["status"] == "done" for clip in clips),
         "failed": sum(clip["status"] == "failed" for clip in clips),
+        "cost_paid": round(sum(clip["cost_paid"] or 0 for clip in clips), 6),
+        "currency": next((clip["currency"] for clip in clips if clip["currency"]), None),
         "credits_paid": sum(clip["credits_paid"] or 0 for clip in clips),
         "workers": {worker: workers.count(worker) for worker in sorted(set(workers))},
     }

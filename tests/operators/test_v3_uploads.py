@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def test_a_budget_uses_the_length_that_the_upload_measured(hedra_sandbox: Sandbo
     row = {"audio": passed_on(voice), "resolution": "540p", "duration_ms": None}
     check = run(HedraCreditsCheckOperator(task_id="c", requests=[row]))
     # 1 s at 2.5 cents.
-    assert check["high"] == Decimal("0.025")
+    assert check["high"] == 0.025
 
 
 def test_a_download_takes_the_id_of_a_job(hedra_sandbox: Sandbox, portrait: str, voice: str, tmp_path: Path):

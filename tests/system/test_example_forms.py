@@ -59,6 +59,8 @@ def test_every_field_has_a_title_and_what_a_new_user_needs_is_in_sight(path: Pat
     in_sight = {name for name, param in form.items() if "section" not in param["schema"]}
     assert in_sight & {"image", "table"}
     assert in_sight >= {"destination", "max_credits"}
+    # Omnia is in v2 only.
+    assert ("max_cost" in in_sight) == (path.stem != "hedra_omnia_motion")
 
 
 @pytest.mark.parametrize("path", SINGLE_VIDEOS, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -65,9 +66,7 @@ def test_omnia_fails_by_name_before_any_request(
 
 def test_clips_from_a_table(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: Path):
     folder = tmp_path / "clips"
-    run = run_dag(
-        "hedra_clips_from_table.py", "hedra_clips_from_table", destination=str(folder), max_credits=None
-    )
+    run = run_dag("hedra_clips_from_table.py", "hedra_clips_from_table", destination=str(folder))
     assert run.state == "success", states(run)
     names = {"welcome-en", "welcome-de", "welcome-es", "recorded"}
     assert {path.stem for path in folder.glob("*.mp4")} == names
@@ -75,10 +74,11 @@ def test_clips_from_a_table(hedra_sandbox: Sandbox, run_dag: RunDag, tmp_path: P
     assert sorted(models_paid(hedra_sandbox)) == ["elevenlabs-v3"] * 3 + ["hedra-avatar"] * 4
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     assert (manifest["done"], manifest["failed"]) == (4, 0)
+    assert manifest["currency"] == "USD"
+    charged = sum(Decimal(str(row["usd"])) for row in hedra_sandbox.submissions_v3)
+    assert Decimal(str(manifest["cost_paid"])) == charged > 0
     assert 0 < manifest["budget"]["low"] <= manifest["budget"]["high"]
-    again = run_dag(
-        "hedra_clips_from_table.py", "hedra_clips_from_table", destination=str(folder), max_credits=None
-    )
+    again = run_dag("hedra_clips_from_table.py", "hedra_clips_from_table", destination=str(folder))
     assert again.state == "success", states(again)
     paid = [row for row in hedra_sandbox.submissions_v3 if row["usd"] > 0]
     assert len(paid) == len(names) + 3

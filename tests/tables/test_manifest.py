@@ -44,7 +44,8 @@ def made(uri: str | None, **changes: Any) -> dict[str, Any]:
         "credit_cost": 7,
         "worker": None,
     }
-    return usual | {"adopted": False, "credits_paid": 7, "uri": uri} | changes
+    paid = {"cost_paid": 7, "currency": "credits", "credits_paid": 7}
+    return usual | {"adopted": False, **paid, "uri": uri} | changes
 
 
 def write(folder: Path | str, ti: TaskInstance) -> tuple[dict[str, Any], Any]:
@@ -71,6 +72,20 @@ def test_credits_paid_are_summed_and_an_adopted_clip_adds_none(tmp_path: Path):
     assert [clip["credits_paid"] for clip in clips] == [7, 0, None]
     assert [clip["row"] for clip in clips] == ["line 2", "line 3", "line 4"]
     assert (manifest["done"], manifest["failed"], manifest["workers"], said["failures"]) == (3, 0, {}, [])
+
+
+def test_dollars_paid_are_summed_with_those_of_the_speeches(tmp_path: Path):
+    dollars = {"currency": "USD", "credit_cost": None, "credits_paid": None}
+    ti = TaskInstance(
+        [
+            made("s3://b/n0.mp4", **dollars, cost_paid=0.1, speech={"cost": 0.2}),
+            made("s3://b/n1.mp4", **dollars, cost_paid=0, adopted=True, speech={"cost": 0.2}),
+            made("s3://b/n2.mp4", **dollars, cost_paid=0.4, speech=None),
+        ]
+    )
+    said, manifest = write(tmp_path, ti)
+    assert (said["cost_paid"], said["currency"], said["credits_paid"]) == (0.7, "USD", 0)
+    assert [clip["cost_paid"] for clip in manifest["clips"]] == [0.3, 0, 0.4]
 
 
 def test_failed_rows_travel_by_xcom_and_the_manifest_is_not_read_again(
