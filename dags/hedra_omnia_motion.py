@@ -5,7 +5,7 @@ eight seconds of audio; the prompt directs the scene. Not every account has this
 reads the account's catalogue, and fails if Omnia is missing, before anything is uploaded or spent. API v3 has
 no Omnia: this DAG needs a v2 key. The other examples run with both kinds of key.
 
-**Run it:** set up the connection `hedra_default` (password: a Hedra v2 API key), then trigger this DAG.
+**Run it:** set up the connection `hedra_default` (password: a v2 API key), then trigger this DAG.
 
 **Result:** one new file in the destination for each run, named after the generation.
 

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -56,10 +56,14 @@ def kept_sandbox(home: Path, *, port: int, state: Path, seconds: float) -> Itera
     :raises RuntimeError: If it did not start, or another sandbox uses the state.
     """
     key = kept_key(home / "sandbox.key")
+    # v3's key is made of the same secret: <id>:<secret>.
+    half = len("sandbox_") + 16
+    key_v3 = f"{key[len('sandbox_') : half]}:{key[half:]}"
     state.parent.mkdir(parents=True, exist_ok=True)
     with _alone(state):
         arguments = ["--port", str(free_port(port)), "--state", str(state), "--seconds", str(seconds)]
-        with sandbox(*arguments, "--api-key", key, log=home / "sandbox.log") as address:
+        keys = ("--api-key", key, "--api-key-v3", key_v3)
+        with sandbox(*arguments, *keys, log=home / "sandbox.log") as address:
             yield address
 
 
@@ -85,34 +89,37 @@ def store_connection(
     Store the sandbox's connection in Airflow's database.
 
     :param airflow: A running Airflow.
-    :param address: Where the sandbox listens, and its keys.
+    :param address: Where the sandbox listens, and its key.
     :param conn_id: The connection's id.
-    :param state_path: The place for records of submits to API v3, which the connection is for then. Default:
-        None, it is for API v2.
+    :param state_path: Where submits of API v3 are recorded: the connection is for v3 then. Default: None, it
+        is for v2.
     :return: Whether it is the sandbox's now. One that the user made lead elsewhere stays as it is: False.
     """
     base_url, key = address.base_url, address.api_key
-    if state_path is not None:
-        base_url, key = address.base_url_v3 or "", address.api_key_v3 or ""
+    if state_path:
+        base_url, key = str(address.base_url_v3), str(address.api_key_v3)
     url = httpx.URL(base_url)
     # A stored connection without a port can't be tested on Airflow 3.3.1 and 3.3.2.
-    fields = {"host": base_url, "port": url.port, "password": key}
-    extra = {} if state_path is None else {"state_path": str(state_path)}
+    fields: dict[str, Any] = {"host": base_url, "port": url.port, "password": key}
     about = {"connection_id": conn_id, "conn_type": "hedra", "description": "The sandbox, a local Hedra"}
     try:
         stored = airflow.call("GET", f"/connections/{conn_id}")
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.NOT_FOUND:
             raise
-        if extra:
-            fields["extra"] = json.dumps(extra)
-        airflow.call("POST", "/connections", about | fields)
+        airflow.call("POST", "/connections", about | fields | _extra("", state_path))
         return True
     if httpx.URL(stored["host"] or "").host != url.host:
         return False
-    # Its extras may be the user's: they stay, and only what is missing is added.
-    kept = json.loads(stored.get("extra") or "{}")
-    if extra.keys() - kept.keys():
-        fields["extra"] = json.dumps(extra | kept)
+    # Its extras may be the user's.
+    fields |= _extra(stored.get("extra") or "", state_path)
     airflow.call("PATCH", f"/connections/{conn_id}", about | fields, update_mask=sorted(fields))
     return True
+
+
+def _extra(stored: str, state_path: Path | None) -> dict[str, str]:
+    """Return the field of the extras with ``state_path`` in it; none where it need not change."""
+    extra = json.loads(stored or "{}")
+    if state_path is None or "state_path" in extra:
+        return {}
+    return {"extra": json.dumps(extra | {"state_path": str(state_path)})}

@@ -17,8 +17,6 @@ from testbed.local_airflow import LocalAirflow
 from testbed.processes import free_port
 
 HOME = ROOT / ".airflow" / "ui"
-RECORDS = HOME / "records"
-"""The place for records of v3 submits."""
 
 
 def _open_ui(options: argparse.Namespace) -> NoReturn:
@@ -26,15 +24,13 @@ def _open_ui(options: argparse.Namespace) -> NoReturn:
     with kept_sandbox(
         HOME, port=options.sandbox_port, state=options.state.resolve(), seconds=options.seconds
     ) as address:
-        print(f"The sandbox, a local Hedra. API v2: {address.base_url}, API v3: {address.base_url_v3}")
+        is_v3 = options.api == "3"
+        print(f"The sandbox, a local Hedra: {address.base_url_v3 if is_v3 else address.base_url}")
         if httpx.URL(address.base_url).port != options.sandbox_port:
             print(f"Port {options.sandbox_port} is taken: the sandbox listens on another one.")
         print("Starting Airflow, about 20 s ...", flush=True)
         with LocalAirflow(HOME, DAGS, port=free_port(options.port)) as airflow:
-            records = RECORDS if options.api == "3" else None
-            if store_connection(airflow, address, state_path=records):
-                print(f"Connection {CONNECTION_ID} is for the sandbox's API v{options.api}.")
-            else:
+            if not store_connection(airflow, address, state_path=HOME / "submits" if is_v3 else None):
                 print(
                     f"Connection {CONNECTION_ID} does not lead to the sandbox and stays as it is: the "
                     "examples may spend credits. Delete it in the UI to get the sandbox's again."
@@ -51,12 +47,7 @@ def main() -> int:
     """Run Airflow on this checkout's DAGs until it is interrupted."""
     parser = argparse.ArgumentParser(prog="make airflow", description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--port", type=int, default=8080, help="of the UI; another free one if it is taken")
-    parser.add_argument(
-        "--api",
-        choices=("2", "3"),
-        default="2",
-        help="which API of the sandbox the connection is for (default: 2)",
-    )
+    parser.add_argument("--api", choices=("2", "3"), default="2", help="whose key hedra_default has")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the sandbox takes for a video")
     parser.add_argument(
         "--sandbox-port", type=int, default=8091, help="of the sandbox; another free one if it is taken"

@@ -77,6 +77,7 @@ def test_asset_ids_are_taken_as_they_are(hedra_sandbox: Sandbox, portrait: str, 
         "bytes": len(png()),
         "duration_ms": None,
         "reused": False,
+        "source": None,
     }
     assert audio["duration_ms"] == 1000
     run(avatar(image["asset_id"], audio["asset_id"]))

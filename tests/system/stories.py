@@ -217,7 +217,15 @@ class Story:
         :param path: Templated, as the sandbox's faults have it.
         :param runner: Whether to kill also the process that runs the task's code, or its supervisor only.
         """
-        supervisor, code = self.worker(self.wait_until_held(method, path))
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                supervisor, code = self.worker(self.wait_until_held(method, path))
+                break
+            except LookupError:
+                # It was a request before the held one, which has ended in the meantime.
+                if time.monotonic() > deadline or OVER.wait(0.2):
+                    raise
         worker_processes.kill(supervisor, *([code] if runner else []))
         self.parts_of_the_dead = self.parts()
         self.hedra.faults()
