@@ -29,7 +29,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: venv  ## make a talking avatar by Airflow against the sandbox, without key and cost: out/avatar.mp4
+demo: venv  ## make a talking avatar by Airflow against the sandbox, without key and cost: out/avatar.mp4; on API v3 with ARGS="--api 3"
 	@$(PY) -m scripts.demo $(ARGS)
 
 demo-live: export HEDRA_API_KEY := $(value HEDRA_API_KEY)
@@ -60,7 +60,7 @@ lint: venv-dev  ## check style, formatting and the import contracts
 types: venv-dev  ## check static types
 	@$(PY) -m mypy
 
-airflow: venv  ## run the Airflow UI on loopback with the example DAGs and the sandbox; Ctrl-C ends it
+airflow: venv  ## run the Airflow UI on loopback with the example DAGs and the sandbox; on API v3 with ARGS="--api 3"; Ctrl-C ends it
 	@$(PY) -m scripts.local_airflow $(ARGS)
 
 cluster: venv-cluster  ## run a Celery cluster on loopback with the example DAGs and the sandbox; needs Redis, PostgreSQL, Linux
@@ -69,7 +69,7 @@ cluster: venv-cluster  ## run a Celery cluster on loopback with the example DAGs
 cluster-test: venv-cluster  ## run the tests that kill and stop workers and triggerers of such a cluster; ten minutes
 	@$(CLUSTER)/bin/python -m pytest -m cluster tests/cluster $(ARGS)
 
-sandbox: venv  ## run the sandbox, a local Hedra; ARGS="--help" lists its options
+sandbox: venv  ## run the sandbox, a local Hedra with both APIs; prints their connections; ARGS="--help" lists its options
 	@$(PY) -m hedra_provider.sandbox $(ARGS)
 
 bench: venv-dev  ## run the benchmarks; each prints a table and writes JSON

@@ -110,6 +110,28 @@ def test_clips_from_a_table_triggered_by_its_form(house: House):
         assert "Guten Morgen" not in log
 
 
+def test_the_connection_of_api_v3_is_stored_with_a_place_for_records(house: House, tmp_path: Path):
+    """As `make airflow ARGS="--api 3"` stores it, also over a v2 connection with an extra of the user's."""
+    conn_id, airflow = "kept_v3", house.airflow
+    assert store_connection(airflow, house.hedra, conn_id)
+    airflow.call(
+        "PATCH",
+        f"/connections/{conn_id}",
+        {"extra": '{"timeout": 9}'} | {"connection_id": conn_id, "conn_type": "hedra"},
+        update_mask=["extra"],
+    )
+    assert store_connection(airflow, house.hedra, conn_id, state_path=tmp_path)
+    shown = airflow.call("GET", f"/connections/{conn_id}")
+    assert shown["host"] == house.hedra.base_url_v3
+    assert json.loads(shown["extra"]) == {"state_path": str(tmp_path), "timeout": 9}
+    body = {"connection_id": conn_id, "conn_type": "hedra", "host": shown["host"], "port": shown["port"]}
+    if not AIRFLOW_V_3_1_PLUS:
+        body["password"] = house.hedra.api_key_v3
+    tested = airflow.call("POST", "/connections/test", body)
+    assert tested["status"], tested
+    assert "USD" in tested["message"]
+
+
 def test_a_stored_connection_is_shown_and_can_be_tested(house: House):
     """As `make airflow` stores it. What the button says of other fields: tests/test_connection_check.py."""
     conn_id, airflow = "kept", house.airflow
