@@ -109,7 +109,8 @@ def run_batch(plan: Plan, folder: Path, *, timeout_seconds: float) -> Batch:
             if plan.pool:
                 pool = {"name": POOL, "slots": plan.pool, "include_deferred": True}
                 airflow.call("POST", "/pools", pool)
-            conf = {"table": str(table), "destination": str(clips), "max_credits": None}
+            conf = {"table": str(table), "destination": str(clips)}
+            conf |= {"max_credits": None, "max_cost": None}
             airflow.wait_for_dag(DAG_ID, seconds=120)
             began = time.monotonic()
             run_id = airflow.trigger(DAG_ID, conf)

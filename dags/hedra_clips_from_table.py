@@ -82,7 +82,7 @@ params = {
         type=["null", "integer"],
         minimum=1,
         title="Budget in credits (v2)",
-        description="The most that this run may cost, by estimate. Empty: what the account has.",
+        description="The most that this run may cost, by estimate. Both empty: what the account has.",
     ),
     "max_cost": Param(
         10, type=["null", "number"], minimum=0, title="Budget in US dollars (v3)", description="As above."
